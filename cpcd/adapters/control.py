@@ -1,0 +1,146 @@
+"""The control socket: `ports.control` as JSON over HTTP on a unix socket that root and one group may use.
+
+It must never be reachable before its mode and group are set, and never answer on a network. The client is
+`cpcd/cli/client.py`; who may do what is the file system's word alone.
+"""
+
+import grp
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from cpcd.model.errors import Code, Failure
+from cpcd.ports.control import Control
+
+__all__ = ["ControlServer"]
+
+MODE: Final = 0o660
+BODY_LIMIT: Final = 64 * 1024  # bytes; a request holds one name
+EVENT_LIMIT: Final = 10_000
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlServer:
+    """Serve a `Control` on `path`; `group` names who may use it besides root, "" keeps the process's own group."""
+
+    def __init__(self, control: Control, path: Path, *, group: str = "") -> None:
+        self._control = control
+        self._path = path
+        self._group = group
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. A socket left by a killed daemon is replaced: the caller holds the state lock.
+
+        Raises Failure(DependencyMissing) when the directory or group is missing or the path cannot be bound.
+        """
+        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        try:
+            await web.SockSite(self._runner, self._bind()).start()
+        except (OSError, KeyError) as error:
+            await self.close()
+            raise Failure(
+                Code.DEPENDENCY,
+                f"the control socket cannot be opened: {error}",
+                target=str(self._path),
+                hint="Check that its directory and the group exist (`systemd-sysusers`, `systemd-tmpfiles --create`).",
+            ) from error
+
+    async def close(self) -> None:
+        """Stop serving and remove the socket; a second call does nothing."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+            self._path.unlink(missing_ok=True)
+
+    def _bind(self) -> socket.socket:
+        """Bind, set mode and group, and only then let it be listened on: nobody connects in between."""
+        self._path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            bound.bind(str(self._path))
+            self._path.chmod(MODE)
+            if self._group:
+                os.chown(self._path, -1, grp.getgrnam(self._group).gr_gid)
+        except BaseException:
+            bound.close()
+            raise
+        return bound
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[_as_failures], client_max_size=BODY_LIMIT)
+        app.add_routes(
+            [
+                web.get("/status", self._status),
+                web.get("/plan", self._plan),
+                web.get("/events", self._events),
+                web.get("/kubeconfig", self._kubeconfig),
+                web.get("/doctor", self._doctor),
+                web.post("/approve", self._posted("id", self._control.approve)),
+                web.post("/pause", self._posted("cluster", self._control.pause)),
+                web.post("/resume", self._posted("cluster", self._control.resume)),
+                web.post("/reconcile", self._posted("key", self._control.reconcile)),
+            ]
+        )
+        return app
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.json_response(await self._control.status())
+
+    async def _plan(self, _request: web.Request) -> web.Response:
+        return web.json_response(await self._control.plan())
+
+    async def _events(self, request: web.Request) -> web.Response:
+        limit = request.query.get("limit", "100")
+        if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= EVENT_LIMIT:
+            raise Failure(Code.INPUT, f"limit must be 1 to {EVENT_LIMIT}, not {limit[:20]!r}")
+        return web.json_response(await self._control.events(request.query.get("key", ""), int(limit)))
+
+    async def _kubeconfig(self, request: web.Request) -> web.Response:
+        return web.json_response({"kubeconfig": await self._control.kubeconfig(request.query.get("cluster", ""))})
+
+    async def _doctor(self, _request: web.Request) -> web.Response:
+        return web.json_response(await self._control.doctor())
+
+    @staticmethod
+    def _posted(name: str, verb: Callable[[str], Awaitable[dict[str, Any]]]) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            return web.json_response(await verb(await _argument(request, name)))
+
+        return handler
+
+
+async def _argument(request: web.Request, name: str) -> str:
+    try:
+        body = await request.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Failure(Code.INPUT, f"the request's body is not JSON: {error}") from error
+    value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, str) or not value:
+        raise Failure(Code.INPUT, f"the request needs a text named {name!r}")
+    return value
+
+
+@web.middleware
+async def _as_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure as `{code, what, target, hint}`; 400 is the caller's mistake, 500 ours."""
+    try:
+        return await handler(request)
+    except Failure as failure:
+        return _refused(failure, 400 if failure.code is Code.INPUT else 500)
+    except web.HTTPException as error:
+        return _refused(Failure(Code.INPUT, f"{request.method} {request.path}: {error.reason}"), error.status)
+    except Exception as error:  # noqa: BLE001 - the commands' door must answer whatever is broken behind it
+        return _refused(Failure(Code.UNKNOWN, f"{type(error).__name__} while answering {request.path}"), 500)
+
+
+def _refused(failure: Failure, status: int) -> web.Response:
+    told = {"code": int(failure.code), "what": failure.what, "target": failure.target, "hint": failure.hint}
+    return web.json_response(told, status=status)

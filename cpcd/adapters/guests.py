@@ -1,0 +1,268 @@
+"""Machines over SSH: the port `Guests` on asyncssh, one multiplexed connection a machine.
+
+Host keys are the pinned ones, always; nothing is retried and nothing is left on a machine (`guest/wire.py`). `prepare`
+is Ansible's and goes to `adapters/playbooks`, except for machines that answer it on the wire (the lab's).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
+from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.ports.guests import LONG_VERBS, SHORT_VERBS, Guests, Host
+
+if TYPE_CHECKING:
+    import asyncssh
+
+__all__ = ["GuestsOverSsh", "Playing"]
+
+JSON = Any
+
+CONNECT_S: Final = 30.0  # `failures.md` rule 29
+KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
+IDLE_S: Final = 60.0
+ANSWER_S: Final = 180.0  # etcdctl without quorum takes 10 s a call, up to three calls a verb; token create 30 s
+
+# A refused verb is the machine's answer (EXECUTION) unless its reason says more.
+_CODES: Final = {
+    "NoQuorum": Code.TIMEOUT,
+    "Timeout": Code.TIMEOUT,
+    "CommandMissing": Code.DEPENDENCY,
+    "InvalidInput": Code.INPUT,
+}
+
+
+class Playing(Protocol):
+    """What runs `prepare`; `adapters.playbooks.Playbooks` is one."""
+
+    def knows(self, op: str) -> bool:
+        """Return whether this op was submitted here."""
+        ...
+
+    async def submit(self, host: Host, op: str, given: Mapping[str, JSON]) -> None:
+        """Start a run; repeatable."""
+        ...
+
+    async def poll(self, op: str) -> Mapping[str, JSON]:
+        """Return `{state, boot_id, rc, output, error}`."""
+        ...
+
+    def busy(self, host: Host) -> bool:
+        """Return whether a run for this machine is alive."""
+        ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """One machine's connection, who uses it, and when it is closed for idleness."""
+
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: "asyncssh.SSHClientConnection | None" = None
+    user: str = ""
+    uses: int = 0
+    idle: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the remote command ended; rc None when the connection was cut."""
+
+    rc: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+class GuestsOverSsh(Guests):
+    """The catalogue over SSH.
+
+    `key` is the path of the private key; all waits are divided by `scale` (the lab's clock may be fast). Calls may
+    overlap; they share one connection a machine, closed after `idle` seconds without use.
+    """
+
+    def __init__(
+        self, *, key: Path, playbooks: Playing | None = None, scale: float = 1.0, idle: float = IDLE_S
+    ) -> None:
+        self._key = key
+        self._playbooks = playbooks
+        self._scale = scale
+        self._idle = idle
+        self._lines: dict[Host, _Line] = {}
+
+    async def call(self, host: Host, verb: str, given: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """Run a short verb and return its output; raises Failure INPUT for a verb that is none."""
+        if verb not in SHORT_VERBS:
+            raise Failure(Code.INPUT, f"{verb} is no short verb", target=host.name)
+        return await self._ask(host, verb, given)
+
+    async def submit(self, host: Host, op: str, verb: str, given: Mapping[str, JSON]) -> None:
+        """Start a long verb; repeatable. Raises Failure EXECUTION `busy` while another op holds the machine."""
+        if verb not in LONG_VERBS:
+            raise Failure(Code.INPUT, f"{verb} is no long verb", target=host.name)
+        if self._playbooks is None:
+            await self._ask(host, verb, given, op=op)
+        elif verb == "prepare":
+            await self._playbooks.submit(await self._reached(host), op, given)
+        elif self._playbooks.busy(host):
+            raise _busy(host)
+        else:
+            await self._ask(host, verb, given, op=op)
+
+    async def poll(self, host: Host, op: str) -> Mapping[str, JSON]:
+        """Return `{state, boot_id, rc, output, error}`; `boot_id` is empty for playbooks, they run on this side."""
+        if self._playbooks is not None and self._playbooks.knows(op):
+            return await self._playbooks.poll(op)
+        return await self._ask(host, "poll", {}, op=op)
+
+    async def close(self) -> None:
+        """Close all connections; a call in flight fails as cut off."""
+        lines, self._lines = list(self._lines.values()), {}
+        for line in lines:
+            _hang_up(line)
+
+    async def _reached(self, host: Host) -> Host:
+        """Return the host with the one user that could log in: Ansible tries no second one."""
+        async with self._connected(host) as line:
+            return replace(host, users=(line.user,))
+
+    async def _ask(self, host: Host, verb: str, given: Mapping[str, JSON], *, op: str = "") -> Mapping[str, JSON]:
+        async with self._connected(host) as line:
+            assert line.connection is not None
+            ended = await self._run(host, line.connection, encode_request(bundle(), verb, given, op=op))
+        return _output(host, verb, ended)
+
+    async def _run(self, host: Host, connection: "asyncssh.SSHClientConnection", request: bytes) -> _Ended:
+        import asyncssh
+
+        try:
+            async with asyncio.timeout(ANSWER_S / self._scale):
+                return await _exchange(connection, request)
+        except TimeoutError:
+            what = f"no answer to a command in {ANSWER_S:g} s"
+            raise Failure(Code.TIMEOUT, what, target=host.name) from None
+        except (OSError, asyncssh.Error) as error:
+            raise _unreachable(host, error) from error
+
+    @asynccontextmanager
+    async def _connected(self, host: Host) -> AsyncIterator[_Line]:
+        line = self._lines.setdefault(host, _Line())
+        line.uses += 1
+        if line.idle is not None:
+            line.idle.cancel()
+        try:
+            async with line.opening:
+                if line.connection is None or line.connection.is_closed():
+                    line.connection, line.user = await self._open(host)
+            yield line
+        finally:
+            line.uses -= 1
+            if line.uses == 0:
+                line.idle = asyncio.get_running_loop().call_later(self._idle / self._scale, self._forget, host, line)
+
+    def _forget(self, host: Host, line: _Line) -> None:
+        if self._lines.get(host) is line:
+            del self._lines[host]
+        _hang_up(line)
+
+    async def _open(self, host: Host) -> "tuple[asyncssh.SSHClientConnection, str]":
+        """Return a connection and its user: the first of the host's that is let in (`failures.md` G07, S07)."""
+        import asyncssh
+
+        if not host.host_key:
+            raise Failure(Code.AUTH, "no host key is pinned yet, so no connection is made", target=host.name)
+        for user in host.users:
+            try:
+                async with asyncio.timeout(CONNECT_S / self._scale):
+                    return await self._log_in(host, user), user
+            except asyncssh.PermissionDenied:
+                continue
+            except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+                raise _other_key(host) from error
+            except (OSError, asyncssh.Error) as error:
+                raise _unreachable(host, error) from error
+        tried = ", ".join(host.users)
+        raise Failure(Code.AUTH, f"the key is refused for {tried}", target=host.name)
+
+    async def _log_in(self, host: Host, user: str) -> "asyncssh.SSHClientConnection":
+        import asyncssh
+
+        try:
+            key, pinned = asyncssh.read_private_key(self._key), asyncssh.import_public_key(host.host_key)
+        except (OSError, asyncssh.KeyImportError) as error:
+            raise Failure(Code.AUTH, f"the private key or the pinned host key cannot be read: {error}") from error
+        return await asyncssh.connect(
+            host.address,
+            host.port,
+            username=user,
+            client_keys=[key],
+            known_hosts=([pinned], [], []),
+            config=None,
+            agent_path=None,
+            preferred_auth="publickey",
+            keepalive_interval=KEEPALIVE_S / self._scale,
+            keepalive_count_max=3,
+        )
+
+
+async def _exchange(connection: "asyncssh.SSHClientConnection", request: bytes) -> _Ended:
+    """Run the one command; when cancelled, its channel is closed without waiting (`failures.md` S05)."""
+    process = await connection.create_process(COMMAND, encoding=None)
+    try:
+        stdout, stderr = await process.communicate(request)
+        return _Ended(process.exit_status, bytes(stdout or b""), bytes(stderr or b""))
+    finally:
+        process.close()
+
+
+def _hang_up(line: _Line) -> None:
+    """Close without waiting: asyncssh's wait can hang on a dead peer (`failures.md` S05)."""
+    if line.idle is not None:
+        line.idle.cancel()
+    if line.connection is not None:
+        line.connection.close()
+
+
+def _busy(host: Host) -> Failure:
+    return Failure(Code.EXECUTION, "busy", target=host.name, hint="Another operation holds the machine; it is awaited.")
+
+
+def _unreachable(host: Host, error: Exception) -> Unreachable:
+    words = str(error) or type(error).__name__
+    return Unreachable(f"guest:{host.uid}", f"{host.name} at {host.address}:{host.port} is not reached: {words}")
+
+
+def _other_key(host: Host) -> Failure:
+    what = f"{host.address}:{host.port} does not show the pinned host key"
+    hint = "Another machine answers at this address, or the machine was rebuilt outside cpcd; no login was tried."
+    return Failure(Code.AUTH, what, target=host.name, hint=hint)
+
+
+def _output(host: Host, verb: str, ended: _Ended) -> Mapping[str, JSON]:
+    """Return the output of a reply; raise what it refused, or what the shell said instead of a reply."""
+    try:
+        reply = decode_reply(ended.stdout)
+    except ValueError:
+        raise _no_reply(host, verb, ended) from None
+    if reply["ok"]:
+        return dict(reply["output"])
+    if reply["reason"] == "busy":
+        raise _busy(host)
+    code = _CODES.get(reply["reason"], Code.EXECUTION)
+    raise Failure(code, f"{verb} was refused: {reply['reason']}: {reply['message']}", target=host.name)
+
+
+def _no_reply(host: Host, verb: str, ended: _Ended) -> Failure:
+    """Return what a missing reply means: cut off, no right to be root, still booting, no python, or unknown."""
+    text = (ended.stderr + ended.stdout).decode(errors="replace").strip()[-500:]
+    if ended.rc is None:
+        return Unreachable(f"guest:{host.uid}", f"{host.name} was cut off while it ran {verb}")
+    if "System is booting up" in text:
+        return Unreachable(f"guest:{host.uid}", f"{host.name} is still booting")
+    if "sudo:" in text:
+        return Failure(Code.AUTH, f"the user may not become root: {text}", target=host.name)
+    if ended.rc == 127:
+        return Failure(Code.DEPENDENCY, f"python3 or sudo is not installed: {text}", target=host.name)
+    return Failure(Code.EXECUTION, f"{verb} ended without a reply (rc {ended.rc}): {text}", target=host.name)

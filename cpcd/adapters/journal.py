@@ -1,0 +1,416 @@
+"""The ledger on disk: SQLite with one connection, so that what was promised before an effect survives power loss.
+
+It must never replace, repair or read as empty a file that it cannot understand (`failures.md` D02, D04), and never
+write twice at once: one thread owns the connection. The values that it stores are in `cpcd/model/ledger.py`.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from cpcd.model.errors import Bug, Code, Failure
+from cpcd.model.keys import Key, Kind, OpId, Role, Scope, Uid, Wall
+from cpcd.model.ledger import (
+    Change,
+    CloseOp,
+    DropFact,
+    DropMachine,
+    Event,
+    Ledger,
+    Machine,
+    Op,
+    OpenOp,
+    PutFact,
+    PutMachine,
+    SetHandle,
+)
+
+__all__ = ["RETAINED_EVENTS", "SqliteJournal", "StateLock", "read_ledger"]
+
+T = TypeVar("T")
+
+SCHEMA: Final = 1  # of the tables and of each row; a higher one was written by a newer cpcd and is refused
+APPLICATION: Final = 0x43504344  # "CPCD" in the file's header: another program's database is not ours to write
+RETAINED_EVENTS: Final = 10_000
+BATCH: Final = 32
+RESERVE: Final = 16 * 1024 * 1024  # bytes; below this a mutation might not be able to say that it began (D03)
+
+_TABLES: Final = """
+CREATE TABLE machines (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGER NOT NULL, row TEXT NOT NULL);
+CREATE TABLE ops (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGER NOT NULL, row TEXT NOT NULL);
+CREATE TABLE facts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGER NOT NULL, row TEXT NOT NULL);
+CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, key TEXT NOT NULL, run TEXT NOT NULL,
+                     severity TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL);
+CREATE INDEX events_by_key ON events (key, seq);
+CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
+INSERT INTO probe VALUES (1, 0);
+"""
+
+
+class SqliteJournal:
+    """`ports.journal.Journal` on one SQLite file (WAL, synchronous=FULL), or in memory.
+
+    `threaded` gives the connection a thread of its own and keeps the event loop free of fsync; without it the same
+    SQL runs inline, for the simulation. A commit that was queued is carried out even when its caller is cancelled:
+    an intent without its effect is harmless, the reverse is not.
+    """
+
+    def __init__(self, path: Path | Literal[":memory:"], *, threaded: bool) -> None:
+        self.path = path
+        self._writer = ThreadPoolExecutor(1, "journal") if threaded else None
+        self._opened: sqlite3.Connection | None = None
+        self._pending: deque[Event] = deque(maxlen=RETAINED_EVENTS)
+
+    async def load(self) -> Ledger:
+        """Check the file (`PRAGMA quick_check`, checksum of each row) and return the whole ledger.
+
+        Creates it when there is none. Raises Failure(StateUnusable) when it is corrupt, of a newer version or not
+        readable; the file is left as it is.
+        """
+        return await self._run(lambda: _read(self._db, self.path))
+
+    async def check(self) -> None:
+        """Prove that the next commit can be stored: space is left, the file is still there, a write is synced."""
+        await self._run(self._check)
+
+    async def commit(self, changes: tuple[Change, ...]) -> None:
+        """Store all changes, and the events queued so far, in one synced transaction or not at all.
+
+        Without any change it writes all the same: it raises when the next commit would, as `check` does.
+        """
+        await self._run(lambda: self._commit(changes))
+
+    def record(self, event: Event) -> None:
+        """Queue one event; it is written with the next commit, `flush`, or when a batch is full.
+
+        Never raises: history that cannot be written must not stop what it tells of.
+        """
+        self._pending.append(event)
+        if len(self._pending) % BATCH == 0:
+            self._submit(self._flush_or_keep)
+
+    async def flush(self) -> None:
+        """Write the queued events."""
+        await self._run(self._flush)
+
+    async def history(self, *, key: str = "", limit: int = 100) -> Sequence[Event]:
+        """Return the newest events first; `key` is a key or a leading part of one (`home`, `home/machine`)."""
+        return await self._run(lambda: self._history(key, limit))
+
+    async def close(self) -> None:
+        """Write what is queued and close; the connection is closed even when that write fails."""
+        try:
+            await self._run(self._close)
+        finally:
+            if self._writer:
+                self._writer.shutdown(wait=False)
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        def mapped() -> T:
+            with _failures(self.path):
+                return job()
+
+        if self._writer is None:
+            return mapped()
+        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(mapped)))
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        if self._writer:
+            self._writer.submit(job)
+        else:
+            job()
+
+    # Everything below runs on the one thread that owns the connection.
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._opened = _open(self.path)
+        return self._opened
+
+    def _check(self) -> None:
+        db = self._db
+        if isinstance(self.path, Path):
+            free = shutil.disk_usage(self.path.parent).free
+            if free < RESERVE:
+                raise _unusable(self.path, f"only {free >> 20} MiB are free on its disk, {RESERVE >> 20} are needed")
+            if not self.path.exists():
+                raise _unusable(self.path, "the file was removed while in use")
+        with self._transaction():
+            db.execute("UPDATE probe SET count = count + 1")
+
+    def _commit(self, changes: tuple[Change, ...]) -> None:
+        if not changes:
+            self._check()
+        written = len(self._pending)
+        with self._transaction() as db:
+            for change in changes:
+                _store(db, change)
+            _store_events(db, list(self._pending)[:written])
+        self._forget(written)
+
+    def _flush(self) -> None:
+        written = len(self._pending)
+        if written:
+            with self._transaction() as db:
+                _store_events(db, list(self._pending))
+            self._forget(written)
+
+    def _flush_or_keep(self) -> None:
+        try:
+            with _failures(self.path):
+                self._flush()
+        except Failure:
+            return  # the next commit meets the same disk and says so to somebody who can wait
+
+    def _forget(self, count: int) -> None:
+        for _ in range(min(count, len(self._pending))):
+            self._pending.popleft()
+
+    def _history(self, key: str, limit: int) -> list[Event]:
+        self._flush_or_keep()
+        within = "WHERE key = :key OR substr(key, 1, length(:key) + 1) = :key || '/'" if key else ""
+        query = f"SELECT at, key, run, severity, reason, message FROM events {within} ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - both parts are constants
+        rows = self._db.execute(query, {"key": key, "limit": limit})
+        return [Event(Wall(at), *rest) for at, *rest in rows]
+
+    def _close(self) -> None:
+        if self._opened is None:
+            return
+        try:
+            self._flush()
+        finally:
+            self._opened.close()
+            self._opened = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:  # a full disk has rolled back by itself, a bug or an I/O error has not
+                db.execute("ROLLBACK")
+
+
+class StateLock:
+    """The flock that makes one daemon the only one on a state directory; the kernel drops it with the process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "lock"
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock at once or raise Failure(StateUnusable) that names the process which has it."""
+        with _failures(self.path):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise Failure(
+                Code.STATE,
+                f"another cpcd (process {holder}) holds it",
+                target=str(self.path.parent),
+                hint="Stop that daemon, or give this one a state directory of its own.",
+            ) from error
+        os.truncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give it back; a second call does nothing. The file stays, since removing it would race with a taker."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Return the ledger beside a daemon or without one, writing nothing; raises as `SqliteJournal.load` does."""
+    with _failures(path):
+        db = _connect(f"{path.absolute().as_uri()}?mode=ro")
+        try:
+            _recognise(db, path)
+            return _read(db, path)
+        finally:
+            db.close()
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    """Open the file, which is made first and renamed into place whole: an empty one is always damage (D02)."""
+    if isinstance(path, Path) and not path.exists():
+        _create(path)
+    db = _connect(f"{path.absolute().as_uri()}?mode=rw" if isinstance(path, Path) else "file::memory:")
+    try:
+        if path == ":memory:":
+            _lay_out(db)
+        _recognise(db, path)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
+
+
+def _create(path: Path) -> None:
+    if Path(f"{path}-wal").exists():
+        raise _corrupt(path, "the file is gone but its write-ahead log is there")
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(0o600)
+    db = _connect(f"{new.absolute().as_uri()}?mode=rw")
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        _lay_out(db)
+    finally:
+        db.close()
+    new.rename(path)
+    _sync(path.parent)
+
+
+def _lay_out(db: sqlite3.Connection) -> None:
+    db.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; {_TABLES} COMMIT;")
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _recognise(db: sqlite3.Connection, path: Path | str) -> None:
+    application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application != APPLICATION:
+        raise _corrupt(path, "it is empty or not a ledger of cpcd")
+    if version > SCHEMA:
+        raise _newer(path, version)
+
+
+def _read(db: sqlite3.Connection, path: Path | str) -> Ledger:
+    problems = [row[0] for row in db.execute("PRAGMA quick_check")]
+    if problems != ["ok"]:
+        raise _corrupt(path, problems[0])
+    machines = {Uid(name): _machine(row) for name, row in _rows(db, path, "machines")}
+    ops = {OpId(name): _op(row) for name, row in _rows(db, path, "ops")}
+    return Ledger(machines, ops, dict(_rows(db, path, "facts")))
+
+
+def _rows(db: sqlite3.Connection, path: Path | str, table: str) -> Iterator[tuple[str, Any]]:
+    for name, version, checksum, row in db.execute(f"SELECT * FROM {table} ORDER BY rowid"):  # noqa: S608 - our own three table names
+        if version > SCHEMA:
+            raise _newer(path, version)
+        if checksum != zlib.crc32(row.encode()):
+            raise _corrupt(path, f"checksum of {table}/{name} does not match")
+        yield name, json.loads(row)
+
+
+def _store(db: sqlite3.Connection, change: Change) -> None:
+    match change:
+        case PutMachine(machine):
+            _put(db, "machines", machine.uid, asdict(machine))
+        case DropMachine(uid):
+            db.execute("DELETE FROM machines WHERE id = ?", (uid,))
+        case OpenOp(op):
+            _put(db, "ops", op.id, asdict(op))
+        case SetHandle(op_id, handle):
+            found = db.execute("SELECT row FROM ops WHERE id = ?", (op_id,)).fetchone()
+            if found is None:
+                raise Bug(f"handle {handle} for operation {op_id}, which is not open")
+            _put(db, "ops", op_id, asdict(replace(_op(json.loads(found[0])), handle=handle)))
+        case CloseOp(op_id):
+            db.execute("DELETE FROM ops WHERE id = ?", (op_id,))
+        case PutFact(name, value):
+            _put(db, "facts", name, value)
+        case DropFact(name):
+            db.execute("DELETE FROM facts WHERE id = ?", (name,))
+
+
+def _put(db: sqlite3.Connection, table: str, name: str, value: Any) -> None:
+    try:
+        row = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Bug(f"{table}/{name} cannot be stored as JSON: {error}") from error
+    insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - our own three table names
+    update = "version = excluded.version, sum = excluded.sum, row = excluded.row"
+    db.execute(insert + update, (name, SCHEMA, zlib.crc32(row.encode()), row))
+
+
+def _store_events(db: sqlite3.Connection, events: list[Event]) -> None:
+    if events:
+        rows = [(e.at, e.key, e.run, e.severity, e.reason, e.message) for e in events]
+        db.executemany("INSERT INTO events (at, key, run, severity, reason, message) VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (RETAINED_EVENTS,))
+
+
+def _machine(row: dict[str, Any]) -> Machine:
+    return Machine(**{**row, "role": Role(row["role"])})
+
+
+def _op(row: dict[str, Any]) -> Op:
+    key, disrupts = row["key"], row["disrupts"]
+    return Op(
+        **{
+            **row,
+            "key": Key(key["cluster"], Kind(key["kind"]), key["name"]),
+            "target": Scope(**row["target"]),
+            "disrupts": Role(disrupts) if disrupts else None,
+            "slots": tuple(row["slots"]),
+        }
+    )
+
+
+@contextmanager
+def _failures(path: Path | str) -> Iterator[None]:
+    """Map what SQLite, the disk and the decoder say to Failure(StateUnusable)."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # full, read-only, I/O error, locked: the disk's or another's doing
+        raise _unusable(path, str(error)) from error
+    except (sqlite3.DatabaseError, KeyError, TypeError, ValueError) as error:
+        raise _corrupt(path, f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+
+
+def _unusable(path: Path | str, why: str) -> Failure:
+    return Failure(Code.STATE, f"the ledger cannot be written: {why}; nothing is changed", target=str(path))
+
+
+def _corrupt(path: Path | str, why: str) -> Failure:
+    return Failure(
+        Code.STATE,
+        f"the ledger is corrupt ({why}); it is left as it is and nothing is changed",
+        target=str(path),
+        hint="Restore the file from a backup. Only if there is none, move it away: cpcd then rebuilds the ledger "
+        "from what it observes, and asks before it destroys anything.",
+    )
+
+
+def _newer(path: Path | str, version: int) -> Failure:
+    return Failure(
+        Code.STATE,
+        f"the ledger has version {version}, this cpcd knows {SCHEMA}",
+        target=str(path),
+        hint="Run the cpcd that wrote it, or a newer one.",
+    )

@@ -1,0 +1,240 @@
+"""The verbs that cpcd uses on one Kubernetes cluster.
+
+It must never repeat a write, wait without a limit or hold a typed model. Errors: `failures.py`; TLS and discovery:
+`client.py`; the contract: `ports/kube.py`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.dynamic.resource import Resource
+
+from cpcd.adapters.kube.client import connect, credentials
+from cpcd.adapters.kube.failures import details, mapped, message
+from cpcd.model.errors import Code, Failure
+from cpcd.ports.kube import GVK, Object
+
+__all__ = ["FIELD_MANAGER", "KubeApi"]
+
+FIELD_MANAGER: Final = "cpcd"
+_TIMEOUT: Final = 30.0
+_CONNECT: Final = 5.0
+_PAGE: Final = 500
+_WATCH_GRACE: Final = 30.0  # `failures.md` C01: the server's limit is no limit for a half-open connection
+
+Page = tuple[list[Object], str]
+
+
+class KubeApi:
+    """`ports.kube.Kube` over HTTPS with the client certificate of `kubeconfig` (text).
+
+    `endpoint` names it in failures (`kube:home`); `server` takes the place of the kubeconfig's address when given.
+    `cache_dir` is a private directory that the client key passes through while ssl loads it. `scale` is how many of
+    the world's seconds pass in a real one. Raises Failure(AUTH) for a kubeconfig without embedded credentials.
+    """
+
+    def __init__(
+        self, kubeconfig: str, *, endpoint: str, cache_dir: Path, scale: float = 1.0, server: str = ""
+    ) -> None:
+        self._endpoint = endpoint
+        self._scale = scale
+        limits = aiohttp.ClientTimeout(total=_TIMEOUT / scale, sock_connect=max(1.0, _CONNECT / scale))
+        self._client = connect(credentials(kubeconfig, server), limits, cache_dir)
+        self._kinds: dict[GVK, Resource] = {}
+        self._discovering = asyncio.Lock()
+        self._discovered = False
+
+    async def readyz(self) -> bool:
+        """See the port."""
+        with self._about("asking /readyz"):
+            try:
+                await (await self._client.request("get", "/readyz", serialize=False)).read()
+            except ApiException as error:
+                if error.status == 401:
+                    raise
+                return False
+        return True
+
+    async def version(self) -> str:
+        """See the port; never from a cache, because an upgrade changes it."""
+        with self._about("asking /version"):
+            return str((await self._call("get", "/version"))["gitVersion"])
+
+    async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
+        """See the port; None only when the kind is served and has no such object."""
+        with self._about(f"reading {gvk.kind} {name}"):
+            kind = await self._kind(gvk)
+            try:
+                return await self._call("get", kind.path(name=name, namespace=namespace))
+            except ApiException as error:
+                if not _no_object(error):
+                    raise
+        return None
+
+    async def list(self, gvk: GVK, *, namespace: str = "", labels: str = "", fields: str = "") -> Page:
+        """See the port; a list that expires between two pages is read again in one piece."""
+        selectors = {"label_selector": labels or None, "field_selector": fields or None}
+        with self._about(f"listing {gvk.kind}"):
+            path = (await self._kind(gvk)).path(namespace=namespace)
+            try:
+                return await self._pages(gvk, path, selectors | {"limit": _PAGE})
+            except ApiException as error:
+                if error.status != 410:
+                    raise
+            return await self._pages(gvk, path, selectors)
+
+    async def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
+        """See the port; an object of a namespaced kind without a namespace goes to `default`, as with kubectl."""
+        gvk = GVK(obj["apiVersion"], obj["kind"])
+        name = obj["metadata"]["name"]
+        with self._about(f"applying {gvk.kind} {name}"):
+            path = await self._path(gvk, name, obj["metadata"].get("namespace", ""))
+            options = {"dry_run": "All"} if dry_run else {}
+            return await self._call(
+                "patch", path, body=obj, content_type="application/apply-patch+yaml", field_manager=FIELD_MANAGER,
+                force_conflicts=force, **options,
+            )  # fmt: skip
+
+    async def patch(self, gvk: GVK, name: str, merge: Mapping[str, Any], *, namespace: str = "") -> Object:
+        """See the port."""
+        with self._about(f"patching {gvk.kind} {name}"):
+            path = await self._path(gvk, name, namespace)
+            return await self._call(
+                "patch",
+                path,
+                body=dict(merge),
+                content_type="application/merge-patch+json",
+                field_manager=FIELD_MANAGER,
+            )
+
+    async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
+        """See the port; dependents go in the background."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+        with self._about(f"deleting {gvk.kind} {name}"):
+            path = await self._path(gvk, name, namespace)
+            try:
+                await self._call("delete", path, body=body)
+            except ApiException as error:
+                if not _absent(error):
+                    raise
+
+    async def evict(self, namespace: str, name: str, uid: str) -> bool:
+        """See the port."""
+        body = {
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }  # fmt: skip
+        with self._about(f"evicting pod {namespace}/{name}"):
+            try:
+                await self._call("post", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body=body)
+            except ApiException as error:
+                if error.status == 429:
+                    return False
+                if not _absent(error):
+                    raise
+        return True
+
+    async def approve(self, csr: str) -> None:
+        """See the port; approving an approved request is a no-op, a denied one is refused by the API."""
+        path = f"/apis/certificates.k8s.io/v1/certificatesigningrequests/{csr}"
+        with self._about(f"approving certificate signing request {csr}"):
+            request = await self._call("get", path)
+            conditions = request.setdefault("status", {}).setdefault("conditions", [])
+            if any(condition["type"] == "Approved" for condition in conditions):
+                return
+            conditions.append({
+                "type": "Approved", "status": "True", "reason": "CpcdApproved", "message": "The machine is cpcd's own",
+            })  # fmt: skip
+            await self._call("put", f"{path}/approval", body=request)
+
+    async def watch(  # the server's limit; the client's own is in the request
+        self,
+        gvk: GVK,
+        *,
+        since: str,
+        timeout: float = 300,  # noqa: ASYNC109
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """See the port; bookmarks are yielded like other events."""
+        with self._about(f"watching {gvk.kind}"):
+            path = (await self._kind(gvk)).path()
+            limit = (timeout + _WATCH_GRACE) / self._scale
+            reply = await self._client.request(
+                "get", path, serialize=False, watch=True, resource_version=since, timeout_seconds=int(timeout),
+                query_params=[("allowWatchBookmarks", "true")],
+                _request_timeout=aiohttp.ClientTimeout(total=limit, sock_connect=max(1.0, _CONNECT / self._scale)),
+            )  # fmt: skip
+            async with reply:
+                async for line in reply.content:
+                    yield _event(line)
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._client.client.close()
+
+    async def _pages(self, gvk: GVK, path: str, options: Mapping[str, Any]) -> Page:
+        page = await self._call("get", path, **options)
+        items = page["items"]
+        while token := page["metadata"].get("continue"):
+            page = await self._call("get", path, _continue=token, **options)
+            items += page["items"]
+        for item in items:  # the API leaves both out of list items
+            item.setdefault("apiVersion", gvk.api_version)
+            item.setdefault("kind", gvk.kind)
+        return items, str(page["metadata"]["resourceVersion"])
+
+    async def _path(self, gvk: GVK, name: str, namespace: str) -> str:
+        kind = await self._kind(gvk)
+        path: str = kind.path(name=name, namespace=(namespace or "default") if kind.namespaced else None)
+        return path
+
+    async def _kind(self, gvk: GVK) -> Resource:
+        """Return the API's resource of a kind: looked up once, and again when the API no longer serves it there."""
+        async with self._discovering:
+            if not self._discovered:
+                await self._client
+                self._discovered = True
+            if gvk not in self._kinds:
+                group, _, version = gvk.api_version.rpartition("/")
+                where = {"prefix": "apis", "group": group} if group else {"prefix": "api"}
+                self._kinds[gvk] = await self._client.resources.get(**where, api_version=version, kind=gvk.kind)
+        return self._kinds[gvk]
+
+    async def _call(self, method: str, path: str, **options: Any) -> Object:
+        try:
+            reply = await self._client.request(method, path, serialize=False, **options)
+        except ApiException as error:
+            if error.status == 404 and not _no_object(error):
+                self._kinds.clear()
+                self._discovered = False
+            raise
+        found: Object = json.loads(await reply.read())
+        return found
+
+    def _about(self, what: str) -> AbstractContextManager[None]:
+        return mapped(self._endpoint, what)
+
+
+def _no_object(error: ApiException) -> bool:
+    """Tell an object that does not exist from a path that is not served, which is a 404 too but names no object."""
+    return error.status == 404 and bool(details(error).get("name"))
+
+
+def _absent(error: ApiException) -> bool:
+    """Tell whether the object is gone: not found, or another uid has its name now (`Precondition failed`)."""
+    return _no_object(error) or (error.status == 409 and "precondition" in message(error).lower())
+
+
+def _event(line: bytes) -> tuple[str, Object]:
+    event = json.loads(line)
+    if event["type"] == "ERROR":
+        status = event["object"]
+        kind = "Expired" if status.get("code") == 410 else status.get("reason", "error")
+        raise Failure(Code.EXECUTION, f"watching failed: {status.get('code')} {kind}: {status.get('message')}", retry=0)
+    return event["type"], event["object"]

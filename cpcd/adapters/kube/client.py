@@ -1,0 +1,114 @@
+"""A kubernetes.aio client made from kubeconfig text: TLS, timeouts and discovery, nothing hidden.
+
+It must never read the user's kubeconfig, the environment's proxies or a default configuration (`failures.md` C13), and
+never leave a key in a file. The verbs are in `api.py`.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import aiohttp
+import yaml
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.dynamic.client import DynamicClient
+from kubernetes.aio.dynamic.discovery import LazyDiscoverer
+
+from cpcd.adapters.once import send_once
+from cpcd.model.errors import Code, Failure
+
+__all__ = ["connect", "credentials"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What one context of a kubeconfig holds, as PEM text; never printed."""
+
+    server: str
+    authority: str
+    certificate: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.server})"
+
+
+def credentials(kubeconfig: str, server: str) -> Credentials:
+    """Return the current context's credentials; all of them must be embedded (`*-data`), as kubeadm writes them.
+
+    `server` takes the place of the kubeconfig's when not empty. Raises Failure(AUTH).
+    """
+    try:
+        config = yaml.safe_load(kubeconfig)
+        context = _named(config["contexts"], config["current-context"])["context"]
+        cluster = _named(config["clusters"], context["cluster"])["cluster"]
+        user = _named(config["users"], context["user"])["user"]
+        return Credentials(
+            server or cluster["server"],
+            _pem(cluster, "certificate-authority-data"),
+            _pem(user, "client-certificate-data"),
+            _pem(user, "client-key-data"),
+        )
+    except (yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise Failure(Code.AUTH, f"the kubeconfig is not usable: {type(error).__name__} while reading it") from None
+
+
+def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) -> DynamicClient:
+    """Return a client whose discovery is still to be done (`await`); `private` is a directory of our own, mode 0700.
+
+    ssl loads a client key from a file only: it exists there, mode 0600, for that moment. Discovery stays in memory,
+    because a file outlives the cluster that it describes.
+    """
+    private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _brief_file(private, found.certificate + "\n" + found.key) as pair:
+        configuration = Configuration(
+            host=found.server,
+            ca_cert_data=found.authority,
+            cert_file=pair,
+            retries=None,
+            client_session_kwargs={"trust_env": False, "middlewares": (send_once,)},
+        )
+        client = _Client(configuration, limits)
+    return DynamicClient(client, cache_file=str(private / "no-discovery-cache"), discoverer=_Discovery)
+
+
+class _Client(ApiClient):  # type: ignore[misc]  # kubernetes has no types
+    """An ApiClient that always has a timeout; discovery passes none and would wait for 5 minutes."""
+
+    def __init__(self, configuration: Configuration, limits: aiohttp.ClientTimeout) -> None:
+        super().__init__(configuration)
+        self.user_agent = "cpcd"
+        self._limits = limits
+
+    async def call_api(
+        self, *request: Any, _request_timeout: aiohttp.ClientTimeout | None = None, **options: Any
+    ) -> Any:
+        return await super().call_api(*request, _request_timeout=_request_timeout or self._limits, **options)
+
+
+class _Discovery(LazyDiscoverer):  # type: ignore[misc]  # kubernetes has no types
+    """Discovery that is asked for and kept in memory; the default writes a predictable file in /tmp."""
+
+    def _write_cache(self) -> None:
+        return
+
+
+@contextmanager
+def _brief_file(directory: Path, text: str) -> Iterator[str]:
+    with NamedTemporaryFile("w", dir=directory, prefix=".pair-") as file:
+        file.write(text)
+        file.flush()
+        yield file.name
+
+
+def _named(entries: list[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next(entry for entry in entries if entry["name"] == name)
+
+
+def _pem(entry: Mapping[str, str], field: str) -> str:
+    return b64decode(entry[field], validate=True).decode()

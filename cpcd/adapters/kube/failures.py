@@ -1,0 +1,104 @@
+"""What the Kubernetes API says, as Failures: one context manager for every verb.
+
+Status texts are the API's own (`Status.message`). Only 404 and 429 are sometimes answers rather than failures, and
+`api.py` says where. The table of codes: `model/errors.py`.
+"""
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
+
+from cpcd.model.errors import Code, Failure, Unreachable
+
+__all__ = ["details", "mapped", "message"]
+
+
+@contextmanager
+def mapped(endpoint: str, what: str) -> Iterator[None]:
+    """Turn everything that a call can raise into a Failure about `what`; Failures pass."""
+    try:
+        yield
+    except ApiException as error:
+        raise _refused(endpoint, what, error) from error
+    except (ResourceNotFoundError, ResourceNotUniqueError) as error:
+        raise Failure(
+            Code.EXECUTION, f"{what} failed: the cluster does not serve this kind", target=endpoint
+        ) from error
+    except (aiohttp.ContentTypeError, ValueError) as error:
+        raise Failure(
+            Code.NETWORK, f"{what} failed: the answer is not the Kubernetes API's JSON", target=endpoint
+        ) from error
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise _unanswered(endpoint, what, error) from error
+
+
+def message(error: ApiException) -> str:
+    """Return `Status.message`, or what there is."""
+    status = _status(error)
+    return str(status.get("message") or error.reason or error.body or "no message").strip()
+
+
+def details(error: ApiException) -> Mapping[str, Any]:
+    """Return `Status.details`: empty when the answer does not come from a resource's handler."""
+    found = _status(error).get("details")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _status(error: ApiException) -> Mapping[str, Any]:
+    try:
+        body = json.loads(error.body or "")
+    except ValueError:
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+# status -> code, the API's word, seconds to wait where the header says none
+_STATUS: Final[Mapping[int, tuple[Code, str, float | None]]] = {
+    401: (Code.AUTH, "Unauthorized", None),
+    403: (Code.AUTH, "Forbidden (for some seconds after its start the API is still loading RBAC)", 5),
+    409: (Code.EXECUTION, "Conflict", None),
+    410: (Code.EXECUTION, "Expired", 0),
+    429: (Code.EXECUTION, "Too Many Requests", None),
+    503: (Code.NETWORK, "Service Unavailable", None),
+    504: (Code.NETWORK, "Timeout", None),
+}
+
+
+def _refused(endpoint: str, what: str, error: ApiException) -> Failure:
+    text = message(error)
+    code, word, wait = _STATUS.get(error.status, (Code.EXECUTION, error.reason or "error", None))
+    if "etcdserver" in text:  # `failures.md` C15: members come and go
+        code = Code.NETWORK
+    asked = _retry_after(error)
+    said = f"{what} failed: {error.status} {word}: {text}"
+    return Failure(code, said, target=endpoint, retry=wait if asked is None else asked)
+
+
+def _retry_after(error: ApiException) -> float | None:
+    """Seconds that the server asks for (`failures.md` C09)."""
+    asked = (error.headers or {}).get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else None
+
+
+def _unanswered(endpoint: str, what: str, error: BaseException) -> Failure:
+    """TLS says who is wrong in a nested error, whose text decides between trust and reach."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(getattr(error, "certificate_error", error), "verify_message", "") or "verification failed"
+        return Failure(
+            Code.AUTH, f"{what} failed: the API's certificate is not trusted: {why}", target=endpoint,
+            hint="Something else answers at this address, or the cluster's CA was replaced.",
+        )  # fmt: skip
+    if "alert" in str(error).lower():
+        return Failure(
+            Code.AUTH, f"{what} failed: the API refused the client certificate: {error}", target=endpoint,
+            hint="The stored kubeconfig belongs to another cluster or has expired; it is fetched again from a machine.",
+        )  # fmt: skip
+    return Unreachable(
+        endpoint, f"{what} failed: no answer from the Kubernetes API: {str(error) or type(error).__name__}"
+    )

@@ -1,0 +1,86 @@
+"""Kubeconfigs under the state directory: 0640, replaced by rename, so that a reader never sees half of one."""
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from cpcd.model.errors import Code, Failure
+from cpcd.ports.bundle import WrittenKubeconfig
+
+__all__ = ["KubeconfigFiles"]
+
+
+class KubeconfigFiles:
+    """Implements `ports.bundle.Kubeconfigs`, one file a cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def text(self, cluster: str) -> str:
+        """Return the kubeconfig, "" when there is none."""
+        try:
+            return self._path(cluster).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def describe(self, cluster: str) -> WrittenKubeconfig | None:
+        """Return what is written without its keys; None when there is none or it cannot be read as one."""
+        try:
+            found = yaml.safe_load(self.text(cluster))
+            cluster_entry, user = found["clusters"][0]["cluster"], found["users"][0]["user"]
+            authority = x509.load_pem_x509_certificate(base64.b64decode(cluster_entry["certificate-authority-data"]))
+            client = x509.load_pem_x509_certificate(base64.b64decode(user["client-certificate-data"]))
+        except (TypeError, KeyError, IndexError, ValueError, yaml.YAMLError):
+            return None
+        return WrittenKubeconfig(
+            server=cluster_entry["server"], context=found["current-context"], ca_hash=ca_hash(authority),
+            expires=client.not_valid_after_utc.timestamp(),
+        )  # fmt: skip
+
+    def write(self, cluster: str, admin_conf: str, *, server: str, context: str) -> None:
+        """Store admin.conf with that server and context; raises Failure(STATE) when the disk refuses."""
+        text = yaml.safe_dump(_renamed(cluster, admin_conf, server=server, context=context), sort_keys=False)
+        path = self._path(cluster)
+        draft = path.with_suffix(".new")
+        try:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as error:
+            raise Failure(
+                Code.STATE, f"the kubeconfig cannot be written: {error.strerror}", target=str(path)
+            ) from error
+
+    def _path(self, cluster: str) -> Path:
+        return self._directory / f"{cluster}.yaml"
+
+
+def ca_hash(certificate: x509.Certificate) -> str:
+    """Return kubeadm's hash of a CA: sha256 of its public key (SubjectPublicKeyInfo)."""
+    key = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return f"sha256:{hashlib.sha256(key).hexdigest()}"
+
+
+def _renamed(cluster: str, admin_conf: str, *, server: str, context: str) -> dict[str, Any]:
+    found = yaml.safe_load(admin_conf)
+    entry, user = found["clusters"][0]["cluster"], found["users"][0]["user"]
+    name = f"{cluster}-admin"
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": cluster, "cluster": {**entry, "server": server}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": context, "context": {"cluster": cluster, "user": name}}],
+        "current-context": context,
+    }

@@ -1,0 +1,18 @@
+"""`cpcd demo`: the story of the README, played and checked by `cpcd/lab/demo.py`."""
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Play the whole story on the lab; needs no hardware.")
+@click.option("--keep", is_flag=True, help="Leave everything running at the end, and say how to look around.")
+def command(keep: bool) -> int:
+    """Play the whole story on the lab; needs no hardware.
+
+    Two real processes on loopback addresses: the lab, and the daemon on a git work tree. Each statement is checked;
+    the exit code is 1 when one is false.
+    """
+    from cpcd.lab import demo
+
+    return demo.main(keep=keep)

@@ -1,0 +1,95 @@
+"""`cpcd kubeconfig`: merged on the caller's side, so that the daemon never writes into anybody's home.
+
+It must never lose an entry that is not ours: the file is replaced whole, and what was there before is kept beside it.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cpcd.cli.objects import complete_clusters
+from cpcd.cli.session import Session
+from cpcd.model.errors import Code, Failure
+
+__all__ = ["command", "merged"]
+
+_LISTS: Final = ("clusters", "users", "contexts")
+
+
+@click.command(short_help="Merge a cluster's kubeconfig into your own, or print it.")
+@click.argument("cluster", default="", shell_complete=complete_clusters)
+@click.option("--print", "to_stdout", is_flag=True, help="Print it and change nothing.")
+@click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path),
+              help="File to merge into  [default: $KUBECONFIG, else ~/.kube/config]")  # fmt: skip
+@click.option("--use", is_flag=True, help="Make it the current context.")
+@click.pass_obj
+def command(session: Session, cluster: str, to_stdout: bool, path: Path | None, use: bool) -> None:
+    """Merge a cluster's kubeconfig into your own, or print it.
+
+    CLUSTER may be left out when there is only one. What the file held before is kept as FILE.before-cpcd.
+    """
+    import yaml
+
+    text = session.client().get("/kubeconfig", cluster=cluster)["kubeconfig"]
+    if to_stdout:
+        click.echo(text, nl=False)
+        return
+    target = path or _default()
+    new = yaml.safe_load(text)
+    whole = merged(_read(target), new, use=use)
+    _replace(target, yaml.safe_dump(whole, sort_keys=False))
+    click.echo(f"context {new['current-context']} is in {target}; current is {whole['current-context']}")
+
+
+def merged(own: dict[str, Any], new: dict[str, Any], *, use: bool) -> dict[str, Any]:
+    """Return the caller's kubeconfig with the new entries, each replacing the one of its name."""
+    whole = {"apiVersion": "v1", "kind": "Config", **own}
+    for part in _LISTS:
+        fresh = {entry["name"] for entry in new.get(part) or []}
+        kept = [entry for entry in own.get(part) or [] if entry.get("name") not in fresh]
+        whole[part] = [*kept, *(new.get(part) or [])]
+    if use or not own.get("current-context"):
+        whole["current-context"] = new["current-context"]
+    return whole
+
+
+def _default() -> Path:
+    first = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
+    return Path(first) if first else Path.home() / ".kube" / "config"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.exists():
+        return {}
+    try:
+        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        own = error
+    if not isinstance(own, dict):
+        raise Failure(
+            Code.INPUT,
+            "it cannot be read as a kubeconfig and is left as it is",
+            target=str(path),
+            hint="Mend it, or name another file with --file.",
+        )
+    return own
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, sync, keep the old one, rename: a crash leaves one of the two whole (`failures.md` D02)."""
+    path = path.resolve()  # a link stays a link
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        shutil.copy2(path, path.with_name(f"{path.name}.before-cpcd"))
+    Path(new).rename(path)

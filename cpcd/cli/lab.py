@@ -1,0 +1,66 @@
+"""`cpcd lab`: the lab as a process of its own, to point a daemon, curl or kubectl at."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cpcd.cli.output import emit, output_option, table
+from cpcd.model.errors import Code, Failure
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cpcd.lab.servers.settings import LabSettings
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Run the lab: Proxmox, machines and Kubernetes without hardware.")
+@click.option("--rate", default=1.0, type=click.FloatRange(0.1, 1000), show_default=True,
+              help="How much faster than real time its clock runs.")  # fmt: skip
+@click.option("--seed", default=1, show_default=True, help="Seed of everything that is random in it.")
+@click.option("--port", default=8006, type=click.IntRange(0, 65535), show_default=True,
+              help="Port of the Proxmox VE API; 0 takes a free one.")  # fmt: skip
+@click.option("--ssh-port", default=2222, type=click.IntRange(1, 65535), show_default=True, help="Of the machines.")
+@output_option
+def command(rate: float, seed: int, port: int, ssh_port: int, output: str) -> int:
+    """Run the lab: Proxmox, machines and Kubernetes without hardware.
+
+    It has one template tagged cpcd-ubuntu on each node, listens on loopback addresses only and prints where; Ctrl-C
+    ends it and everything in it.
+    """
+    import asyncio
+
+    from cpcd.lab.servers.serve import serve
+
+    settings = _settings(rate, seed, port, ssh_port)
+    try:
+        asyncio.run(serve(settings, lambda about: emit(dict(about), output, lambda: _view(about))))
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        raise Failure(
+            Code.DEPENDENCY, f"the lab cannot listen: {error.strerror or error}", hint="Try --port 0."
+        ) from error
+    return 0
+
+
+def _settings(rate: float, seed: int, port: int, ssh_port: int) -> "LabSettings":
+    from cpcd.lab.pve import Settings
+    from cpcd.lab.servers.settings import LabSettings, Template
+
+    pve = Settings()
+    templates = tuple(Template(9000 + n, node.name, "ubuntu", "cpcd-ubuntu") for n, node in enumerate(pve.nodes))
+    return LabSettings(rate=rate, seed=seed, proxmox_port=port, ssh_port=ssh_port, templates=templates, pve=pve)
+
+
+def _view(about: Mapping[str, Any]) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    made = table("LAB", "")
+    for name in ("proxmox", "fingerprint", "token", "control", "sshPort", "rate"):
+        made.add_row(name, str(about[name]))
+    header = f"Authorization: PVEAPIToken={about['token']}"
+    return Group(made, Text(f"\ncurl -k -H '{header}' {about['proxmox']}/api2/json/nodes", style="dim"))

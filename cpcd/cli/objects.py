@@ -1,0 +1,61 @@
+"""Objects by the names that people type: `machine/home-wk-1`, `home/addon/cni`, or a bare name that is unique."""
+
+import difflib
+from typing import Any
+
+import click
+
+from cpcd.cli.session import Session
+from cpcd.model.errors import Code, Failure
+
+__all__ = ["complete_clusters", "complete_objects", "find", "key_of"]
+
+Object = dict[str, Any]
+
+
+def find(document: dict[str, Any], words: str) -> Object:
+    """Return the one object of a status document that is meant; raises Failure(InvalidInput) for none or several."""
+    objects: list[Object] = document["objects"]
+    found = [entry for entry in objects if words in _names(entry)]
+    if len(found) == 1:
+        return found[0]
+    known = sorted(f"{entry['kind']}/{entry['name']}" for entry in objects)
+    if found:
+        several = ", ".join(f"{entry['cluster']}/{entry['kind']}/{entry['name']}" for entry in found)
+        raise Failure(Code.INPUT, f"{words} could be any of {several}", hint="Write it as CLUSTER/KIND/NAME.")
+    near = difflib.get_close_matches(words, known, 3) or known[:3]
+    hint = f"Known are, among others: {', '.join(near)}." if known else "There is no object yet; see `cpcd status`."
+    raise Failure(Code.INPUT, f"there is no object called {words}", hint=hint)
+
+
+def key_of(entry: Object) -> str:
+    """Return the key of an object as the daemon writes it."""
+    return f"{entry['cluster']}/{entry['kind']}/{entry['id']}"
+
+
+def complete_objects(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete KIND/NAME by asking the daemon; silence completes nothing."""
+    return _complete(ctx, [f"{entry['kind']}/{entry['name']}" for entry in _status(ctx)["objects"]], incomplete)
+
+
+def complete_clusters(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a cluster's name by asking the daemon."""
+    return _complete(ctx, [entry["name"] for entry in _status(ctx)["clusters"]], incomplete)
+
+
+def _complete(_ctx: click.Context, names: list[str], incomplete: str) -> list[str]:
+    return sorted({name for name in names if name.startswith(incomplete)})
+
+
+def _status(ctx: click.Context) -> dict[str, Any]:
+    session = ctx.find_object(Session)
+    root = ctx.find_root()
+    try:
+        return dict((session or Session(root.params["socket"])).client(timeout=0.5).get("/status"))
+    except (Failure, KeyError):
+        return {"objects": [], "clusters": []}
+
+
+def _names(entry: Object) -> set[str]:
+    cluster, kind, name, uid = entry["cluster"], entry["kind"], entry["name"], entry["id"]
+    return {name, uid, f"{kind}/{name}", f"{kind}/{uid}", f"{cluster}/{kind}/{name}", f"{cluster}/{kind}/{uid}"}

@@ -1,0 +1,74 @@
+"""`cpcd plan`: all remaining steps, by cluster, each with what it disturbs; the daemon that will do them is asked."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cpcd.cli.output import emit, output_option, table
+from cpcd.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["command", "view"]
+
+PENDING: Final = 3  # exit code of `--detailed-exitcode` when there are steps
+_RISKS: Final = {
+    "InPlace": ("~", "green"), "Reboot": ("↻", "yellow"), "Replace": ("±", "magenta"), "Destroy": ("-", "red"),
+}  # fmt: skip
+
+
+@click.command(short_help="Show all remaining steps, changing nothing.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when there are steps, 0 when there are none.")
+@output_option
+@click.pass_obj
+def command(session: Session, detailed_exitcode: bool, output: str) -> int:
+    """Show all remaining steps, changing nothing.
+
+    ~ in place, ↻ with a reboot, ± by replacement, - destruction. They are made by the functions that the daemon runs.
+    """
+    plan = session.client().get("/plan")
+    emit(plan, output, lambda: view(plan))
+    return PENDING if detailed_exitcode and plan["steps"] else 0
+
+
+def view(plan: dict[str, Any]) -> "RenderableType":
+    """Return the plan for a terminal: steps in order, grouped by cluster, and one line that counts them."""
+    from rich.console import Group
+    from rich.text import Text
+
+    steps = plan["steps"]
+    if not steps:
+        return Text("Nothing to do: what is observed is what is wanted.", style="green")
+    parts: list[RenderableType] = []
+    for cluster in dict.fromkeys(step["cluster"] for step in steps):
+        parts += [Text(cluster, style="bold"), _steps([step for step in steps if step["cluster"] == cluster]), Text()]
+    return Group(*parts, _total(steps))
+
+
+def _steps(steps: list[dict[str, Any]]) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    made = table("", "OBJECT", "STEP")
+    for step in steps:
+        notes = [note for note in (_disruption(step), step["wait"] and f"waits: {step['wait']}") if note]
+        mark, style = _RISKS.get(step["risk"], ("?", ""))
+        told = Group(Text(step["sentence"]), *(Text(note, style="dim") for note in notes))
+        made.add_row(Text(f"  {mark}", style=style), step["key"], told)
+    return made
+
+
+def _disruption(step: dict[str, Any]) -> str:
+    role, quorum = step["disrupts"], step["quorum"]
+    return f"disrupts a {role}" + (f", {quorum}" if quorum else "") if role else ""
+
+
+def _total(steps: list[dict[str, Any]]) -> "RenderableType":
+    from rich.text import Text
+
+    count = Counter(step["risk"] for step in steps)
+    words = {"InPlace": "in place", "Reboot": "reboot", "Replace": "replace", "Destroy": "destroy"}
+    told = ", ".join(f"{count[risk]} {word}" for risk, word in words.items() if count[risk])
+    return Text(f"{len(steps)} step{'' if len(steps) == 1 else 's'}: {told}", style="bold")

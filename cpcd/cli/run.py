@@ -1,0 +1,37 @@
+"""`cpcd run`: reads the settings and hands over to `cpcd/daemon.py`."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+__all__ = ["command"]
+
+_LEVELS: Final = ("error", "warning", "info", "debug")
+
+
+@click.command(short_help="Run the daemon in the foreground.")
+@click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE",
+              help="File of settings  [default: $CPCD_CONFIG, /etc/cpcd/cpcd.toml]")  # fmt: skip
+@click.option("--spec", metavar="PATH", help="cluster.yaml, or a directory of such files.")
+@click.option("--worktree/--head", default=None, help="Take the files as they are, or what is committed [default].")
+@click.option("--state-dir", metavar="DIR", help="Ledger, kubeconfigs, the last good spec.")
+@click.option("--listen", metavar="HOST:PORT", help="Address of /metrics, /healthz, /readyz.")
+@click.option("--log-format", type=click.Choice(["auto", "json", "pretty"]), help="Shape of log lines.")
+@click.option("-v", "--verbose", count=True, help="Log more: every pass.")
+@click.option("-q", "--quiet", count=True, help="Log less: warnings; twice: errors only.")
+@click.option("--lab", metavar="URL", hidden=True, help="Control URL of a lab on loopback.")
+@click.pass_context
+def command(ctx: click.Context, /, config: Path | None, verbose: int, quiet: int, **flags: Any) -> int:
+    """Run the daemon in the foreground.
+
+    Flags win over CPCD_* variables, these over the file of settings. Under systemd use `systemctl start cpcd`.
+    """
+    from cpcd import daemon
+    from cpcd.settings import load_settings
+
+    socket = ctx.obj.socket or None
+    level = _LEVELS[min(max(2 + verbose - quiet, 0), 3)] if verbose or quiet else None
+    settings = load_settings({**flags, "socket": socket, "log_level": level}, os.environ, config=config)
+    return daemon.main(settings)

@@ -1,0 +1,245 @@
+"""START HERE: what the daemon is made of, in which order it starts, what runs, and in which order it stops.
+
+The way of data: specs and observer fill the view (`loop/state.py`), the dispatcher takes keys from the queue and
+makes passes (`loop/runner.py`), reconcilers (`reconcilers/`) decide through `plan/` and act through ports. Adapters
+come from `wiring.py`; the lab's world comes in through the same ports.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpcd.loop.dispatcher import Dispatcher
+from cpcd.loop.endpoints import Endpoints
+from cpcd.loop.health import unhealthy
+from cpcd.loop.interest import Interest
+from cpcd.loop.queue import Queue
+from cpcd.loop.runner import Runner
+from cpcd.loop.state import State
+from cpcd.loop.supervisor import Supervisor
+from cpcd.model.desired import Cluster, Retry
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Key
+from cpcd.model.ledger import PutFact
+from cpcd.model.report import Pass
+from cpcd.model.view import View
+from cpcd.plan.guards import GUARDS
+from cpcd.plan.resolve import resolve
+from cpcd.plan.wakes import affected, tokens
+from cpcd.ports.bundle import Ports
+from cpcd.ports.clock import Clock
+from cpcd.ports.journal import Journal
+from cpcd.reconcilers import RECONCILERS
+from cpcd.sources.observer import Observer
+from cpcd.sources.reading import Reader
+from cpcd.sources.specs import SpecNews, Specs
+from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals
+
+__all__ = ["Daemon", "Parts"]
+
+FIRST_LOOK = 2.0  # seconds that READY waits for the first observation
+THAW = 10.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the daemon is given: ports and everything that reads time, chance or disk.
+
+    `ports` is called once with the view's reader, because adapters look up hosts and sites in the view.
+    """
+
+    clock: Clock
+    journal: Journal
+    ports: Callable[[Callable[[], View]], Ports]
+    specs: Callable[[Callable[[], View]], Specs]
+    names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]]
+    rng: random.Random = field(default_factory=random.Random)
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:12])
+    listeners: tuple[Callable[[Pass], None], ...] = ()
+
+
+class Daemon:
+    """The engine with its sources; the simulation and the process are built from this one class."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.clock, self.journal = parts.clock, parts.journal
+        self.queue: Queue[Key] = Queue(self.clock)
+        self.state = State(
+            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, mint=parts.new_id
+        )  # fmt: skip
+        self.state.wake = self.queue.add
+        self.state.interest = Interest(self.queue.add)
+        self.endpoints = Endpoints(self.clock, self.state.signal)
+        self.ports = parts.ports(lambda: self.state.view)
+        self.specs = parts.specs(lambda: self.state.view)
+        self.read = Reader(
+            ports=self.ports, clock=self.clock, view=lambda: self.state.view, down=self.endpoints.is_down,
+            names_of=parts.names_of,
+        )  # fmt: skip
+        self.board, self.metrics = Board(), Metrics()
+        self._publish = Publisher(board=self.board, metrics=self.metrics, journal=self.journal, clock=self.clock)
+        self._listeners = parts.listeners
+        runner = Runner(
+            reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve, read=self.read, state=self.state,
+            ports=self.ports, clock=self.clock, new_op=parts.new_id,
+        )  # fmt: skip
+        self.dispatcher = Dispatcher(
+            queue=self.queue, runner=runner, state=self.state, endpoints=self.endpoints, clock=self.clock,
+            rng=parts.rng, policy=self._policy, report=self._report, new_run=parts.new_id, owned=self._owned,
+        )  # fmt: skip
+        self.observer = Observer(
+            state=self.state, ports=self.ports, clock=self.clock, endpoints=self.endpoints, read=self.read,
+            wake=self.queue.add,
+        )  # fmt: skip
+        self.supervisor = Supervisor(self.clock, self._fell)
+        self._new_id = parts.new_id
+        self.troubles: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Load the ledger, put a spec in force, look once at every Proxmox, and begin to work.
+
+        A ledger that cannot be used freezes all mutation and is reported; everything else goes on.
+        """
+        await self._remember()
+        await self.look_at_spec(first=True)
+        await self._first_look()
+        self.supervisor.serve("dispatcher", self.dispatcher.serve)
+        self.supervisor.serve("specs", self._follow_spec)
+        self.supervisor.serve("ledger", self._thaw)
+        self.supervisor.serve("pulse", self._beat)
+
+    async def stop(self) -> None:
+        """Stop working and write what is queued: an optimisation of `kill -9`, nothing depends on it."""
+        await self.supervisor.stop()
+        await self.ports.guests.close()
+        await self.journal.close()
+
+    async def look_at_spec(self, *, first: bool = False) -> None:
+        """Read the spec; put it in force, or publish its mistakes and keep the last good one."""
+        news = await self.specs.look()
+        if news.desired is None and first:
+            kept = self.specs.last_good()
+            if kept is not None and kept.desired is not None:
+                await self._enforce(kept)
+        if news.desired is None:
+            self.board.spec = SpecState(self.state.view.desired.generation, news.mistakes, news.uncommitted)
+            return
+        await self._enforce(news)
+
+    def vitals(self) -> Vitals:
+        """Return what the metrics tell of the engine itself."""
+        view, now = self.state.view, self.clock.now()
+        ages: dict[str, float] = {}
+        for scope, seen in view.bulk.items():
+            ages[scope.kind] = max(ages.get(scope.kind, 0.0), now - seen.began)
+        return Vitals(
+            queue_depth=self.queue.depth(), queue_oldest=self.queue.oldest(),
+            backoff_keys=self.dispatcher.backing_off(), ledger_writable=self.state.frozen is None,
+            observation_ages=ages,
+        )  # fmt: skip
+
+    def scrape(self) -> bytes:
+        """Return the metrics as Prometheus reads them."""
+        self.board.endpoints = {endpoint.name: endpoint.up for endpoint in self.endpoints.all()}
+        self.metrics.refresh(self.state.view, self.board, self.vitals())
+        return self.metrics.render()
+
+    def unhealthy(self) -> str:
+        """Return why the daemon is not live, "" when it is."""
+        return unhealthy(self.dispatcher.pulse, self.clock.now())
+
+    def keys(self) -> list[Key]:
+        """Return every object there is."""
+        view = self.state.view
+        return [key for module in RECONCILERS for key in module.keys(view)]
+
+    async def _remember(self) -> None:
+        try:
+            await self.state.load("")
+        except Failure as failure:
+            self.state.frozen = failure
+            self.troubles["ledger"] = str(failure)
+            return
+        installation = self.state.view.facts.get("installation")
+        if not installation:
+            installation = self._new_id()
+            await self._try_commit(PutFact("installation", installation))
+        self.state.name_installation(str(installation))
+
+    async def _try_commit(self, *changes: PutFact) -> None:
+        try:
+            await self.state.commit(changes)
+        except Failure as failure:
+            self.troubles["ledger"] = str(failure)
+
+    async def _enforce(self, news: SpecNews) -> None:
+        assert news.desired is not None
+        self.state.desire(news.desired)
+        self.board.spec = SpecState(news.generation, news.mistakes, news.uncommitted)
+        changes = tuple(change for change in news.changes if isinstance(change, PutFact))
+        await self._try_commit(*changes)
+        for site in news.desired.sites:
+            self.supervisor.serve(f"site {site}", self._watcher(self.observer.watch_site, site))
+        for cluster in news.desired.clusters:
+            self.supervisor.serve(f"nodes {cluster}", self._watcher(self.observer.watch_nodes, cluster))
+            self.supervisor.serve(f"requests {cluster}", self._watcher(self.observer.watch_requests, cluster))
+        keys = self.keys()
+        for gone in self.board.objects.keys() - set(keys):
+            self.board.forget(gone)
+        for key in keys:
+            self.dispatcher.reset(key)
+
+    @staticmethod
+    def _watcher(watch: Callable[[str], Any], name: str) -> Callable[[], Any]:
+        return lambda: watch(name)
+
+    async def _first_look(self) -> None:
+        if not self.state.view.desired.sites:
+            return
+        look = asyncio.ensure_future(self.observer.first_look.wait())
+        limit = asyncio.ensure_future(self.clock.sleep(FIRST_LOOK))
+        await asyncio.wait({look, limit}, return_when=asyncio.FIRST_COMPLETED)
+        look.cancel()
+        limit.cancel()
+
+    async def _follow_spec(self) -> None:
+        async for _ in self.specs.watch():
+            await self.look_at_spec()
+
+    async def _thaw(self) -> None:
+        """A ledger that could not be written is tried again; what it holds is the truth then."""
+        while True:
+            await self.clock.sleep(THAW)
+            if self.state.frozen is not None:
+                try:
+                    await self.state.thaw()
+                except Failure as failure:
+                    self.state.frozen = failure
+                    continue
+                self.troubles.pop("ledger", None)
+                for key in self.keys():
+                    self.dispatcher.reset(key)
+
+    async def _beat(self) -> None:
+        while True:
+            self.dispatcher.pulse.beat = self.clock.now()
+            await self.clock.sleep(5)
+
+    def _policy(self, key: Key, failure: Failure) -> Retry:
+        cluster: Cluster | None = self.state.view.cluster(key.cluster)
+        kind = "network" if failure.code is Code.NETWORK else "default"
+        return (cluster.retry if cluster else {}).get(kind, Retry())
+
+    def _owned(self, endpoint: str) -> bool:
+        return endpoint.removeprefix("pve:") in self.state.view.desired.sites
+
+    def _report(self, done: Pass) -> None:
+        self._publish(done)
+        for listen in self._listeners:
+            listen(done)
+
+    def _fell(self, name: str, error: BaseException) -> None:
+        self.troubles[name] = f"{type(error).__name__}: {error}"

@@ -1,0 +1,138 @@
+"""The verbs around etcd: members, removal, leadership, snapshots.
+
+Reads are linearizable: without quorum they fail, they never answer from one member's memory (recorded [343, 364]).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cpcd.guest.machine import JSON, KUBERNETES, Machine, Ran, Refused
+
+_PKI: Final = f"{KUBERNETES}/pki/etcd"
+_ETCD: Final = [f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/server.crt", f"--key={_PKI}/server.key"]
+_LOCAL: Final = "https://127.0.0.1:2379"
+
+
+def in_etcd(machine: Machine, argv: list[str]) -> Ran:
+    """Run a tool of etcd on the machine or, where it is not installed, in the running etcd container.
+
+    kubeadm installs no etcdctl; its etcd image has etcdctl and etcdutl and mounts pki/etcd and /var/lib/etcd.
+    """
+    ran = machine.run(argv)
+    if ran.rc != 127:
+        return ran
+    ctr = ["ctr", "-n", "k8s.io"]
+    named = machine.run([*ctr, "containers", "ls", "-q", 'labels."io.kubernetes.container.name"==etcd']).out.split()
+    tasks = [line.split() for line in machine.run([*ctr, "tasks", "ls"]).out.splitlines()]
+    running = [task[0] for task in tasks if task[0] in named and task[-1] == "RUNNING"]
+    if not running:
+        return Ran(1, err="no running etcd container and no etcdctl on this machine")
+    return machine.run([*ctr, "tasks", "exec", "--exec-id", f"cpcd-{time.time_ns()}", running[0], *argv])
+
+
+def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:
+    """Ask etcd, 10 s at most."""
+    return in_etcd(machine, ["etcdctl", *_ETCD, f"--endpoints={endpoints}", "--command-timeout=10s", *argv])
+
+
+def answered(verb: str, ran: Ran) -> str:
+    """Return stdout of what etcd answered; Refused otherwise."""
+    if ran.rc:
+        raise ran.refused(verb)
+    return ran.out
+
+
+def member_list(machine: Machine) -> list[dict[str, JSON]]:
+    """Return the raw members of a linearizable list: it fails without quorum, so it never lies (recorded [343])."""
+    listed = json.loads(answered("etcd_members", etcdctl(machine, "member", "list", "-w", "json")))
+    return list(listed["members"])
+
+
+def leader_of(machine: Machine) -> str:
+    """Return the leader's id as the local member sees it, empty where it sees none."""
+    status = json.loads(answered("etcd_members", etcdctl(machine, "endpoint", "status", "-w", "json")))
+    return str(status[0]["Status"].get("leader", ""))
+
+
+def etcd_members(machine: Machine, _given: JSON, _op: str) -> JSON:
+    """Return members with decimal ids (uint64, so as text) and the leader; unstarted ones have no name."""
+    members = member_list(machine)
+    health = etcdctl(machine, "endpoint", "health", "--cluster", "-w", "json").out  # rc 1 if one is ill, recorded [162]
+    healthy = {entry["endpoint"] for entry in json.loads(health or "[]") if entry.get("health")}
+    return {"members": [member_of(member, healthy) for member in members], "leader": leader_of(machine)}
+
+
+def member_of(raw: Mapping[str, JSON], healthy: set[str]) -> dict[str, JSON]:
+    """Return a member in the catalogue's shape; etcd leaves out what is empty or false (recorded [253])."""
+    clients = raw.get("clientURLs", [])
+    return {
+        "id": str(raw["ID"]),
+        "name": raw.get("name", ""),
+        "peer_urls": raw.get("peerURLs", []),
+        "client_urls": clients,
+        "learner": raw.get("isLearner", False),
+        "started": bool(raw.get("name")),
+        "healthy": any(url in healthy for url in clients),
+    }
+
+
+def hexadecimal(member: str) -> str:
+    """Return an id as etcdctl wants it; digits alone are decimal, as `etcd_members` gives them."""
+    try:
+        return f"{int(member, 10 if member.isdigit() else 16):x}"
+    except ValueError:  # an empty or wrong id would reach etcdctl as a usage error, recorded [350]
+        raise Refused("InvalidInput", f"{member!r} is no etcd member id") from None
+
+
+def etcd_remove(machine: Machine, given: JSON, _op: str) -> JSON:
+    """Remove a member by id; one that is not listed is removed already."""
+    ran = etcdctl(machine, "member", "remove", hexadecimal(str(given["id"])))
+    if ran.rc and ran.refused("etcd_remove").reason != "MemberNotFound":
+        raise ran.refused("etcd_remove")
+    return {"removed": True}
+
+
+def etcd_move_leader(machine: Machine, given: JSON, _op: str) -> JSON:
+    """Make `to` the leader; only the leader itself can be asked, so all are named (recorded [337])."""
+    to = str(given["to"])
+    if leader_of(machine) != to:
+        clients = [url for member in member_list(machine) for url in member.get("clientURLs", [])]
+        answered("etcd_move_leader", etcdctl(machine, "move-leader", hexadecimal(to), endpoints=",".join(clients)))
+    return {"leader": to}
+
+
+def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
+    """Save a snapshot, verify it, and only then give it its name.
+
+    It is made inside /var/lib/etcd because the etcd container sees that directory.
+    """
+    fresh = "/var/lib/etcd/cpcd-snapshot.db"
+    source, target = machine.path(fresh), machine.path(given["path"])
+    try:
+        answered("etcd_snapshot", etcdctl(machine, "snapshot", "save", fresh))
+        status = snapshot_status(machine, fresh)
+        size = source.stat().st_size
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(source, f"{target}.part")
+        Path(f"{target}.part").chmod(0o600)
+        Path(f"{target}.part").replace(target)
+    finally:
+        source.unlink(missing_ok=True)
+    return {"path": given["path"], "hash": f"{status['hash']:08x}", "revision": status["revision"], "size": size}
+
+
+def snapshot_status(machine: Machine, path: str) -> dict[str, JSON]:
+    """Return `{hash, revision, …}` of a whole snapshot; etcdutl crashes on a cut one (recorded [416])."""
+    ran = Ran(127)
+    for tool in ("etcdutl", "etcdctl"):  # etcdctl had this verb before 3.6
+        ran = in_etcd(machine, [tool, "snapshot", "status", path, "-w", "json"])
+        with contextlib.suppress(ValueError):
+            return dict(json.loads(ran.out))
+    raise Refused("SnapshotCorrupt", ran.refused("etcd_snapshot").message, ran.rc)

@@ -1,0 +1,160 @@
+"""The facts verb: everything a decision needs about a machine, in one round trip.
+
+Only observes. What is not there is empty; what is there and cannot be understood fails the verb, for unknown is not
+absent.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from cpcd.guest.jobs import poll
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, boot_id
+
+
+def cloud_init(machine: Machine) -> JSON:
+    """Return `{status, detail}`; rc is ignored, it is 2 for a mere deprecation and while running (recorded [1006])."""
+    ran = machine.run(["cloud-init", "status", "--format", "json"])
+    if ran.rc == 127:
+        return {"status": "absent", "detail": ""}
+    try:
+        report = json.loads(ran.out)
+    except ValueError:  # before cloud-init 22.3 there is no --format
+        text = machine.run(["cloud-init", "status", "--long"]).out
+        report = dict(re.findall(r"^(status|detail): *(.*)$", text, re.MULTILINE))
+    status = report.get("status", "error")
+    status = "running" if status.startswith("not ") else status
+    return {"status": status, "detail": "; ".join(report.get("errors") or []) or report.get("detail", "")}
+
+
+def modules(machine: Machine) -> list[str]:
+    """Return which of the modules that Kubernetes needs are loaded or built in."""
+    loaded = {line.split()[0] for line in machine.read("/proc/modules").splitlines()}
+    names = ("overlay", "br_netfilter")
+    return [name for name in names if name in loaded or machine.path(f"/sys/module/{name}").is_dir()]
+
+
+def packages(machine: Machine) -> dict[str, str]:
+    """Return the versions that the programs themselves report (baked images have no packages), empty where absent."""
+    asked = {
+        "kubelet": ["kubelet", "--version"],
+        "kubeadm": ["kubeadm", "version", "-o", "short"],
+        "kubectl": ["kubectl", "version", "--client"],
+        "containerd": ["containerd", "--version"],
+    }
+    found = {name: re.search(r"\bv?(\d+\.\d+\.\d+)", machine.run(argv).out) for name, argv in asked.items()}
+    return {name: match.group(1) if match else "" for name, match in found.items()}
+
+
+def services(machine: Machine) -> dict[str, dict[str, bool]]:
+    """Return `{active, enabled}` of kubelet and containerd."""
+    result = {}
+    for name in ("kubelet", "containerd"):
+        text = machine.run(["systemctl", "show", name, "-p", "ActiveState,UnitFileState"]).out
+        result[name] = {"active": "ActiveState=active" in text, "enabled": "UnitFileState=enabled" in text}
+    return result
+
+
+def kubeadm(machine: Machine) -> dict[str, JSON]:
+    """Return which files of kubeadm are there; they are no proof of a finished init (recorded [173])."""
+    files = {
+        "admin_conf": "admin.conf",
+        "kubelet_conf": "kubelet.conf",
+        "bootstrap_conf": "bootstrap-kubelet.conf",
+        "pki": "pki/ca.crt",
+    }
+    found: dict[str, JSON] = {name: machine.path(f"{KUBERNETES}/{file}").exists() for name, file in files.items()}
+    found["etcd_data"] = machine.path("/var/lib/etcd/member").exists()
+    found["manifests"] = sorted(file.stem for file in machine.path(f"{KUBERNETES}/manifests").glob("*.yaml"))
+    return found
+
+
+def certificates(machine: Machine) -> dict[str, float]:
+    """Return when each certificate ends (epoch seconds), by kubeadm's own names; empty without openssl."""
+    base = machine.path(f"{KUBERNETES}/pki")
+    texts = {"-".join(file.relative_to(base).with_suffix("").parts): file.read_text() for file in base.rglob("*.crt")}
+    for name in ("admin", "super-admin", "controller-manager", "scheduler"):
+        kubeconfig = machine.read(f"{KUBERNETES}/{name}.conf")
+        found = re.search(r"client-certificate-data: *(\S+)", kubeconfig)
+        texts[f"{name}.conf"] = base64.b64decode(found.group(1)).decode() if found else ""
+    for name in ("client", "server"):
+        texts[f"kubelet-{name}"] = machine.read(f"/var/lib/kubelet/pki/kubelet-{name}-current.pem")
+    ends = {name: end_of(machine, text) for name, text in texts.items() if text}
+    return {name: end for name, end in ends.items() if end is not None}
+
+
+def end_of(machine: Machine, pem: str) -> float | None:
+    """Return a certificate's notAfter as epoch seconds, None where it cannot be read."""
+    found = re.search(r"notAfter=(.+)", machine.run(["openssl", "x509", "-noout", "-enddate"], stdin=pem).out)
+    return ssl.cert_time_to_seconds(found.group(1)) if found else None
+
+
+def addresses(machine: Machine) -> list[str]:
+    """Return the global addresses of all interfaces but loopback."""
+    listed = json.loads(machine.run(["ip", "-j", "addr"]).out or "[]")
+    found = [entry for link in listed for entry in link.get("addr_info", ())]
+    return [entry["local"] for entry in found if entry.get("scope") == "global"]
+
+
+def prepared(machine: Machine) -> str:
+    """Return the profile that the last successful prepare left here."""
+    try:
+        return str(json.loads(machine.read(f"{STATE}/prepared.json"))["profile"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def readyz(_machine: Machine) -> int:
+    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
+    # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001
+    connection = http.client.HTTPSConnection("127.0.0.1", 6443, timeout=5, context=context)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def results(machine: Machine) -> dict[str, JSON]:
+    """Return `{op: {verb, state, rc}}` of the ops that were begun here."""
+    ops = sorted(file.parent.name for file in machine.path(f"{STATE}/ops").glob("*/boot_id"))
+    states = {op: poll(machine, {}, op) for op in ops}
+    verbs = {op: machine.read(f"{STATE}/ops/{op}/verb") for op in ops}
+    return {op: {"verb": verbs[op], "state": states[op]["state"], "rc": states[op]["rc"]} for op in ops}
+
+
+FACTS: Final[Mapping[str, Callable[[Machine], JSON]]] = {
+    "hostname": lambda _: socket.gethostname(),
+    "machine_id": lambda machine: machine.read("/etc/machine-id"),
+    "boot_id": boot_id,
+    "system_uuid": lambda machine: machine.read("/sys/class/dmi/id/product_uuid").lower(),
+    "clock": lambda _: time.time(),
+    "cloud_init": cloud_init,
+    "swap": lambda machine: len(machine.read("/proc/swaps").splitlines()) > 1,
+    "modules": modules,
+    "packages": packages,
+    "holds": lambda machine: machine.run(["apt-mark", "showhold"]).out.split(),
+    "services": services,
+    "kubeadm": kubeadm,
+    "certificates": certificates,
+    "prepared": prepared,
+    "results": results,
+    "addresses": addresses,
+    "readyz": readyz,
+}
+
+
+def facts(machine: Machine, _given: JSON, _op: str) -> JSON:
+    """Return everything that a decision needs, in one round trip."""
+    return {name: read(machine) for name, read in FACTS.items()}

@@ -1,0 +1,87 @@
+"""Long verbs outlive the connection and the daemon: submitted once as a transient unit, polled by op id.
+
+`boot_id` is left before the unit starts and `result.json` by rename at its end, so a crash at any point reads as
+`lost`, never as `absent`. Which verbs there are stands in `ops.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+
+from cpcd.guest.machine import JSON, STATE, VOLATILE, Machine, Refused, boot_id
+
+
+@contextlib.contextmanager
+def host_lock(machine: Machine, patience: float = 0) -> Iterator[None]:
+    """Hold the machine: one lock covers kubeadm, snapshots, playbooks and reboots; the kernel frees it at death."""
+    path = machine.path(f"{STATE}/lock")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Refused("busy", "another operation holds the machine") from None
+                time.sleep(0.2)
+        yield
+
+
+def unit_of(op: str) -> str:
+    """Return the transient unit's name; an op's id is part of paths, so its letters are limited."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", op):
+        raise Refused("InvalidInput", f"{op!r} is no op id")
+    return f"cpcd-{op}"
+
+
+def submit(machine: Machine, verb: str, given: JSON, op: str) -> JSON:
+    """Start a long verb once and for all: an op that was begun here is only reported."""
+    known = poll(machine, {}, op)
+    if known["state"] == "absent":
+        with host_lock(machine):
+            begin(machine, verb, given, op)
+        known = poll(machine, {}, op)
+    return {"state": known["state"], "boot_id": known["boot_id"]}
+
+
+def begin(machine: Machine, verb: str, given: JSON, op: str) -> None:
+    """Leave boot_id first: from here on a crash reads as `lost`, never as `absent`."""
+    job = f"{VOLATILE}/{op}"
+    machine.write(f"{job}.json", json.dumps({"op": op, "verb": verb, "given": given}))
+    machine.write(f"{job}.py", machine.source.decode())
+    machine.write(f"{STATE}/ops/{op}/verb", verb)
+    machine.write(f"{STATE}/ops/{op}/boot_id", boot_id(machine))
+    script = ["python3", "-I", str(machine.path(f"{job}.py")), str(machine.path(f"{job}.json"))]
+    # --collect: an ended unit would keep its name (recorded [83, 86]); the result file is what tells the end.
+    ran = machine.run(["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(op), *script])
+    if ran.rc:
+        shutil.rmtree(machine.path(f"{STATE}/ops/{op}"))
+        for suffix in (".json", ".py"):
+            machine.path(job + suffix).unlink()
+        raise Refused("UnitFailed", ran.refused("submit").message, ran.rc)
+
+
+def poll(machine: Machine, _given: JSON, op: str) -> JSON:
+    """Return `{state, boot_id, rc, output, error}`; "no such unit" looks like success to systemctl (recorded [74])."""
+    unit = unit_of(op)
+    began = machine.read(f"{STATE}/ops/{op}/boot_id")
+    state: dict[str, JSON] = {"state": "absent", "boot_id": began, "rc": None, "output": {}, "error": {}}
+    if not began:
+        return state
+    if began == boot_id(machine) and machine.read(f"{STATE}/ops/{op}/result.json") == "":
+        shown = machine.run(["systemctl", "show", unit, "-p", "ActiveState"]).out
+        if re.search(r"ActiveState=(?:active|activating|deactivating)\b", shown):
+            return {**state, "state": "running"}
+    result = machine.read(f"{STATE}/ops/{op}/result.json")  # again: the unit may have ended while we asked
+    if not result:
+        return {**state, "state": "lost"}
+    done = json.loads(result)
+    return {**state, **done, "state": "failed" if done["rc"] else "done"}

@@ -1,0 +1,113 @@
+"""The verbs around kubeadm: init, join, reset and the secrets of a join.
+
+A token, certificate key or private key never stands in argv: configurations go through 0600 files on tmpfs.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, VOLATILE, Machine, Refused
+
+CONTROL_PLANE: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+
+
+def ca_hash(machine: Machine) -> str:
+    """Return `sha256:…` of the CA's public key as kubeadm pins it (recorded [240])."""
+    path = str(machine.path(f"{KUBERNETES}/pki/ca.crt"))
+    pem = machine.checked("ca_hash", ["openssl", "x509", "-noout", "-pubkey", "-in", path])
+    body = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
+    return "sha256:" + hashlib.sha256(base64.b64decode(body)).hexdigest()
+
+
+def join_secrets(machine: Machine, given: JSON, _op: str) -> JSON:
+    """Mint a bootstrap token and, for a control plane, upload the certificates: fresh for each join (K01, K08)."""
+    token = machine.checked("join_secrets", ["kubeadm", "token", "create", "--ttl", str(given["ttl"])]).split()[-1]
+    key = ""
+    if given["control_plane"]:  # the key is the last line of stdout, recorded [244]
+        key = machine.checked("join_secrets", ["kubeadm", "init", "phase", "upload-certs", "--upload-certs"]).split()[
+            -1
+        ]
+    return {"token": token, "ca_hash": ca_hash(machine), "certificate_key": key}
+
+
+def kubeconfig(machine: Machine, _given: JSON, _op: str) -> JSON:
+    """Return the administrator's kubeconfig and the CA's hash."""
+    text = machine.read(f"{KUBERNETES}/admin.conf")
+    if not text:
+        raise Refused("Failed", "there is no /etc/kubernetes/admin.conf")
+    return {"kubeconfig": text + "\n", "ca_hash": ca_hash(machine)}
+
+
+@contextlib.contextmanager
+def secret_file(machine: Machine, text: str) -> Iterator[str]:
+    """Yield the path of a 0600 file on tmpfs that is gone afterwards."""
+    directory = machine.path(VOLATILE)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, path = tempfile.mkstemp(dir=directory, suffix=".yaml")
+    try:
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+        yield path
+    finally:
+        Path(path).unlink()
+
+
+def place(machine: Machine, manifests: Mapping[str, str]) -> None:
+    """Write static pod manifests; only below /etc/kubernetes."""
+    for path, text in manifests.items():
+        if os.path.normpath(path) != path or not path.startswith(f"{KUBERNETES}/"):
+            raise Refused("InvalidInput", f"manifest {path} is not below {KUBERNETES}")
+        machine.write(path, text)
+
+
+def half_made(machine: Machine) -> bool:
+    """Return whether an earlier init of ours, and nothing else, left traces here.
+
+    Only then are preflight findings ignored: a repeated init keeps CA and data and finishes (recorded [177, 187, 188]).
+    """
+    begun = [file.read_text() for file in machine.path(f"{STATE}/ops").glob("*/verb")]
+    traces = [f"{KUBERNETES}/manifests/{name}.yaml" for name in CONTROL_PLANE]
+    traces += [f"{KUBERNETES}/admin.conf", f"{KUBERNETES}/kubelet.conf", "/var/lib/etcd/member"]
+    ours = begun.count("init") > 1 and "join" not in begun  # this op is one of them
+    return ours and any(machine.path(trace).exists() for trace in traces)
+
+
+def init(machine: Machine, given: JSON) -> JSON:
+    """Make the first control plane; may be repeated over what an init of ours left half made.
+
+    A manifest that mounts super-admin.conf (kube-vip needs it until RBAC is there, `failures.md` K07) is switched to
+    admin.conf at the end.
+    """
+    ignore = ["--ignore-preflight-errors=all"] if half_made(machine) else []
+    manifests = given.get("manifests") or {}
+    place(machine, manifests)
+    with secret_file(machine, given["config"]) as config:
+        machine.checked("init", ["kubeadm", "init", "--config", config, *ignore], timeout=None)
+    place(machine, {path: text.replace("super-admin.conf", "admin.conf") for path, text in manifests.items()})
+    return {"ca_hash": ca_hash(machine)}
+
+
+def join(machine: Machine, given: JSON) -> JSON:
+    """Join as the given JoinConfiguration says; findings are never ignored, a half-joined machine is reset first."""
+    place(machine, given.get("manifests") or {})
+    with secret_file(machine, given["config"]) as config:
+        machine.checked("join", ["kubeadm", "join", "--config", config], timeout=None)
+    return {}
+
+
+def reset(machine: Machine, _given: JSON) -> JSON:
+    """Undo init or join, with what `kubeadm reset` leaves; destroys local etcd data, quorum or not (recorded [370])."""
+    machine.checked("reset", ["kubeadm", "reset", "-f"], timeout=None)
+    for left in ("/etc/cni/net.d", "/root/.kube", "/var/lib/etcd", f"{KUBERNETES}/manifests", f"{KUBERNETES}/tmp"):  # noqa: S108 - kubeadm's own
+        for entry in machine.path(left).glob("*"):
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    return {}

@@ -1,0 +1,106 @@
+"""What cpcd runs on a machine, as root, left nowhere: the catalogue and its dispatch.
+
+It travels with its sibling modules as one text (`wire.bundle`) on stdin of the one-liner `wire.COMMAND`, where the
+wire format is documented. Python 3.9 standard library. START HERE: `VERBS` and `JOBS`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from cpcd.guest.etcd import etcd_members, etcd_move_leader, etcd_remove, etcd_snapshot
+from cpcd.guest.facts import facts
+from cpcd.guest.jobs import host_lock, poll, submit
+from cpcd.guest.kubeadm import init, join, join_secrets, kubeconfig, reset
+from cpcd.guest.machine import JSON, STATE, Machine, Refused, boot_id
+from cpcd.guest.reasons import classify
+
+SOURCE: bytes = globals().get("SOURCE", b"")  # put here by `wire.COMMAND`: a submitted job runs the same text
+
+
+def reboot(machine: Machine, _given: JSON, _op: str) -> JSON:
+    """Reboot in a second, so that this answer still arrives; refused while an op holds the machine."""
+    with host_lock(machine):
+        delay = ["--on-active=1s", "--timer-property=AccuracySec=100ms"]
+        machine.checked("reboot", ["systemd-run", "--quiet", "--collect", *delay, "systemctl", "reboot"])
+    return {"boot_id": boot_id(machine)}
+
+
+def said(refused: Refused) -> dict[str, str]:
+    """Return a refusal as JSON."""
+    return {"reason": refused.reason, "message": refused.message}
+
+
+def guarded(attempt: Callable[[], dict[str, JSON]], failed: Callable[[Refused], dict[str, JSON]]) -> dict[str, JSON]:
+    """Return the attempt's reply or what it failed with: nothing ends in a trace that nobody reads."""
+    try:
+        return attempt()
+    except Refused as no:
+        return failed(no)
+    except OSError as error:
+        return failed(Refused(classify("", 1, "", str(error)), f"{type(error).__name__}: {error}"))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        return failed(Refused("Internal", f"{type(error).__name__}: {error}"))
+
+
+def execute(machine: Machine, job: Path) -> None:
+    """Be the unit: take the job (its file is deleted once read), do it under the lock, leave the result."""
+    request = json.loads(job.read_text())
+    job.unlink()
+    job.with_suffix(".py").unlink()
+
+    def attempt() -> dict[str, JSON]:
+        with host_lock(machine, patience=30):  # the submitter still holds it while it starts us
+            return {"rc": 0, "output": JOBS[request["verb"]](machine, request["given"]), "error": {}}
+
+    reply = guarded(attempt, lambda no: {"rc": no.rc, "output": {}, "error": said(no)})
+    machine.write(f"{STATE}/ops/{request['op']}/result.json", json.dumps(reply))
+
+
+JOBS: Final[Mapping[str, Callable[[Machine, JSON], JSON]]] = {
+    "init": init,
+    "join": join,
+    "reset": reset,
+    "etcd_snapshot": etcd_snapshot,
+}
+VERBS: Final[Mapping[str, Callable[[Machine, JSON, str], JSON]]] = {
+    "facts": facts,
+    "join_secrets": join_secrets,
+    "kubeconfig": kubeconfig,
+    "etcd_members": etcd_members,
+    "etcd_remove": etcd_remove,
+    "etcd_move_leader": etcd_move_leader,
+    "reboot": reboot,
+    "poll": poll,
+}
+
+
+def answer(machine: Machine, request: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the reply to one request."""
+    verb, given, op = request["verb"], request["given"], request.get("op", "")
+
+    def attempt() -> dict[str, JSON]:
+        if verb in VERBS:
+            return {"ok": True, "output": VERBS[verb](machine, given, op)}
+        if verb in JOBS:
+            return {"ok": True, "output": submit(machine, verb, given, op)}
+        raise Refused("InvalidInput", f"unknown verb {verb!r}")
+
+    return guarded(attempt, lambda no: {"ok": False, **said(no)})
+
+
+def main(argv: list[str]) -> None:
+    """Run as the unit (one argument: the job's file) or answer the request on stdin."""
+    if len(argv) > 1:
+        execute(Machine(), Path(argv[1]))
+        return
+    reply = answer(Machine(source=SOURCE), json.loads(sys.stdin.buffer.read()))
+    sys.stdout.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv)

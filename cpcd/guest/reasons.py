@@ -1,0 +1,85 @@
+"""The words of a failure: from the texts of kubeadm, etcdctl, apt and ssh to one closed list of reasons.
+
+These programs have no codes (rc is 1 for everything), so their stable texts are the codes. Travels in the bundle, and
+is used by `adapters/playbooks` for Ansible's messages. It must never let a secret into a message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# kubeadm, etcdctl and apt have no codes (rc is 1 for everything), so their stable texts are the codes. First match
+# wins; the texts are recorded or stand in `failures.md`. `|` before a reason: for etcd verbs only.
+_RULES: Final = (
+    ("busy", r"another operation holds the machine"),
+    ("DiskFull", r"No space left on device|don't have enough free space"),
+    ("AptLocked", r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked"),
+    ("DpkgInterrupted", r"dpkg was interrupted"),
+    ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
+    ("PackageHeld", r"held broken packages|Held packages were changed"),
+    ("RepositoryKey", r"EXPKEYSIG|NO_PUBKEY|is not signed"),
+    ("MirrorUnreachable", r"Failed to fetch|Temporary failure resolving"),
+    ("NotRoot", r"\[ERROR IsPrivilegedUser\]"),
+    ("ImagePull", r"\[ERROR ImagePull\]"),
+    ("RuntimeDown", r"\[ERROR CRI\]"),
+    ("PreflightFilesPresent", r"\[ERROR (?:File|Dir)Available--"),
+    ("PreflightPortInUse", r"\[ERROR Port-"),
+    ("Preflight", r"\[ERROR \w"),
+    ("TokenUnknown", r"could not find a JWS signature|there is no JWS signed token"),
+    ("TokenWrong", r"failed to verify JWS signature"),
+    ("CaHashWrong", r"none of the public keys .* are pinned"),
+    ("CertificateKeyWrong", r"cipher: message authentication failed"),
+    ("CertificateSecretAbsent", r"secrets? \"kubeadm-certs\" (?:is forbidden|(?:was )?not found)"),
+    ("CertificatesMissing", r"hosting a new control plane instance is not satisfied"),
+    ("NameTaken", r"a Node with name .* already exists"),
+    ("TooManyLearners", r"too many learner members"),
+    ("PeerExists", r"Peer URLs already exists"),
+    ("LearnerNotReady", r"can only promote a learner member which is in sync"),
+    ("EtcdUnhealthy", r"etcd cluster is not healthy|unhealthy cluster"),
+    ("MemberNotFound", r"etcdserver: member not found"),
+    ("NotLeader", r"no leader endpoint given"),
+    ("SnapshotCorrupt", r"snapshot missing hash|fatal error: fault|snapshot file integrity check failed"),
+    ("ClockSkew", r"certificate has expired or is not yet valid"),
+    ("EndpointUnreachable", r"failed to request the cluster-info ConfigMap"),
+    ("KubeletBootstrap", r"failed while waiting for TLS bootstrap"),
+    ("KubeletUnhealthy", r"[Tt]he kubelet is not (?:running|healthy)|localhost:10248/healthz"),
+    ("VersionUnsupported", r"only supports deploying clusters with the control plane version"),
+    ("InvalidConfig", r"strict decoding error|cannot unmarshal|unable to read config|couldn't load config"),
+    ("|EtcdDown", r":2379: connect: connection refused|no running etcd"),
+    ("|NoQuorum", r"context deadline exceeded|etcdserver: no leader|etcdserver: request timed out"),
+    ("ApiTimeout", r"context deadline exceeded|i/o timeout|Client\.Timeout exceeded"),
+    ("ApiUnreachable", r"connect: connection refused|connect: no route to host|was refused"),
+)
+_BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Killed"}
+_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |Error|E: |dpkg: error|fatal)")
+_WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
+REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(
+    _BY_RC.values(), (reason.lstrip("|") for reason, _ in _RULES)
+)
+
+
+def classify(verb: str, rc: int, stdout: str, stderr: str) -> str:
+    """Return one of `REASONS` for a failed command's texts.
+
+    The lines that name the cause come first: kubeadm also prints what it overcame (recorded [319]); etcdctl's cause
+    stands in a warning (recorded [159]). Then everything but warnings.
+    """
+    etcd = verb.startswith("etcd")
+    lines = [line for line in (stderr + "\n" + stdout).splitlines() if not _WARNING.match(line)]
+    causes = [line for line in lines if _CAUSE.match(line)]
+    for text in ("\n".join(lines),) if etcd else ("\n".join(causes), "\n".join(lines)):
+        for reason, pattern in _RULES:
+            if (etcd or reason[0] != "|") and re.search(pattern, text):
+                return reason.lstrip("|")
+    return _BY_RC.get(rc, "Failed")
+
+
+_SECRET: Final = re.compile(r"(?<!sha256:)\b(?:[0-9a-f]{64}|[a-z0-9]{6}\.[a-z0-9]{16})\b")
+
+
+def words(rc: int, stdout: str, stderr: str) -> str:
+    """Return the lines of a failure that carry its cause, without secrets, at most 2,000 characters."""
+    lines = [line.strip() for line in (stderr + "\n" + stdout).splitlines() if line.strip()]
+    causes = [line for line in lines if _CAUSE.match(line)]
+    return _SECRET.sub("<masked>", "; ".join(causes or lines[-5:] or [f"rc {rc}"]))[:2000]

@@ -1,0 +1,63 @@
+"""The long verbs that are not kubeadm's: prepare and etcd snapshots.
+
+`prepare` is Ansible on real machines; modelled ones answer it as a verb.
+"""
+
+import hashlib
+from typing import Any, Final
+
+from cpcd.lab.guests.disk import Disk
+from cpcd.lab.guests.failed import said
+from cpcd.lab.guests.jobs import Program
+from cpcd.lab.guests.kubeadm import until
+from cpcd.lab.guests.machine import Machine
+from cpcd.lab.provenance import recorded, source
+
+__all__ = ["PROGRAMS", "etcd_snapshot", "prepare"]
+
+PROGRAMS: Final = ("kubeadm", "kubectl", "kubelet")
+_CONTAINERD: Final = "1.7.27"  # parity.md 5.3 row 6
+
+
+@source("parity.md 5.3")
+def prepare(machine: Machine, given: dict[str, Any]) -> Program:
+    """Install the packages of a version and leave the profile; output `{changed}`. Waits for cloud-init (G02)."""
+    yield from until(machine, "cloud-init", lambda: machine.cloud_init == "done", 600)
+    packages = _packages(given)
+    changed = machine.disk.prepared != given["profile"] or any(
+        machine.disk.packages.get(name) != version for name, version in packages.items()
+    )
+    yield "packages", machine.durations.prepare if changed else machine.durations.prepared
+    machine.disk.packages |= packages
+    machine.disk.timezone = given["timezone"]
+    yield "profile", 0.0
+    machine.disk.prepared = str(given["profile"])
+    return {"changed": changed}
+
+
+def _packages(given: dict[str, Any]) -> dict[str, str]:
+    """Return the versions that programs will report: those of kubeadm's trio are the cluster's."""
+    version = str(given["version"]).removeprefix("v")
+    wanted = given.get("packages") or {}
+    named = dict(wanted) if isinstance(wanted, dict) else {}
+    return {**dict.fromkeys(PROGRAMS, version), "containerd": str(named.get("containerd") or _CONTAINERD)}
+
+
+def etcd_running(machine: Machine, verb: str) -> None:
+    """Refuse where no etcd runs."""
+    disk: Disk = machine.disk
+    if disk.cluster is None or disk.kubelet is None or not disk.cluster.etcd_up(disk.kubelet):
+        raise said(verb, "no running etcd container and no etcdctl on this machine")
+
+
+@recorded(415)
+def etcd_snapshot(machine: Machine, given: dict[str, Any]) -> Program:
+    """Save a snapshot on the machine; output `{path, hash, revision, size}`. It needs no quorum."""
+    etcd_running(machine, "etcd_snapshot")
+    yield "snapshot", machine.durations.snapshot
+    etcd_running(machine, "etcd_snapshot")
+    assert machine.disk.cluster is not None, "etcd runs for a cluster"
+    revision = machine.disk.cluster.store.objects.revision
+    machine.disk.write(given["path"], f"snapshot of revision {revision}", machine.now)
+    digest = hashlib.sha256(f"{machine.vmid}/{revision}".encode()).hexdigest()[:8]
+    return {"path": given["path"], "hash": digest, "revision": revision, "size": 2_000_000 + revision * 900}

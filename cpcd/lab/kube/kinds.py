@@ -1,0 +1,66 @@
+"""The kinds that the modelled API server serves; anything else is NotFound.
+
+One table, for the store and for discovery over HTTP. Kinds of applied CustomResourceDefinitions come on top
+(`Store.resources`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["BUILTIN", "Resource", "from_definition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One served kind and its path: `/api/v1/nodes`, `/apis/apps/v1/namespaces/x/deployments`."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+
+_TABLE: Final = """
+v1                              Node                             nodes                             cluster
+v1                              Namespace                        namespaces                        cluster
+v1                              Pod                              pods                              namespaced
+v1                              ConfigMap                        configmaps                        namespaced
+v1                              Secret                           secrets                           namespaced
+v1                              Service                          services                          namespaced
+v1                              ServiceAccount                   serviceaccounts                   namespaced
+v1                              Event                            events                            namespaced
+v1                              PersistentVolume                 persistentvolumes                 cluster
+v1                              PersistentVolumeClaim            persistentvolumeclaims            namespaced
+apps/v1                         Deployment                       deployments                       namespaced
+apps/v1                         DaemonSet                        daemonsets                        namespaced
+apps/v1                         ReplicaSet                       replicasets                       namespaced
+policy/v1                       PodDisruptionBudget              poddisruptionbudgets              namespaced
+certificates.k8s.io/v1          CertificateSigningRequest        certificatesigningrequests        cluster
+coordination.k8s.io/v1          Lease                            leases                            namespaced
+storage.k8s.io/v1               VolumeAttachment                 volumeattachments                 cluster
+storage.k8s.io/v1               StorageClass                     storageclasses                    cluster
+rbac.authorization.k8s.io/v1    Role                             roles                             namespaced
+rbac.authorization.k8s.io/v1    RoleBinding                      rolebindings                      namespaced
+rbac.authorization.k8s.io/v1    ClusterRole                      clusterroles                      cluster
+rbac.authorization.k8s.io/v1    ClusterRoleBinding               clusterrolebindings               cluster
+networking.k8s.io/v1            NetworkPolicy                    networkpolicies                   namespaced
+scheduling.k8s.io/v1            PriorityClass                    priorityclasses                   cluster
+apiextensions.k8s.io/v1         CustomResourceDefinition         customresourcedefinitions         cluster
+"""
+
+
+def _row(line: str) -> Resource:
+    api_version, kind, plural, scope = line.split()
+    return Resource(api_version, kind, plural, scope == "namespaced")
+
+
+BUILTIN: Final = {row.kind: row for row in map(_row, _TABLE.strip().splitlines())}
+"""Kind -> resource; kinds are unique in this table."""
+
+
+def from_definition(definition: dict[str, Any]) -> list[Resource]:
+    """Return the kinds that a CustomResourceDefinition adds, one for each served version."""
+    spec = definition["spec"]
+    names, namespaced = spec["names"], spec.get("scope") == "Namespaced"
+    served = [version["name"] for version in spec.get("versions", ()) if version.get("served", True)]
+    return [Resource(f"{spec['group']}/{name}", names["kind"], names["plural"], namespaced) for name in served]

@@ -1,0 +1,194 @@
+"""The verbs of the modelled API server on one object store.
+
+What the Kube port needs and what HTTP in front of it needs, and no more. It answers at once and knows no machine;
+whether anybody reaches it is `cluster.py`'s. Every refusal is an `ApiError`.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cpcd.lab.kube.budgets import refusal
+from cpcd.lab.kube.errors import ApiError, conflict, missing
+from cpcd.lab.kube.fields import Path, copy, dotted, merge, owned, remove
+from cpcd.lab.kube.kinds import Resource
+from cpcd.lab.kube.managed import conflicts, note_apply, note_update
+from cpcd.lab.kube.objects import Change, Object, Objects
+from cpcd.lab.kube.selectors import by_fields, by_labels
+from cpcd.lab.provenance import recorded, source
+from cpcd.ports.kube import GVK
+
+__all__ = ["MANAGER", "Store"]
+
+MANAGER: Final = "cpcd"
+
+
+class Store:
+    """One cluster's API: get, list, create, apply, patch, delete, evict, approve, and the changes that watches read."""
+
+    def __init__(self, *, seed: str, stamp: Callable[[], str]) -> None:
+        self.objects = Objects(seed=seed, stamp=stamp)
+        self._stamp = stamp
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each write, synchronously; returns what ends that."""
+        self.objects.listeners.append(listener)
+        return lambda: self.objects.listeners.remove(listener)
+
+    def get(self, gvk: GVK, name: str, namespace: str = "") -> Object:
+        """Return one object; ApiError 404."""
+        return copy(self._find(gvk, name, namespace))
+
+    def changes(self, gvk: GVK, since: str) -> list[Change]:
+        """Return what happened to a kind after the resourceVersion `since`; ApiError 410 when that is too old."""
+        self.objects.resource(gvk.api_version, gvk.kind)
+        return self.objects.changes(gvk.api_version, gvk.kind, int(since or 0))
+
+    def list(self, gvk: GVK, *, namespace: str = "", labels: str = "", fields: str = "") -> tuple[list[Object], str]:
+        """Return the matching objects, sorted by namespace and name, and the store's revision."""
+        self.objects.resource(gvk.api_version, gvk.kind)
+        found = self.objects.all(gvk.kind, namespace, api_version=gvk.api_version)
+        found = [obj for obj in found if by_labels(obj, labels) and by_fields(obj, fields)]
+        found.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        return [copy(obj) for obj in found], str(self.objects.revision)
+
+    def create(self, obj: Object, *, manager: str = MANAGER) -> Object:
+        """Create an object; ApiError 409 AlreadyExists."""
+        row, fresh = self._prepared(obj)
+        if self._stored(row, fresh["metadata"]) is not None:
+            raise ApiError(409, "AlreadyExists", f'{row.plural} "{fresh["metadata"]["name"]}" already exists')
+        return copy(self.objects.put(note_update(fresh, {}, manager, self._stamp())))
+
+    @source("KEP-555")
+    def apply(self, obj: Object, *, manager: str = MANAGER, force: bool = True, dry_run: bool = False) -> Object:
+        """Apply server-side: what this manager applied before and leaves out now is removed, unless another owns it.
+
+        ApiError 409 with the conflicting fields when another manager holds them with another value, unless `force`.
+        """
+        row, applied = self._prepared(obj)
+        live = self._stored(row, applied["metadata"])
+        before = copy(live) if live is not None else _shell(applied)
+        paths = owned(applied)
+        if (disputed := conflicts(before, applied, paths, manager)) and not force:
+            raise _disputed(disputed)
+        entries, gone = note_apply(before, paths, {path for path, _ in disputed}, manager, self._stamp())
+        for path in sorted(gone, reverse=True):
+            remove(before, path)
+        after = merge(before, {key: value for key, value in applied.items() if key != "status"})
+        after.setdefault("metadata", {})["managedFields"] = entries
+        after["metadata"]["name"] = applied["metadata"]["name"]
+        return copy(after if dry_run else self.objects.put(after))
+
+    @recorded(440)
+    def patch(
+        self, gvk: GVK, name: str, change: Mapping[str, Any], *, namespace: str = "", manager: str = MANAGER
+    ) -> Object:
+        """Merge-patch an object; ApiError 409 when the patch names another resourceVersion or uid."""
+        before = self._find(gvk, name, namespace)
+        wanted = change.get("metadata") or {}
+        for key in ("resourceVersion", "uid"):
+            if key in wanted and wanted[key] != before["metadata"][key]:
+                why = "the object has been modified; please apply your changes to the latest version and try again"
+                raise conflict(self._plural(gvk), name, why)
+        after = _merge_patch(before, change)
+        return copy(self.objects.put(note_update(after, before, manager, self._stamp())))
+
+    def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str = "") -> Object:
+        """Delete an object, gracefully where its kind is so; ApiError 404, or 409 when `uid` is another's."""
+        found = self._find(gvk, name, namespace)
+        if uid and found["metadata"]["uid"] != uid:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found['metadata']['uid']}"
+            raise conflict(self._plural(gvk), name, why)
+        self.expel(found)
+        return copy(found)
+
+    def expel(self, obj: Object) -> None:
+        """Begin to delete: bound pods and namespaces end later, finalizers hold, everything else is gone at once."""
+        bound = obj["kind"] == "Pod" and obj["spec"].get("nodeName")
+        if not (bound or obj["kind"] == "Namespace" or obj["metadata"].get("finalizers")):
+            self.objects.drop(obj)
+        elif "deletionTimestamp" not in obj["metadata"]:
+            self.objects.put(_merge_patch(obj, {"metadata": {"deletionTimestamp": self._stamp()}}))
+
+    @recorded(443)
+    def evict(self, namespace: str, name: str, uid: str = "") -> None:
+        """Evict a pod; ApiError 429 when a disruption budget refuses, 404 when it is gone, 409 with another uid."""
+        pod = self._find(GVK("v1", "Pod"), name, namespace)
+        if no := refusal(pod, self.objects):
+            raise no
+        self.delete(GVK("v1", "Pod"), name, namespace=namespace, uid=uid)
+
+    def approve(self, name: str) -> None:
+        """Approve a CertificateSigningRequest; its certificate follows. No-op when it is approved."""
+        request = self._find(GVK("certificates.k8s.io/v1", "CertificateSigningRequest"), name, "")
+        conditions = request.get("status", {}).get("conditions") or []
+        if any(condition["type"] == "Approved" for condition in conditions):
+            return
+        approved = {"type": "Approved", "status": "True", "reason": "cpcd", "lastUpdateTime": self._stamp()}
+        self.objects.put(_merge_patch(request, {"status": {"conditions": [*conditions, approved]}}))
+
+    def _find(self, gvk: GVK, name: str, namespace: str) -> Object:
+        row = self.objects.resource(gvk.api_version, gvk.kind)
+        found = self._stored(row, {"name": name, "namespace": namespace})
+        if found is None:
+            raise missing(row.plural, name)
+        return found
+
+    def _stored(self, row: Resource, metadata: Mapping[str, str]) -> Object | None:
+        space = metadata.get("namespace", "") if row.namespaced else ""
+        return self.objects.find(row.kind, metadata["name"], space, api_version=row.api_version)
+
+    def _plural(self, gvk: GVK) -> str:
+        return self.objects.resource(gvk.api_version, gvk.kind).plural
+
+    def _prepared(self, obj: Object) -> tuple[Resource, Object]:
+        """Return the kind and the object with its namespace and defaults; ApiError 404 or 422 where it cannot be."""
+        row = self.objects.resource(obj.get("apiVersion", ""), obj.get("kind", ""))
+        fresh = copy(obj)
+        metadata = fresh.setdefault("metadata", {})
+        if not metadata.get("name"):
+            raise ApiError(422, "Invalid", f"{row.kind} is invalid: metadata.name: Required value")
+        if not row.namespaced:
+            metadata.pop("namespace", None)
+            return row, fresh
+        space = metadata.setdefault("namespace", "default")
+        if self.objects.find("Namespace", space) is None:
+            raise missing("namespaces", space)
+        return row, _defaulted(fresh)
+
+
+def _shell(applied: Object) -> Object:
+    kept = {key: value for key, value in applied["metadata"].items() if key in {"name", "namespace"}}
+    return {"apiVersion": applied["apiVersion"], "kind": applied["kind"], "metadata": kept}
+
+
+def _defaulted(obj: Object) -> Object:
+    """Fill in what the real server would and what somebody here reads."""
+    if obj["kind"] == "Secret" and (plain := obj.pop("stringData", None)):
+        encoded = {key: _base64(value) for key, value in plain.items()}
+        obj["data"] = {**obj.get("data", {}), **encoded}
+    return obj
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@source("RFC 7386")
+def _merge_patch(target: Any, change: Any) -> Any:
+    if not isinstance(change, Mapping):
+        return copy(change)
+    kept = dict(target) if isinstance(target, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = _merge_patch(kept.get(key), value)
+    return kept
+
+
+def _disputed(disputed: list[tuple[Path, str]]) -> ApiError:
+    named = [(dotted(path), manager) for path, manager in disputed]
+    causes = [{"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": p} for p, m in named]
+    listed = ", ".join(f'conflict with "{manager}": {path}' for path, manager in named)
+    return ApiError(409, "Conflict", f"Apply failed with {len(named)} conflicts: {listed}", causes)

@@ -1,0 +1,308 @@
+"""Clone: the call, its worker, and everything that a crash in between leaves behind.
+
+The order is Qemu.pm's: checks, fork, source lock (shared when stopped), target lock, checks again, log line, empty
+configuration with `lock: clone`, disk after disk, lock removed, pool (`failures.md` P22). Next: `tasks.py`.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from cpcd.lab.provenance import guess, recorded, schema, source
+from cpcd.lab.pve.auth import allowed, check
+from cpcd.lab.pve.call import Call
+from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.errors import Refused, denied, failed, invalid
+from cpcd.lab.pve.flocks import config_path, storage_path
+from cpcd.lab.pve.options import check_resources
+from cpcd.lab.pve.properties import (
+    human,
+    is_cdrom,
+    is_cloudinit,
+    is_drive,
+    mac,
+    new_uuid,
+    parse,
+    parse_net,
+    print_drive,
+    print_net,
+    print_size,
+    volume,
+)  # fmt: skip
+from cpcd.lab.pve.tasks import Flock, Interrupted, Release, Sleep, Step, Task, Worker
+from cpcd.lab.pve.vm import Vm
+from cpcd.lab.pve.volumes import Volume
+
+__all__ = ["check_clone", "clone"]
+
+LOCK_WAIT = 1.0  # Qemu.pm clone: both locks
+SLICES = 10
+NOT_COPIED = frozenset(("template", "parent", "snaptime", "vmstate", "runningcpu", "runningmachine", "lock"))
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a clone call wants, with the defaults filled in."""
+
+    call: Call
+    node: str
+    source: int
+    target: int
+    full: bool
+
+    @property
+    def storage(self) -> str:
+        return str(self.call.params.get("storage", ""))
+
+
+@recorded(336, 918, 942)
+@schema("/nodes/{node}/qemu/{vmid}/clone")
+def check_clone(cluster: Cluster, call: Call) -> None:
+    """Refuse who may not clone the source, or may allocate neither the VMID nor in the pool."""
+    check(cluster, call.token, f"/vms/{call.vmid}", "VM.Clone")
+    pool, newid = call.raw.get("pool", ""), call.raw.get("newid", "")
+    if allowed(cluster, call.token, f"/vms/{newid}", "VM.Allocate"):
+        return
+    if not (pool and allowed(cluster, call.token, f"/pool/{pool}", "VM.Allocate")):
+        raise denied()
+
+
+@recorded(314, 319, 339)
+@schema("/nodes/{node}/qemu/{vmid}/clone")
+def clone(cluster: Cluster, call: Call) -> str:
+    """Clone a VM in a task; what can be known at once is refused at once."""
+    vm = cluster.vms.get(call.vmid)
+    if vm is None or vm.node != call.node:
+        raise failed(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
+    full = bool(call.params.get("full", not vm.template))
+    order = _Order(call, call.node, vm.vmid, call.params["newid"], full)
+    _load_and_check(cluster, order)
+
+    def worker(task: Task) -> Worker:
+        return _work(cluster, task, order)
+
+    return cluster.tasks.start("qmclone", call.node, str(vm.vmid), user=call.token.id, worker=worker)
+
+
+@recorded(329, 338, 456, 920, 922, 1305)
+@source("Qemu.pm clone_vm")
+def _load_and_check(cluster: Cluster, order: _Order) -> Vm:
+    """Return the source; run before the fork and again by the worker, which holds the locks then."""
+    target = _check_destination(cluster, order)
+    cluster.check_quorum()
+    vm = cluster.vm(order.node, order.source)
+    cluster.check_lock(vm)
+    _check_kind(vm, order)
+    check_resources(cluster, order.call, _as_copied(vm, order))
+    if target != order.node and not _shared(cluster, vm, order):
+        raise failed(f"can't clone VM to node '{target}' (VM uses local storage)")
+    found = cluster.vms.get(order.target)
+    if found and found.node == order.node:
+        raise failed(f"unable to create VM {order.target}: config file already exists")
+    return vm
+
+
+@recorded(331, 332, 333, 336)
+def _check_destination(cluster: Cluster, order: _Order) -> str:
+    params = order.call.params
+    if (pool := params.get("pool")) and pool not in cluster.pools:
+        raise denied(f"pool '{pool}' does not exist")
+    target = str(params.get("target", order.node))
+    if target not in cluster.hosts:
+        raise failed(f"no such cluster node '{target}'")
+    _check_storage(cluster, order, target)
+    return target
+
+
+@recorded(330, 334, 338)
+def _check_kind(vm: Vm, order: _Order) -> None:
+    params = order.call.params
+    if snapshot := params.get("snapname"):
+        raise failed(f"snapshot '{snapshot}' does not exist")
+    if order.full:
+        return
+    for name in ("storage", "format"):
+        if params.get(name):
+            raise failed(f"parameter '{name}' not allowed for linked clones")
+    for name, value in vm.drives.items():
+        if not (is_cdrom(value) or vm.template):
+            raise failed(f"Linked clone feature is not supported for '{volume(value)}' ({name})")
+
+
+def _as_copied(vm: Vm, order: _Order) -> dict[str, str]:
+    """The source's configuration with its disks on the storage that the clone will use."""
+    config = {name: str(value) for name, value in vm.config.items()}
+    return config | (dict.fromkeys(vm.drives, f"{order.storage}:0") if order.storage else {})
+
+
+@source("P12")
+def _check_storage(cluster: Cluster, order: _Order, target: str) -> None:
+    if not order.storage:
+        return
+    storage = cluster.volumes.storage(order.storage)
+    if "images" not in storage.content:
+        raise invalid({"storage": f"storage '{order.storage}' does not support vm images"})
+    if target != order.node and not storage.shared:
+        raise failed(f"can't clone to non-shared storage '{order.storage}'")
+
+
+def _shared(cluster: Cluster, vm: Vm, order: _Order) -> bool:
+    names = {order.storage} if order.storage else {value.partition(":")[0] for value in vm.drives.values()}
+    return all(cluster.volumes.storage(name).shared for name in names)
+
+
+@recorded(317, 341, 754, 755, 759)
+@source("Qemu.pm clone_vm")
+def _work(cluster: Cluster, task: Task, order: _Order) -> Worker:
+    source = cluster.vm(order.node, order.source)
+    seconds = _estimate(cluster, source, order)
+    yield Flock(config_path(order.source), shared=not source.running, timeout=LOCK_WAIT, seconds=seconds)
+    yield Flock(config_path(order.target), timeout=LOCK_WAIT, seconds=seconds)
+    vm = _load_and_check(cluster, order)
+    task.log.append(f"creating a clone of VM {order.source} with ID {order.target}")
+    final = _new_config(cluster, vm, order)
+    if order.target in cluster.vms:
+        path = f"/etc/pve/nodes/{order.node}/qemu-server/{order.target}.conf"
+        raise failed(f"close (rename) atomic file '{path}' failed: File exists")
+    made = Vm(order.target, order.node, {"lock": "clone"})
+    cluster.vms[order.target] = made
+    volumes: list[Volume] = []
+    try:
+        yield from _copy_drives(cluster, task, vm, made=made, final=final, volumes=volumes, order=order)
+    except Interrupted:
+        _clean_up(cluster, made, volumes)
+        raise failed(f"clone failed: copy failed: {_convert(volumes)} failed: interrupted by signal") from None
+    except Refused as refused:
+        yield Sleep(cluster.durations.rollback)
+        _clean_up(cluster, made, volumes)
+        raise failed(f"clone failed: {refused.text}") from refused
+    made.config = final
+    made.node = order.call.params.get("target", order.node)
+    cluster.backend.cloned(vm, made)
+    if pool := order.call.params.get("pool"):
+        cluster.pools[pool].vms.add(order.target)
+
+
+@recorded(318, 323, 328)
+@source("Qemu.pm clone_vm")
+def _new_config(cluster: Cluster, vm: Vm, order: _Order) -> dict[str, str | int]:
+    """Copy everything but disks: MACs, smbios uuid and vmgenid are new, tags and cloud-init settings are not."""
+    config = {key: value for key, value in vm.config.items() if _copied(key, str(value))}
+    for name in [name for name in config if name.startswith("net")]:
+        parts = parse_net(str(config[name])) | {"macaddr": mac(cluster.settings.mac_prefix, cluster.random)}
+        config[name] = print_net(parts)
+    smbios = parse(str(config.get("smbios1", "")), "uuid") | {"uuid": new_uuid(cluster.random)}
+    config["smbios1"] = ",".join(f"{key}={value}" for key, value in smbios.items())
+    if "vmgenid" in config:
+        config["vmgenid"] = new_uuid(cluster.random)
+    params = order.call.params
+    config["name"] = params.get("name") or f"Copy-of-VM-{vm.config.get('name', vm.vmid)}"
+    if params.get("description"):
+        config["description"] = params["description"]
+    return config
+
+
+def _copied(name: str, value: str) -> bool:
+    """Tell whether an option is simply copied: no disk, no unused disk, nothing of the source's own state."""
+    if is_drive(name):
+        return is_cdrom(value) and not is_cloudinit(value)
+    return name not in NOT_COPIED and not name.startswith("unused")
+
+
+@recorded(317, 322, 746, 747)
+def _copy_drives(
+    cluster: Cluster,
+    task: Task,
+    vm: Vm,
+    *,
+    made: Vm,
+    final: dict[str, str | int],
+    volumes: list[Volume],
+    order: _Order,
+) -> Worker:
+    """Copy disk after disk; only after the first does the configuration get its name and description (P22)."""
+    for name, value in vm.drives.items():
+        if is_cdrom(value) and not is_cloudinit(value):
+            continue
+        base = cluster.volumes.find(order.node, volume(value))
+        if base is None:
+            raise failed(f"volume '{volume(value)}' does not exist")
+        copy = yield from _copy(cluster, task, base, order=order, name=name, volumes=volumes)
+        parts = parse(value, "file") | {"file": copy.volid, "size": print_size(copy.size)}
+        final[name] = print_drive(parts)
+        made.config = {**final, "lock": "clone"}
+
+
+def _copy(
+    cluster: Cluster, task: Task, base: Volume, *, order: _Order, name: str, volumes: list[Volume]
+) -> Generator[Step, bool, Volume]:
+    cloudinit = is_cloudinit(base.volid)
+    if not (order.full or cloudinit):
+        task.log.append(f"create linked clone of drive {name} ({base.volid})")
+        yield Sleep(cluster.durations.linked)
+        volumes.append(cluster.volumes.link(base, order.node, order.target))
+        return volumes[-1]
+    task.log.append(f"create full clone of drive {name} ({base.volid})")
+    storage = order.storage or base.storage
+    yield Flock(storage_path(storage), seconds=0)
+    form = order.call.params.get("format") or base.form
+    copy = cluster.volumes.allocate(storage, order.node, order.target, size=base.size, form=form, cloudinit=cloudinit)
+    yield Release(storage_path(storage))
+    volumes.append(copy)
+    _log_allocation(cluster, task, copy)
+    if cloudinit:
+        yield Sleep(cluster.durations.cloudinit)
+    else:
+        yield from _transfer(task, base.size, _seconds(cluster, base, order))
+    return copy
+
+
+@recorded(317, 327)
+@source("LVMPlugin.pm")
+def _log_allocation(cluster: Cluster, task: Task, made: Volume) -> None:
+    storage = cluster.volumes.storage(made.storage)
+    name = made.volid.partition(":")[2]
+    if storage.directory:
+        detail = "preallocation=off" if made.form == "raw" else "cluster_size=65536 preallocation=metadata"
+        task.log.append(f"Formatting '{storage.path}/images/{name}', fmt={made.form} size={made.size} {detail}")
+    else:
+        task.log.append(f'  Logical volume "{name}" created.')
+    task.log.append(f"allocated target volume '{made.volid}'")
+
+
+@schema("/nodes/{node}/qemu/{vmid}/clone bwlimit")
+def _seconds(cluster: Cluster, base: Volume, order: _Order) -> float:
+    limit = order.call.params.get("bwlimit") or 0
+    return max(base.size / GIB * cluster.durations.full_per_gib, base.size / (limit * 1024) if limit else 0)
+
+
+def _estimate(cluster: Cluster, vm: Vm, order: _Order) -> float:
+    bases = filter(None, (cluster.volumes.find(order.node, volume(value)) for value in vm.drives.values()))
+    disks = [base for base in bases if not is_cloudinit(base.volid)]
+    copied = sum(_seconds(cluster, base, order) if order.full else cluster.durations.linked for base in disks)
+    return copied + cluster.durations.cloudinit
+
+
+@recorded(322, 773)
+def _transfer(task: Task, size: int, seconds: float) -> Worker:
+    """Copy in slices; the log grows by about one line per percent, so that its end is not on the first page."""
+    for part in range(SLICES):
+        for percent in range(part * 100 // SLICES, (part + 1) * 100 // SLICES):
+            done = f"{human(size * percent / 100)} of {human(size)} ({percent:.2f}%)"
+            task.log.append(f"transferred {done}")
+        yield Sleep(seconds / SLICES)
+    task.log.append(f"transferred {human(size)} of {human(size)} (100.00%)")
+
+
+@recorded(777)
+@guess("shortened: no client reads the command line inside the text")
+def _convert(volumes: list[Volume]) -> str:
+    name = volumes[-1].volid if volumes else "nothing"
+    return f"command '/usr/bin/qemu-img convert -p -n {name}'"
+
+
+@recorded(779, 780)
+def _clean_up(cluster: Cluster, made: Vm, volumes: list[Volume]) -> None:
+    for each in volumes:
+        cluster.volumes.free(each)
+    cluster.vms.pop(made.vmid, None)

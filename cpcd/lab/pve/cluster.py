@@ -1,0 +1,139 @@
+"""The state of one modelled Proxmox VE cluster, shared by every handler and every worker.
+
+Nodes, VMs, pools, volumes, locks, tasks, and the rules that hold for all of them: who has quorum, which node has a
+VM, what a power-on is. It speaks no HTTP and checks no privileges. Next: `routes.py` for who uses it.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cpcd.lab.events import Events, Handle
+from cpcd.lab.provenance import guess, recorded
+from cpcd.lab.pve.errors import failed, missing
+from cpcd.lab.pve.flocks import Flocks
+from cpcd.lab.pve.settings import Node, Settings
+from cpcd.lab.pve.statistics import Statistics
+from cpcd.lab.pve.tasks import Tasks
+from cpcd.lab.pve.vm import Backend, Vm
+from cpcd.lab.pve.volumes import Volumes
+
+__all__ = ["Cluster", "Destructive", "Host", "Pool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Destructive:
+    """One accepted call that can hurt: lab time, verb (`destroy`, `stop`, `reboot` …), VMID and token id."""
+
+    time: float
+    verb: str
+    vmid: int
+    token: str
+
+
+@dataclass(slots=True)
+class Host:
+    """One node's state: `up` is whether it answers, `member` whether the others have noticed."""
+
+    node: Node
+    up: bool = True
+    member: bool = True
+    booted: float = 0.0
+
+
+@dataclass(slots=True)
+class Pool:
+    """One resource pool."""
+
+    comment: str = ""
+    vms: set[int] = field(default_factory=set)
+    storages: set[str] = field(default_factory=set)
+
+
+class Cluster:
+    """Everything that changes; made by `Pve`, read and written by handlers and workers."""
+
+    def __init__(self, events: Events, backend: Backend, settings: Settings, rng: random.Random) -> None:
+        self.events = events
+        self.backend = backend
+        self.settings = settings
+        self.random = rng
+        self.durations = settings.durations
+        self.hosts = {node.name: Host(node) for node in settings.nodes}
+        self.vms: dict[int, Vm] = {}
+        self.pools: dict[str, Pool] = {}
+        self.volumes = Volumes(settings)
+        self.flocks = Flocks(events)
+        self.tasks = Tasks(events, self.flocks, settings, rng, self.catch_up)
+        self.statistics = Statistics(self.durations.statistics, self.durations.proxy_cache, rng)
+        self.quorum = True
+        self.calls: Counter[str] = Counter()
+        self.history: list[Destructive] = []
+
+    @property
+    def wall(self) -> float:
+        """Wall-clock time of the cluster, Unix seconds."""
+        return self.settings.epoch + self.events.now
+
+    @property
+    @recorded(1292, 1304)
+    def quorate(self) -> bool:
+        """Tell whether a majority of the nodes is there and nobody took quorum away."""
+        return self.quorum and 2 * sum(host.member for host in self.hosts.values()) > len(self.hosts)
+
+    @property
+    @guess("clients reach the first node that is up, as behind a list of endpoints")
+    def entry(self) -> Host | None:
+        """The node that answers the client: the first that is up, as behind a list of endpoints."""
+        return next((host for host in self.hosts.values() if host.up), None)
+
+    def catch_up(self) -> None:
+        """Let the statistics see the state up to now; called before anything changes."""
+        for name, host in self.hosts.items():
+            if host.up:
+                self.statistics.catch_up(name, self.vms.values(), self.events.now)
+
+    def at(self, delay: float, effect: Callable[[], None]) -> Handle:
+        """Plan an effect that changes this state."""
+
+        def run() -> None:
+            self.catch_up()
+            effect()
+
+        return self.events.at(delay, run)
+
+    def vm(self, node: str, vmid: int) -> Vm:
+        """Return a VM of this node; one that is elsewhere is as missing as one that never was."""
+        vm = self.vms.get(vmid)
+        if vm is None or vm.node != node:
+            raise missing(node, vmid)
+        return vm
+
+    def pool_of(self, vmid: int) -> str:
+        """Return the pool of a VM, empty without one."""
+        return next((name for name, pool in self.pools.items() if vmid in pool.vms), "")
+
+    def record(self, verb: str, vmid: int, token: str) -> None:
+        """Write an accepted destructive call into the history."""
+        self.history.append(Destructive(self.events.now, verb, vmid, token))
+
+    @recorded(1304, 1305, 1306)
+    def check_quorum(self) -> None:
+        """Refuse what create, clone and start refuse without quorum (`failures.md` P15)."""
+        if not self.quorate:
+            raise failed("cluster not ready - no quorum?")
+
+    @recorded(1300, 1302, 1312, 1316)
+    def check_writable(self, vm: Vm) -> None:
+        """Refuse to write a configuration while /etc/pve is read-only for lack of quorum."""
+        if not self.quorate:
+            name = f"/etc/pve/nodes/{vm.node}/qemu-server/{vm.vmid}.conf.tmp.{self.random.randrange(10_000, 13_000)}"
+            raise failed(f"unable to open file '{name}' - Permission denied")
+
+    @staticmethod
+    @recorded(448, 449, 452, 459)
+    def check_lock(vm: Vm) -> None:
+        """Refuse a VM whose configuration carries a lock (`failures.md` P11)."""
+        if vm.lock:
+            raise failed(f"VM is locked ({vm.lock})")

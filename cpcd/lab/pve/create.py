@@ -1,0 +1,184 @@
+"""Make a VM, turn it into a template, destroy it.
+
+Destroy has the most guards of all calls: protection, running, lock, linked clones, quorum; each is recorded or read
+in source, none is guessed. What a failed or killed worker leaves behind is part of the model. Next: `clone.py`.
+"""
+
+from cpcd.lab.provenance import recorded, schema, source
+from cpcd.lab.pve.auth import allowed
+from cpcd.lab.pve.call import Call
+from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.config import apply_options
+from cpcd.lab.pve.errors import Refused, denied, failed
+from cpcd.lab.pve.flocks import config_path, storage_path
+from cpcd.lab.pve.options import check_options, check_resources, look_up
+from cpcd.lab.pve.power import refuse_skiplock, start_task
+from cpcd.lab.pve.properties import is_cloudinit, is_drive, new_uuid, parse, print_drive, volume
+from cpcd.lab.pve.tasks import Flock, Interrupted, Release, Sleep, Task, Worker
+from cpcd.lab.pve.vm import Vm
+from cpcd.lab.pve.volumes import Volume
+
+__all__ = ["complete", "create", "destroy", "make_template", "seal"]
+
+QEMU = "10.0.13"
+
+
+@recorded(195, 207, 251, 912, 915, 948, 1304)
+@schema("/nodes/{node}/qemu")
+def create(cluster: Cluster, call: Call) -> str:
+    """Create a VM in a task; its configuration exists at once with `lock: create` and nothing else (recorded 1214)."""
+    vmid, pool = int(call.params["vmid"]), str(call.params.get("pool", ""))
+    _check_create(cluster, call, vmid, pool)
+    values = {key: value for key, value in call.params.items() if look_up(key)}
+    made = Vm(vmid, call.node, {"lock": "create"})
+    cluster.vms[vmid] = made
+
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(vmid), seconds=cluster.durations.create)
+        try:
+            yield from _fill(cluster, made, values)
+        except (Refused, Interrupted) as error:
+            text = error.text if isinstance(error, Refused) else "received interrupt"
+            _remove(cluster, made, unreferenced=True)
+            raise failed(f"unable to create VM {vmid} - {text}") from error
+        if pool:
+            cluster.pools[pool].vms.add(vmid)
+        if call.params.get("start"):
+            start_task(cluster, task.node, vmid, call.token.id)
+
+    return cluster.tasks.start("qmcreate", call.node, str(vmid), user=call.token.id, worker=worker)
+
+
+@recorded(52, 207, 251, 905, 916, 917)
+def _check_create(cluster: Cluster, call: Call, vmid: int, pool: str) -> None:
+    if pool and pool not in cluster.pools:
+        raise denied(f"pool '{pool}' does not exist")
+    paths = (f"/vms/{vmid}", f"/pool/{pool}") if pool else (f"/vms/{vmid}",)
+    if not any(allowed(cluster, call.token, path, "VM.Allocate") for path in paths):
+        raise denied()
+    text = {key: str(value) for key, value in call.params.items() if look_up(key)}
+    check_options(cluster, call.token, paths, text)
+    check_resources(cluster, call, text)
+    cluster.check_quorum()
+    if found := cluster.vms.get(vmid):
+        raise failed(f"unable to create VM {vmid} - VM {vmid} already exists on node '{found.node}'")
+
+
+@recorded(199, 835, 837)
+def _fill(cluster: Cluster, made: Vm, values: dict[str, str | int]) -> Worker:
+    paths = sorted({storage_path(str(value).partition(":")[0]) for key, value in values.items() if is_drive(key)})
+    for path in paths:
+        yield Flock(path, seconds=cluster.durations.create)
+    yield Sleep(cluster.durations.create)
+    made.config.update({k: v for k, v in apply_options(cluster, made, values).items() if v is not None})
+    for path in paths:
+        yield Release(path)
+    complete(cluster, made)
+    del made.config["lock"]
+
+
+@recorded(199, 262, 1224)
+def complete(cluster: Cluster, vm: Vm) -> None:
+    """Add what Proxmox adds to a new VM: smbios uuid, vmgenid, meta, boot order."""
+    devices = [*(name for name in vm.drives), *sorted(name for name in vm.config if name.startswith("net"))]
+    bootable = [name for name in devices if not is_cloudinit(str(vm.config[name]))]
+    vm.config.setdefault("smbios1", f"uuid={new_uuid(cluster.random)}")
+    vm.config.setdefault("vmgenid", new_uuid(cluster.random))
+    vm.config.setdefault("meta", f"creation-qemu={QEMU},ctime={int(cluster.wall)}")
+    vm.config.setdefault("boot", f"order={';'.join(bootable)}" if bootable else " ")
+
+
+@recorded(303, 307, 310, 461, 562)
+@schema("/nodes/{node}/qemu/{vmid}/template")
+def make_template(cluster: Cluster, call: Call) -> str:
+    """Convert a stopped VM to a template; there is no way back."""
+    vm = cluster.vm(call.node, call.vmid)
+    _check_template(cluster, vm)
+
+    def worker(_task: Task) -> Worker:
+        yield Flock(config_path(vm.vmid), seconds=cluster.durations.template)
+        _check_template(cluster, vm)
+        yield Sleep(cluster.durations.template)
+        cluster.check_writable(vm)
+        seal(cluster, vm)
+
+    return cluster.tasks.start("qmtemplate", call.node, str(vm.vmid), user=call.token.id, worker=worker)
+
+
+@recorded(310, 461, 562)
+def _check_template(cluster: Cluster, vm: Vm) -> None:
+    cluster.check_lock(vm)
+    if vm.template:
+        raise failed("you can't convert a template to a template")
+    if vm.running:
+        raise failed("you can't convert a VM to template if VM is running")
+
+
+@recorded(307, 309)
+def seal(cluster: Cluster, vm: Vm) -> None:
+    """Set the template flag and rename the disks to `base-…`."""
+    vm.config["template"] = 1
+    for name in vm.disks:
+        found = cluster.volumes.find(vm.node, volume(str(vm.config[name])))
+        if found is not None:
+            parts = parse(str(vm.config[name]), "file") | {"file": cluster.volumes.seal(found).volid}
+            vm.config[name] = print_drive(parts)
+
+
+@recorded(345, 402, 561, 595, 1114)
+@schema("/nodes/{node}/qemu/{vmid}")
+def destroy(cluster: Cluster, call: Call) -> str:
+    """Destroy a VM in a task; missing, protected and running ones are refused at once, locked ones by the task."""
+    refuse_skiplock(call)
+    _check_destroy(cluster, call)
+
+    def worker(task: Task) -> Worker:
+        return _destroy(cluster, task, call)
+
+    cluster.record("destroy", call.vmid, call.token.id)
+    return cluster.tasks.start("qmdestroy", call.node, str(call.vmid), user=call.token.id, worker=worker)
+
+
+@recorded(402, 561)
+@source("P07", "P38")
+def _check_destroy(cluster: Cluster, call: Call) -> Vm:
+    vm = cluster.vm(call.node, call.vmid)
+    if vm.config.get("protection"):
+        raise failed(f"can't remove VM {vm.vmid} - protection mode enabled")
+    if vm.running:
+        raise failed(f"VM {vm.vmid} is running - destroy failed")
+    return vm
+
+
+@recorded(348, 358, 458, 790, 960, 1103, 1316)
+@source("P39")
+def _destroy(cluster: Cluster, task: Task, call: Call) -> Worker:
+    yield Flock(config_path(call.vmid), seconds=cluster.durations.destroy)
+    vm = _check_destroy(cluster, call)
+    cluster.check_lock(vm)
+    for found in _referenced(cluster, vm):
+        if cluster.volumes.in_use(found):
+            raise failed(f"base volume '{found.volid}' is still in use by linked cloned")
+    cluster.check_writable(vm)
+    vm.config["lock"] = "destroyed"
+    yield Sleep(cluster.durations.destroy)
+    if call.params.get("purge"):
+        task.log.append(f"purging VM {vm.vmid} from related configurations..")
+    _remove(cluster, vm, unreferenced=bool(call.params.get("destroy-unreferenced-disks")))
+
+
+def _referenced(cluster: Cluster, vm: Vm) -> list[Volume]:
+    named = [str(value) for key, value in vm.config.items() if is_drive(key) or key.startswith("unused")]
+    found = filter(None, (cluster.volumes.find(vm.node, volume(value)) for value in named))
+    return [each for each in found if each.vmid == vm.vmid]
+
+
+@recorded(797, 1104, 1113)
+def _remove(cluster: Cluster, vm: Vm, *, unreferenced: bool) -> None:
+    """Free the volumes (those that no configuration knows only if asked to), then the configuration and its pool entry."""
+    for found in cluster.volumes.of(vm.vmid, vm.node) if unreferenced else _referenced(cluster, vm):
+        cluster.volumes.free(found)
+    for pool in cluster.pools.values():
+        pool.vms.discard(vm.vmid)
+    cluster.vms.pop(vm.vmid, None)
+    cluster.backend.destroyed(vm)

@@ -1,0 +1,105 @@
+"""One request in, one response out: the steps that every call takes, in Proxmox's order.
+
+Ticket, path, the node's reachability, privileges, parameters, handler; so a 401 comes before a 501, and a 403 before
+a 400. It sleeps never: seconds that a real answer took are in the header `X-Lab-Seconds`. Next: `routes.py`.
+"""
+
+import json
+from typing import Any
+
+from cpcd.lab.provenance import recorded, source
+from cpcd.lab.pve.auth import authenticate
+from cpcd.lab.pve.call import Call, Reply
+from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.errors import Refused, failed, invalid
+from cpcd.lab.pve.routes import Route, match
+from cpcd.lab.pve.schema import text_of, validate
+from cpcd.ports.proxmox import Request, Response
+
+__all__ = ["SECONDS", "answer"]
+
+SECONDS = "X-Lab-Seconds"
+PREFIX = "/api2/json"
+METHODS = frozenset(("GET", "POST", "PUT", "DELETE"))
+
+
+@recorded(1, 16, 210, 396, 1173)
+def answer(cluster: Cluster, request: Request) -> Response:
+    """Answer one request against the state as it is now."""
+    try:
+        reply = _call(cluster, request)
+    except Refused as refused:
+        return _refusal(refused)
+    return _response(200, "OK", {"data": reply.data, **reply.extra}, reply.seconds)
+
+
+def _response(status: int, reason: str, body: dict[str, Any] | None, seconds: float) -> Response:
+    headers = {"Cache-Control": "max-age=0", "Pragma": "no-cache", "Server": "pve-api-daemon/3.0"}
+    if body is not None:
+        headers["Content-Type"] = "application/json;charset=UTF-8"
+    if seconds:
+        headers[SECONDS] = f"{seconds:.3f}"
+    return Response(status, reason, b"" if body is None else json.dumps(body).encode(), headers)
+
+
+@recorded(16, 44, 70, 210, 396, 1181)
+def _refusal(refused: Refused) -> Response:
+    """Put the text into the reason phrase (its first line) and into the body, except where Proxmox sends none."""
+    if not refused.body:
+        return _response(refused.status, refused.text, None, refused.seconds)
+    newline = "" if refused.status == 501 else "\n"
+    body: dict[str, Any] = {"data": None, "message": refused.text + newline}
+    if refused.errors is not None:
+        body["errors"] = dict(refused.errors)
+    return _response(refused.status, refused.text.partition("\n")[0], body, refused.seconds)
+
+
+def _call(cluster: Cluster, request: Request) -> Reply:
+    route, path = _find(cluster, request)
+    cluster.calls[f"{request.method} {route.template}"] += 1
+    token = authenticate(cluster, request.token) if not route.open else None
+    _reach(cluster, path.get("node"))
+    raw = {name: text_of(value) for name, value in request.params.items()}
+    call = Call(token or cluster.settings.tokens[0], path, raw)
+    if route.check is not None:
+        route.check(cluster, call)
+    params = validate(_with_path(raw, path), route.kind, route.required)
+    data = route.handler(cluster, Call(call.token, path, raw, params))
+    return data if isinstance(data, Reply) else Reply(data)
+
+
+@recorded(16, 17, 18, 19, 20, 521)
+def _find(cluster: Cluster, request: Request) -> tuple[Route, dict[str, str]]:
+    """Return the route; who has no valid token learns nothing about paths."""
+    if request.method not in METHODS:
+        raise Refused(501, f"method '{request.method}' not available", body=False)
+    path = request.path.removeprefix(PREFIX)
+    found = match(request.method, path)
+    if found is None:
+        authenticate(cluster, request.token)
+        raise Refused(501, f"Method '{request.method} {path}' not implemented")
+    return found
+
+
+@recorded(68, 70, 343, 1181, 1322)
+@source("T02", "T09")
+def _reach(cluster: Cluster, node: str | None) -> None:
+    """Proxy a call to its node: an unknown name does not resolve, a dead node has no route."""
+    if node is None:
+        return
+    host = cluster.hosts.get(node)
+    if host is None:
+        why = f"failed to get address info for: {node}: Temporary failure in name resolution"
+        raise failed(f"hostname lookup '{node}' failed - {why}")
+    if not host.up:
+        raise Refused(595, "No route to host", seconds=cluster.durations.unroutable, body=False)
+
+
+@source("pve/README.md Errors and HTTP")
+def _with_path(raw: dict[str, str], path: dict[str, str]) -> dict[str, str]:
+    """Join path components and parameters; a parameter may repeat a component, but not contradict it."""
+    clash = [name for name in path if raw.get(name, path[name]) != path[name]]
+    if clash:
+        text = "duplicate parameter (already defined in URI) with conflicting values!"
+        raise invalid(dict.fromkeys(clash, text))
+    return raw | path

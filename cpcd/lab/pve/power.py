@@ -1,0 +1,256 @@
+"""Start, stop, shutdown, reset, reboot: what the tasks do, what they say, what holds the lock meanwhile.
+
+The only file that sets or clears a VM's power state. A graceful shutdown is a request to the guest; the task waits
+and keeps the configuration's lock for all that time (`failures.md` P25). Next: `vm.py` for the guest's side.
+"""
+
+from cpcd.lab.provenance import guess, recorded, schema, source
+from cpcd.lab.pve.call import Call
+from cpcd.lab.pve.cluster import Cluster, Host
+from cpcd.lab.pve.errors import failed, invalid
+from cpcd.lab.pve.flocks import config_path
+from cpcd.lab.pve.properties import is_cloudinit, parse, parse_net
+from cpcd.lab.pve.tasks import Flock, Interrupted, PowerOff, Sleep, Task, Worker
+from cpcd.lab.pve.vm import Vm
+
+__all__ = [
+    "apply_pending", "node_back", "node_gone", "power_gone", "reboot", "refuse_skiplock", "reset", "shutdown", "start", "start_task", "stop",
+]  # fmt: skip
+
+ROOT = "root@pam"
+GRACE = 60  # seconds that a shutdown waits by default (failures.md section 0)
+
+
+@recorded(462, 463, 1208, 1209)
+def refuse_skiplock(call: Call) -> None:
+    """Refuse `skiplock`: no API token may use it, not even one of root@pam."""
+    for name in ("skiplock", "keepActive", "migratedfrom"):
+        if call.params.get(name):
+            raise invalid({name: "Only root may use this option."})
+
+
+@recorded(594, 600)
+def apply_pending(vm: Vm) -> None:
+    """Move pending values into the configuration, as a cold restart does."""
+    vm.config = vm.shown
+    vm.pending.clear()
+
+
+@recorded(699, 725)
+def power_gone(cluster: Cluster, vm: Vm) -> None:
+    """Note that the VM's process has ended, whoever ended it; one in `status/reboot` is started again by root@pam."""
+    if not vm.running:
+        return
+    vm.booted = None
+    again, vm.rebooting = vm.rebooting, False
+    cluster.tasks.power_gone(vm.vmid)
+    if again:
+        apply_pending(vm)
+        start_task(cluster, vm.node, vm.vmid, ROOT)
+
+
+def _power_off(cluster: Cluster, vm: Vm) -> None:
+    cluster.backend.power_off(vm)
+    power_gone(cluster, vm)
+    apply_pending(vm)
+
+
+def start_task(cluster: Cluster, node: str, vmid: int, user: str) -> str:
+    """Start a VM in a task and return its UPID."""
+
+    def worker(task: Task) -> Worker:
+        return _start(cluster, task, vmid)
+
+    return cluster.tasks.start("qmstart", node, str(vmid), user=user, worker=worker)
+
+
+@recorded(311, 400, 451, 523, 528, 651, 788)
+def _start(cluster: Cluster, task: Task, vmid: int) -> Worker:
+    yield Flock(config_path(vmid), seconds=cluster.durations.start)
+    vm = cluster.vm(task.node, vmid)
+    if vm.template:
+        raise failed("you can't start a vm if it's a template")
+    cluster.check_lock(vm)
+    if vm.running:
+        raise failed(f"VM {vmid} already running")
+    apply_pending(vm)
+    _check_host(cluster, task, vm)
+    if any(map(is_cloudinit, vm.drives.values())):
+        task.log.append("generating cloud-init ISO")
+    yield Sleep(cluster.durations.start)
+    vm.booted = dict(vm.config)
+    vm.since, vm.pid = cluster.events.now, task.pid
+    cluster.backend.power_on(vm)
+
+
+@recorded(618, 624, 625, 636, 1060)
+@source("P27")
+def _check_host(cluster: Cluster, task: Task, vm: Vm) -> None:
+    host = cluster.hosts[vm.node].node
+    if vm.cpus > host.cpus:
+        raise failed(f"MAX {host.cpus} vcpus allowed per VM on this node")
+    snippet = next(iter(parse(str(vm.config.get("cicustom", "")), "user").values()), "")
+    if snippet:  # no API can put a snippet on a node, so that none is there
+        raise failed(f"volume '{snippet}' does not exist")
+    for name in sorted(vm.config):
+        bridge = parse_net(str(vm.config[name])).get("bridge") if name.startswith("net") else None
+        if bridge and bridge not in host.bridges:
+            raise failed(f"bridge '{bridge}' does not exist")
+    used = sum(other.memory for other in cluster.vms.values() if other.running and other.node == vm.node)
+    if used + vm.memory > host.memory:
+        task.log.append("kvm: cannot set up guest memory 'pc.ram': Cannot allocate memory")
+        raise failed("start failed: QEMU exited with code 1")
+
+
+@recorded(399, 523, 1306)
+@schema("/nodes/{node}/qemu/{vmid}/status/start")
+def start(cluster: Cluster, call: Call) -> str:
+    """Start a VM: a UPID even for one that does not exist; only a lost quorum is refused at once."""
+    refuse_skiplock(call)
+    cluster.check_quorum()
+    return start_task(cluster, call.node, call.vmid, call.token.id)
+
+
+@recorded(505, 506, 608, 612, 1307)
+@schema("/nodes/{node}/qemu/{vmid}/status/stop")
+def stop(cluster: Cluster, call: Call) -> str:
+    """Take the power away; a stopped VM is no error, and it works without quorum."""
+    refuse_skiplock(call)
+
+    def worker(task: Task) -> Worker:
+        return _stop(cluster, task, call)
+
+    cluster.record("stop", call.vmid, call.token.id)
+    return cluster.tasks.start("qmstop", call.node, str(call.vmid), user=call.token.id, worker=worker)
+
+
+@source("P25")
+def _overrule(cluster: Cluster, task: Task, vmid: int) -> None:
+    waiting = [t for t in cluster.tasks.tasks.values() if t.running and (t.kind, t.id) == ("qmshutdown", str(vmid))]
+    for each in waiting:
+        cluster.tasks.interrupt(each)
+    if waiting:
+        task.log.append(f"overruled qmshutdown tasks: {', '.join(each.upid for each in waiting)}")
+
+
+def _stop(cluster: Cluster, task: Task, call: Call) -> Worker:
+    if call.params.get("overrule-shutdown"):
+        _overrule(cluster, task, call.vmid)
+    yield Flock(config_path(call.vmid), seconds=cluster.durations.stop)
+    vm = cluster.vm(task.node, call.vmid)
+    if not vm.running:
+        return
+    cluster.check_lock(vm)
+    yield Sleep(cluster.durations.stop)
+    _power_off(cluster, vm)
+
+
+@recorded(508, 580, 582, 589, 592, 604, 607, 702)
+@schema("/nodes/{node}/qemu/{vmid}/status/shutdown")
+def shutdown(cluster: Cluster, call: Call) -> str:
+    """Ask the guest to power off and wait for it, 60 s by default; `forceStop` then takes the power away."""
+    refuse_skiplock(call)
+
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(call.vmid))
+        vm = cluster.vm(task.node, call.vmid)
+        if vm.running:
+            cluster.check_lock(vm)
+            yield from _quit(cluster, task, vm, call)
+
+    cluster.record("shutdown", call.vmid, call.token.id)
+    return cluster.tasks.start("qmshutdown", call.node, str(call.vmid), user=call.token.id, worker=worker)
+
+
+def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
+    if vm.agent and not cluster.backend.agent_up(vm):
+        yield Sleep(cluster.durations.agent)
+        why = f"VM {vm.vmid} qga command 'guest-ping' failed - got timeout"
+        task.log.append(f"QEMU Guest Agent is not running - {why}")
+    cluster.backend.shutdown(vm)
+    gone = not vm.running or (yield PowerOff(vm.vmid, float(call.params.get("timeout", GRACE))))
+    if not gone and not call.params.get("forceStop"):
+        raise failed("VM quit/powerdown failed - got timeout")
+    if not gone:
+        task.log.append("VM still running - terminating now with SIGTERM")
+        yield Sleep(cluster.durations.stop)
+        _power_off(cluster, vm)
+    if not vm.running:
+        apply_pending(vm)
+
+
+@recorded(514, 585, 587, 697, 699)
+@schema("/nodes/{node}/qemu/{vmid}/status/reboot")
+def reboot(cluster: Cluster, call: Call) -> str:
+    """Shut the guest down and start it cold, which applies pending values; a stopped VM is refused at once."""
+    vm = cluster.vm(call.node, call.vmid)
+    _check_running(vm)
+
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(vm.vmid))
+        cluster.check_lock(vm)
+        vm.rebooting = vm.running
+        try:
+            if vm.running:
+                yield from _quit(cluster, task, vm, call)
+        except (Exception, Interrupted):
+            vm.rebooting = False
+            raise
+
+    cluster.record("reboot", vm.vmid, call.token.id)
+    return cluster.tasks.start("qmreboot", call.node, str(vm.vmid), user=call.token.id, worker=worker)
+
+
+@recorded(514, 515)
+def _check_running(vm: Vm) -> None:
+    if not vm.running:
+        raise failed(f"VM {vm.vmid} not running")
+
+
+@recorded(515, 577, 578)
+@schema("/nodes/{node}/qemu/{vmid}/status/reset")
+def reset(cluster: Cluster, call: Call) -> str:
+    """Press the reset button: pending values stay pending."""
+    refuse_skiplock(call)
+    vm = cluster.vm(call.node, call.vmid)
+    _check_running(vm)
+
+    def worker(_task: Task) -> Worker:
+        yield Flock(config_path(vm.vmid), seconds=cluster.durations.reset)
+        cluster.check_lock(vm)
+        yield Sleep(cluster.durations.reset)
+        cluster.backend.reset(vm)
+
+    cluster.record("reset", vm.vmid, call.token.id)
+    return cluster.tasks.start("qmreset", call.node, str(vm.vmid), user=call.token.id, worker=worker)
+
+
+@source("P21", "P22")
+def node_gone(cluster: Cluster, host: Host) -> None:
+    """Lose a node: its workers and guests are gone, config locks stay; the other nodes notice a little later."""
+    host.up = False
+    cluster.tasks.node_died(host.node.name)
+    for vm in [vm for vm in cluster.vms.values() if vm.node == host.node.name and vm.running]:
+        vm.rebooting = False
+        cluster.backend.power_off(vm)
+        power_gone(cluster, vm)
+
+    def notice() -> None:
+        host.member = host.up
+
+    cluster.at(cluster.durations.membership, notice)
+
+
+@schema("/nodes/{node}/qemu/{vmid}/config onboot")
+@guess("one qmstart by root@pam each, without the startall task around them")
+def node_back(cluster: Cluster, host: Host) -> None:
+    """Bring a node back; it starts its `onboot` VMs when it has booted."""
+    host.up = host.member = True
+    host.booted = cluster.events.now
+
+    def start_all() -> None:
+        for vm in [vm for vm in cluster.vms.values() if vm.node == host.node.name and vm.config.get("onboot")]:
+            if host.up and not vm.running and not vm.template:
+                start_task(cluster, vm.node, vm.vmid, ROOT)
+
+    cluster.at(cluster.durations.boot, start_all)

@@ -1,0 +1,173 @@
+"""A modelled Proxmox VE: the door that requests come through, and the hands that act behind the API's back.
+
+`handle` settles what has become due and answers at once, without sleeping. The interventions are for faults, demos and
+the modelled guests; they need no token and leave no task. Next: `http.py` for a request's way.
+"""
+
+import random
+from collections import Counter
+
+from cpcd.lab.events import Events
+from cpcd.lab.provenance import recorded, source
+from cpcd.lab.pve import power
+from cpcd.lab.pve.cluster import Cluster, Destructive
+from cpcd.lab.pve.create import complete, seal
+from cpcd.lab.pve.drives import attach
+from cpcd.lab.pve.errors import Silent
+from cpcd.lab.pve.http import answer
+from cpcd.lab.pve.properties import mac, print_net, sorted_tags
+from cpcd.lab.pve.settings import Settings
+from cpcd.lab.pve.vm import Backend, Vm
+from cpcd.ports.proxmox import Request, Response
+
+__all__ = ["Pve", "handle"]
+
+
+class Pve:
+    """One modelled installation. Deterministic for the same clock, requests and random source."""
+
+    def __init__(self, events: Events, backend: Backend, settings: Settings, random: random.Random) -> None:
+        self.events = events
+        self.cluster = Cluster(events, backend, settings, random)
+        self._silent = False
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request; raises `Silent` while the API does not answer.
+
+        Never sleeps: where the real API blocks (a held lock, a 401, a dead node), the response carries the seconds in
+        the header `X-Lab-Seconds`; whoever transports it waits that long and takes the header off.
+        """
+        self._now()
+        if self._silent or self.cluster.entry is None:
+            raise Silent("the modelled Proxmox does not answer")
+        return answer(self.cluster, request)
+
+    def _now(self) -> None:
+        self.events.settle()
+        self.cluster.catch_up()
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Number of calls by `METHOD /path/template`."""
+        return self.cluster.calls
+
+    @property
+    def history(self) -> list[Destructive]:
+        """Accepted destructive calls, oldest first."""
+        return self.cluster.history
+
+    @property
+    def vms(self) -> dict[int, Vm]:
+        """The VMs as they are now, by VMID; for backends and tests to read."""
+        return self.cluster.vms
+
+    @recorded(283, 307)
+    def add_template(  # noqa: PLR0913 - what a template has
+        self,
+        vmid: int,
+        node: str,
+        name: str,
+        tags: str = "",
+        *,
+        disk: str = "10",
+        storage: str = "local-lvm",
+        memory: int = 2048,
+        cores: int = 2,
+        bridge: str = "vmbr0",
+    ) -> Vm:
+        """Put a cloud-init template on a node, as an administrator would have; `disk` in GiB, `memory` in MiB."""
+        self._now()
+        cluster = self.cluster
+        vm = Vm(
+            vmid, node, {"name": name, "memory": str(memory), "cores": cores, "ostype": "l26", "agent": "enabled=1"}
+        )
+        vm.config |= {"cpu": "host", "scsihw": "virtio-scsi-single", "serial0": "socket", "vga": "serial0"}
+        if tags:
+            vm.config["tags"] = sorted_tags(tags)
+        address = mac(cluster.settings.mac_prefix, cluster.random)
+        vm.config["net0"] = print_net({"model": "virtio", "macaddr": address, "bridge": bridge})
+        vm.config["scsi0"] = attach(cluster, vm, "scsi0", f"{storage}:{disk}")
+        vm.config["boot"] = "order=scsi0"
+        vm.config["ide2"] = attach(cluster, vm, "ide2", f"{storage}:cloudinit")
+        complete(cluster, vm)
+        seal(cluster, vm)
+        cluster.vms[vmid] = vm
+        return vm
+
+    def stop_vm(self, vmid: int) -> None:
+        """Take a VM's power away behind the API's back; no-op on a stopped one."""
+        self._now()
+        vm = self.cluster.vms[vmid]
+        if vm.running:
+            vm.rebooting = False
+            self.cluster.backend.power_off(vm)
+            power.power_gone(self.cluster, vm)
+
+    def delete_vm(self, vmid: int) -> None:
+        """Remove a VM, its disks and its pool entry behind the API's back."""
+        self.stop_vm(vmid)
+        vm = self.cluster.vms.pop(vmid)
+        for volume in self.cluster.volumes.of(vmid, vm.node):
+            self.cluster.volumes.free(volume)
+        for pool in self.cluster.pools.values():
+            pool.vms.discard(vmid)
+        self.cluster.backend.destroyed(vm)
+
+    def powered_off(self, vmid: int) -> None:
+        """Note that a guest has powered itself off; called by the backend, no-op when the VM is gone or stopped."""
+        self._now()
+        if vm := self.cluster.vms.get(vmid):
+            power.power_gone(self.cluster, vm)
+
+    @recorded(782, 1240)
+    def kill_worker(self, upid: str) -> None:
+        """Kill a task's worker hard: `unexpected status`, its config lock and volumes stay (`failures.md` P22)."""
+        self._now()
+        self.cluster.tasks.kill(self.cluster.tasks.tasks[upid])
+
+    @recorded(826, 832)
+    def hold_lock(self, node: str, path: str, seconds: float) -> None:
+        """Hold a lock file of a node, as somebody at its shell would; no-op where it is held already."""
+        self._now()
+        owner = object()
+        if self.cluster.flocks.take((node, path), owner):
+            self.cluster.at(seconds, lambda: self.cluster.flocks.free(owner))
+
+    @recorded(444, 465, 1247)
+    def set_lock(self, vmid: int, lock: str) -> None:
+        """Write a config lock (`backup`, `clone` …) or, with an empty word, take it off, as root can."""
+        self._now()
+        config = self.cluster.vms[vmid].config
+        config.pop("lock", None)
+        if lock:
+            config["lock"] = lock
+
+    def node_down(self, node: str) -> None:
+        """Cut a node's power; no-op when it is off."""
+        self._now()
+        host = self.cluster.hosts[node]
+        if host.up:
+            power.node_gone(self.cluster, host)
+
+    def node_up(self, node: str) -> None:
+        """Bring a node back; no-op when it is on."""
+        self._now()
+        host = self.cluster.hosts[node]
+        if not host.up:
+            power.node_back(self.cluster, host)
+
+    @source("P15")
+    def set_quorum(self, quorate: bool) -> None:
+        """Take quorum away or give it back; a majority of the nodes must be there all the same."""
+        self._now()
+        self.cluster.quorum = quorate
+
+    def silence(self, on: bool) -> None:
+        """Let the whole API stop answering, or answer again; guests and workers go on meanwhile."""
+        self._now()
+        self._silent = on
+
+
+def handle(pve: Pve, request: Request) -> Response:
+    """Answer one request; see `Pve.handle`."""
+    return pve.handle(request)

@@ -1,0 +1,43 @@
+"""Watches of the modelled Kubernetes API, as the lines that go over the wire.
+
+Changes come from the store's log, so that nothing is missed between two reads. Next: `kube.py`, which writes them.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from typing import Any
+
+from cpcd.lab.kube.errors import ApiError
+from cpcd.lab.kube.store import Store
+from cpcd.ports.kube import GVK
+
+__all__ = ["lines"]
+
+
+async def lines(
+    store: Store, gvk: GVK, namespace: str, since: str, *, limit: Coroutine[Any, Any, None]
+) -> AsyncGenerator[bytes]:
+    """Yield one JSON line a change after `since` until `limit` has run; a compacted `since` ends it with ERROR."""
+    seen = since if since not in {"", "0"} else str(store.objects.revision)
+    news = asyncio.Event()
+    unsubscribe = store.subscribe(news.set)
+    over = asyncio.ensure_future(limit)
+    over.add_done_callback(lambda _: news.set())
+    try:
+        while not over.done():
+            news.clear()
+            for change in store.changes(gvk, seen):
+                seen = str(change.revision)
+                if namespace in {"", change.obj["metadata"].get("namespace", "")}:
+                    yield _line(change.type, change.obj)
+            await news.wait()
+    except ApiError as error:
+        yield _line("ERROR", error.body)
+    finally:
+        over.cancel()
+        unsubscribe()
+
+
+def _line(kind: str, obj: Mapping[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "object": obj}).encode() + b"\n"

@@ -1,0 +1,157 @@
+"""From queue to passes: bounded concurrency, backoff, parking on silent endpoints, and one report a pass.
+
+Waiting is not failing: it has no error line and no count. Nothing is terminal: what only a person or the world can
+change is looked at again every five minutes and at once when an input changes.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cpcd.loop.backoff import Backoff
+from cpcd.loop.endpoints import Endpoints
+from cpcd.loop.queue import Queue
+from cpcd.loop.runner import Finding, Runner
+from cpcd.loop.state import State
+from cpcd.model.desired import Retry
+from cpcd.model.errors import Bug, Disposition, Failure, Unreachable, entry
+from cpcd.model.keys import Key
+from cpcd.model.report import Outcome, Pass
+from cpcd.ports.clock import Clock
+
+__all__ = ["Dispatcher", "Pulse"]
+
+SLOW = 300.0  # seconds between looks at what is stalled
+RESYNC = 600.0  # seconds between looks at what is settled
+AT_ONCE = 64  # passes at the same time; they mostly wait for answers
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What liveness is judged by: the dispatcher's last beat and the passes under way, monotonic seconds."""
+
+    beat: float
+    running: dict[Key, float]
+
+
+class Dispatcher:
+    """Runs passes for ever; `policy(key, failure)` gives the backoff, `report` takes each finished pass."""
+
+    def __init__(  # noqa: PLR0913 - the engine's parts
+        self,
+        *,
+        queue: Queue[Key],
+        runner: Runner,
+        state: State,
+        endpoints: Endpoints,
+        clock: Clock,
+        rng: random.Random,
+        policy: Callable[[Key, Failure], Retry],
+        report: Callable[[Pass], None],
+        new_run: Callable[[], str],
+        owned: Callable[[str], bool],
+    ) -> None:
+        self._queue, self._runner, self._state, self._endpoints = queue, runner, state, endpoints
+        self._clock, self._random, self._policy, self._report = clock, rng, policy, report
+        self._new_run, self._owned = new_run, owned
+        self._backoff: dict[Key, Backoff] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.pulse = Pulse(clock.now(), {})
+
+    async def serve(self) -> None:
+        """Take keys and pass over them until cancelled; passes under way are cancelled with it."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._slots.acquire()
+                key = await self._queue.get()
+                group.create_task(self._one(key), name=f"pass {key}")
+
+    def reset(self, key: Key) -> None:
+        """Break a key's backoff: spec, secret, operator or endpoint have changed."""
+        self._backoff.pop(key, None)
+        self._queue.add(key, front=True)
+
+    def backing_off(self) -> int:
+        """Return how many keys failed last time."""
+        return len(self._backoff)
+
+    async def _one(self, key: Key) -> None:
+        began = self._clock.now()
+        self.pulse.running[key] = began
+        found, run = Finding(), self._new_run()
+        try:
+            found.failure = await self._guarded(key, found)
+            self._conclude(key, found, run, self._clock.now() - began)
+        finally:
+            del self.pulse.running[key]
+            self._queue.done(key)
+            self._slots.release()
+
+    async def _guarded(self, key: Key, found: Finding) -> Failure | None:
+        try:
+            await self._runner.run(key, found)
+        except Failure as failure:
+            return failure
+        except Exception as error:  # noqa: BLE001 - one failure stays one failure (promise 9)
+            bug = Bug(f"{type(error).__name__}: {error}")
+            bug.__cause__ = error
+            return bug
+        return found.failure
+
+    def _conclude(self, key: Key, found: Finding, run: str, duration: float) -> None:
+        outcome, sentence, reason, next_in = self._verdict(key, found)
+        backoff, failure = self._backoff.get(key), found.failure
+        retry = self._policy(key, failure) if failure else Retry()
+        tokens = found.tokens | (set(found.wait.on) if found.wait else set())
+        if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
+            tokens.add(f"endpoint:{failure.endpoint}")
+        self._state.interest.set(key, tokens) if self._state.interest else None
+        self._state.mark(key, found.wait.reason if found.wait else "")
+        if next_in is not None:
+            self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
+        action = found.acted[-1] if found.acted else None
+        self._report(
+            Pass(
+                key=key,
+                run=run,
+                outcome=outcome,
+                sentence=sentence,
+                duration=duration,
+                failure=failure,
+                verb=action.verb if action else "",
+                target=str(action.target) if action else "",
+                reason=reason,
+                failures=backoff.failures if backoff else 0,
+                next_in=next_in,
+                conditions=found.plan.conditions,
+                degraded=backoff is not None and backoff.degraded(retry),
+            )  # fmt: skip
+        )
+
+    def _verdict(self, key: Key, found: Finding) -> tuple[Outcome, str, str, float | None]:
+        """Return outcome, sentence, reason and when to look again."""
+        if found.failure is not None:
+            return (Outcome.FAILED, str(found.failure.what), found.failure.reason, self._next(key, found.failure))
+        self._backoff.pop(key, None)
+        if found.refusal is not None:
+            return (Outcome.REFUSED, found.refusal.sentence, found.refusal.reason, SLOW)
+        if found.acted and found.again is not None and found.wait is None:
+            said = found.acted[-1].sentence
+            return (Outcome.ACTED, said, found.acted[-1].verb, found.again)
+        if found.wait is not None:
+            return (Outcome.WAITING, found.wait.sentence, found.wait.reason, found.wait.after)
+        if not found.tokens and not found.plan.conditions:
+            return (Outcome.SETTLED, f"{key} is no more", "Gone", None)
+        said = next((c.message for c in found.plan.conditions if c.type == "Ready"), f"{key} is as wanted")
+        return (Outcome.SETTLED, said, "Ready", RESYNC * self._random.uniform(0.9, 1.1))
+
+    def _next(self, key: Key, failure: Failure) -> float | None:
+        if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
+            self._endpoints.down(failure.endpoint, failure.what)
+            return None  # parked: its owner wakes it
+        backoff = self._backoff.setdefault(key, Backoff(self._random))
+        after = backoff.failed(self._policy(key, failure))
+        if failure.retry is not None:
+            return max(0.5, failure.retry)
+        return SLOW if entry(failure.code).disposition is Disposition.SLOW else after

@@ -1,0 +1,42 @@
+"""Who wants to know what: a key's last pass leaves the tokens that are a reason to look at it again.
+
+A token is a scope's or fact's name, an endpoint, or a slot. Slots wake one waiter, first come first served, because
+only one can have the permit; everything else wakes all.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+__all__ = ["Interest"]
+
+K = TypeVar("K")
+
+
+class Interest(Generic[K]):
+    """Tokens by key and keys by token; `wake` is called for each key that a signal concerns."""
+
+    def __init__(self, wake: Callable[[K], None]) -> None:
+        self._wake = wake
+        self._keys: dict[str, OrderedDict[K, None]] = {}
+        self._tokens: dict[K, frozenset[str]] = {}
+
+    def set(self, key: K, tokens: Iterable[str]) -> None:
+        """Replace a key's tokens; one that it keeps keeps its place in line."""
+        old, new = self._tokens.get(key, frozenset()), frozenset(tokens)
+        for token in old - new:
+            self._keys[token].pop(key, None)
+            if not self._keys[token]:
+                del self._keys[token]
+        for token in new - old:
+            self._keys.setdefault(token, OrderedDict())[key] = None
+        if new:
+            self._tokens[key] = new
+        else:
+            self._tokens.pop(key, None)
+
+    def signal(self, token: str) -> None:
+        """Wake whoever has this token."""
+        keys = list(self._keys.get(token, ()))
+        for key in keys[:1] if token.startswith("slot:") else keys:
+            self._wake(key)

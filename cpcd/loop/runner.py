@@ -1,0 +1,151 @@
+"""The loop on one screen: fresh reads → resolve open ops → plan → guards and op opened → apply → report.
+
+It knows no domain word: what is read, how ops are resolved, what is planned and what may not happen come in as
+arguments. Never does a pass wait for a long operation, and nothing but `resolve` closes one.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from cpcd.loop.state import State
+from cpcd.model.errors import Bug, Failure
+from cpcd.model.keys import Instant, Key, OpId, Scope, Wall
+from cpcd.model.ledger import CloseOp, Op, OpenOp, SetHandle
+from cpcd.model.plan import Absent, Action, Done, Failed, Guard, Plan, Refusal, Resolve, Running, Unknown, Wait
+from cpcd.model.seen import Seen
+from cpcd.ports.clock import Clock
+
+__all__ = ["Finding", "Runner"]
+
+ROUNDS = 3  # reads may lead to reads (VM runs → ask the guest); more is a mistake in a reconciler
+
+
+@dataclass(slots=True)
+class Finding:
+    """What a pass came to; the dispatcher turns it into a report and the next date."""
+
+    plan: Plan = field(default_factory=Plan)
+    acted: list[Action] = field(default_factory=list)
+    refusal: Refusal | None = None
+    wait: Wait | None = None
+    failure: Failure | None = None
+    tokens: set[str] = field(default_factory=set)
+    again: float | None = None
+
+
+class Runner:
+    """One pass over one key at a time, any number of keys at once."""
+
+    def __init__(  # noqa: PLR0913 - everything that the engine does not know is an argument
+        self,
+        *,
+        reconcilers: Sequence[ModuleType],
+        guards: Sequence[Guard],
+        resolve: Resolve,
+        read: Callable[[Scope], Coroutine[Any, Any, Seen[Any]]],
+        state: State,
+        ports: Any,
+        clock: Clock,
+        new_op: Callable[[], str],
+    ) -> None:
+        self._by_kind = {module.KIND: module for module in reconcilers}
+        self._guards = guards
+        self._resolve = resolve
+        self._read = read
+        self._state = state
+        self._ports = ports
+        self._clock = clock
+        self._new_op = new_op
+
+    async def run(self, key: Key, found: Finding) -> None:
+        """Make one pass, filling `found`; raises Failure for what went wrong on the way."""
+        reconciler = self._by_kind[key.kind]
+        await self._observe(reconciler, key, found)
+        busy = await self._close_ops(key, found)
+        if found.failure is not None or busy is not None:
+            found.wait = busy
+            return
+        await self._observe(reconciler, key, found)
+        now = Instant(self._clock.now())
+        found.plan = reconciler.plan(key, self._state.view, self._state.view.bulk, now)
+        found.wait, found.refusal = found.plan.wait, found.plan.refusal
+        for action in found.plan.steps:
+            if not await self._carry_out(reconciler, action, found):
+                return
+
+    async def _observe(self, reconciler: ModuleType, key: Key, found: Finding) -> None:
+        read: set[Scope] = set()
+        for _ in range(ROUNDS):
+            view = self._state.view
+            wanted = [scope for scope in reconciler.reads(key, view) if scope not in read]
+            found.tokens |= {str(scope) for scope in reconciler.watches(key, view)}
+            if not wanted:
+                return
+            read.update(wanted)
+            answers = await asyncio.gather(*(self._read(scope) for scope in wanted))
+            self._state.observe(dict(zip(wanted, answers, strict=True)))
+
+    async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
+        """Resolve what is open; return what to wait for, holds aside."""
+        for op in self._state.view.open_ops(key):
+            wall = Wall(self._clock.wall())
+            match self._resolve(op, self._state.view, wall):
+                case Done(changes):
+                    await self._state.commit((*changes, CloseOp(op.id)))
+                case Absent():
+                    await self._state.commit((CloseOp(op.id),))
+                case Failed(code, sentence, changes):
+                    await self._state.commit((*changes, CloseOp(op.id)))
+                    found.failure = Failure(code, sentence, target=str(op.target))
+                    return None
+                case Running(after, sentence) if op.disrupts is None:
+                    return Wait("Running", sentence, _poll(after, wall - op.opened))
+                case Unknown(sentence, after) if op.disrupts is None:
+                    return Wait("Unresolved", sentence, after)
+                case _:
+                    pass  # a hold: its key goes on working under it
+        return None
+
+    async def _carry_out(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
+        """Guards, op and commit are one synchronous step; the effect starts when the journal has it."""
+        self._state.refuse_when_frozen()
+        view = self._state.view
+        verdicts = (guard(action, view) for guard in self._guards)
+        match next((verdict for verdict in verdicts if verdict is not None), None):
+            case Refusal() as refusal:
+                found.refusal = refusal
+                return False
+            case Wait() as wait:
+                found.wait = wait
+                return False
+        op = self._open(action) if action.once else None
+        changes = (*action.changes(view), *((OpenOp(op),) if op else ()))
+        await self._state.commit(changes)
+        found.acted.append(action)
+        if action.local:
+            found.again = 0.0
+            return True
+        self._state.stamp(action.key, action.verb)
+        handle = await reconciler.apply(action, self._ports, op)
+        if op is not None and handle is not None:
+            await self._state.commit((SetHandle(op.id, handle),))
+        found.again = 1.0 if op is not None else 0.0
+        return op is None
+
+    def _open(self, action: Action) -> Op:
+        view = self._state.view
+        if any(op.key == action.owner and op.verb == action.verb for op in view.ops.values()):
+            raise Bug(f"{action.verb} of {action.owner} is open already")
+        return Op(
+            id=OpId(self._new_op()), key=action.owner, verb=action.verb, target=action.target,
+            opened=Wall(self._clock.wall()), before=action.before(view), disrupts=action.disrupts,
+            slots=tuple(action.slots(view)),
+        )  # fmt: skip
+
+
+def _poll(after: float, age: float) -> float:
+    """Poll soon at first and never later than every 10 s (`failures.md` rule 9)."""
+    return min(10.0, max(after, age / 20))

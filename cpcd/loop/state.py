@@ -1,0 +1,122 @@
+"""The view in force: the only place where ledger and observations change, and where changes wake keys.
+
+`commit` changes the view first and stores second, in one call: guards of other keys see an open op before the
+journal has it, and its effect starts only when the journal does. A journal that cannot write freezes all mutation
+until it can again; then its content, not ours, is the truth.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cpcd.loop.interest import Interest
+from cpcd.model.desired import Desired
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Key, Scope, Wall
+from cpcd.model.ledger import Change
+from cpcd.model.seen import Seen
+from cpcd.model.view import View
+from cpcd.ports.clock import Clock
+from cpcd.ports.journal import Journal
+
+__all__ = ["State"]
+
+
+class State:
+    """Owns the view; `tokens(changes, before)` and `affected(changes)` say what a ledger change wakes."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        tokens: Callable[[Change, View], Iterable[str]],
+        affected: Callable[[Change, View], Iterable[Key]],
+        mint: Callable[[], str],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._tokens = tokens
+        self._affected = affected
+        self._mint = mint
+        self._view = View()
+        self._since: dict[str, float] = {}
+        self.interest: Interest[Key] | None = None
+        self.wake: Callable[[Key], None] = lambda _key: None
+        self.frozen: Failure | None = None
+
+    @property
+    def view(self) -> View:
+        """The view now; `wall` is current and `fresh` holds ids to mint from."""
+        return replace(self._view, wall=Wall(self._clock.wall()), since=self._since, fresh=(self._mint(),))
+
+    async def load(self, installation: str) -> None:
+        """Take the ledger from the journal; raises Failure(STATE) when it is corrupt."""
+        self._view = replace(self._view, ledger=await self._journal.load(), installation=installation)
+
+    def name_installation(self, installation: str) -> None:
+        """Remember the mark under which this daemon owns things."""
+        self._view = replace(self._view, installation=installation)
+
+    def desire(self, desired: Desired) -> None:
+        """Put another spec in force."""
+        self._view = replace(self._view, desired=desired)
+
+    def observe(self, seen: Mapping[Scope, Seen[Any]]) -> None:
+        """Take observations and wake whoever is interested in one whose meaning changed."""
+        changed = [scope for scope, new in seen.items() if _differs(self._view.bulk.get(scope), new)]
+        self._view = self._view.with_seen(seen)
+        for scope in changed:
+            self.signal(str(scope))
+
+    async def commit(self, changes: tuple[Change, ...]) -> None:
+        """Change the ledger now and make it durable; raises Failure(STATE) and freezes when that is impossible."""
+        if not changes:
+            return
+        if self.frozen is not None:
+            raise self.frozen
+        before = self._view
+        self._view = before.with_ledger(changes)
+        try:
+            await self._journal.commit(changes)
+        except Failure as failure:
+            self.frozen = failure
+            raise
+        for change in changes:
+            for token in self._tokens(change, before):
+                self.signal(token)
+            for key in self._affected(change, self._view):
+                self.wake(key)
+
+    async def thaw(self) -> None:
+        """Try whether the journal can be written again; its content replaces ours."""
+        await self._journal.commit(())
+        self._view = replace(self._view, ledger=await self._journal.load())
+        self.frozen = None
+
+    def mark(self, key: Key, reason: str) -> None:
+        """Remember since when a key has been waiting for this reason; another reason ends the old one."""
+        name = f"{key}/{reason}"
+        kept = self._since.get(name, self._clock.wall())
+        for other in [n for n in self._since if n.startswith(f"{key}/") and n[len(str(key)) + 1 :][:1].isupper()]:
+            del self._since[other]
+        if reason:
+            self._since[name] = kept
+
+    def stamp(self, key: Key, verb: str) -> None:
+        """Remember when an idempotent effect was last tried."""
+        self._since[f"{key}/{verb}"] = self._clock.wall()
+
+    def signal(self, token: str) -> None:
+        """Wake whoever waits for a token."""
+        if self.interest is not None:
+            self.interest.signal(token)
+
+    def refuse_when_frozen(self) -> None:
+        """Raise when nothing may be changed because the ledger cannot be written."""
+        if self.frozen is not None:
+            raise Failure(Code.STATE, f"nothing is changed: {self.frozen.what}", hint=self.frozen.hint)
+
+
+def _differs(old: Seen[Any] | None, new: Seen[Any]) -> bool:
+    return old is None or old.complete != new.complete or old.value != new.value

@@ -1,0 +1,210 @@
+"""What is seen: observations as values, where unknown is a value too.
+
+`sources/observer.py` makes them from what Proxmox, Kubernetes and guests answer; planners compare them with
+`desired`. They hold only decision-relevant fields (no uptime, no heartbeat), so that equal means no work.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from cpcd.model.keys import Instant
+
+__all__ = [
+    "AddonSeen",
+    "Api",
+    "Csr",
+    "Facts",
+    "Member",
+    "Members",
+    "Node",
+    "Pod",
+    "Quorum",
+    "Resource",
+    "Seen",
+    "Task",
+    "Vm",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """An observation of one scope: `complete` False means unknown, and `why` says why.
+
+    `began` is when the read began: evidence from before a write proves nothing about it.
+    """
+
+    value: T | None
+    began: Instant
+    complete: bool
+    why: str = ""
+
+    @property
+    def known(self) -> T | None:
+        """The value when complete, else None."""
+        return self.value if self.complete else None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One row of `/cluster/resources?type=vm`: a hint, up to 10 s old."""
+
+    vmid: int
+    node: str
+    name: str
+    status: str
+    template: bool
+    tags: tuple[str, ...]
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """`/cluster/status`: nodes online and whether writes are possible."""
+
+    quorate: bool
+    online: frozenset[str]
+    offline: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """One VM, read fresh: `exists` False only when proved absent (`failures.md` P05, recorded: wrong-node reads)."""
+
+    exists: bool
+    node: str = ""
+    status: str = ""
+    lock: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    host_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One Proxmox task; `exit` is empty while it runs. `made` is the VMID that a qmclone's log names, 0 unknown."""
+
+    upid: str
+    type: str
+    vmid: int
+    exit: str
+    made: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """`OK` or `WARNINGS: n` (`failures.md` P09)."""
+        return self.exit == "OK" or self.exit.startswith("WARNINGS:")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one SSH round trip tells of a machine (`guest/ops.py facts`)."""
+
+    hostname: str
+    boot_id: str
+    system_uuid: str
+    clock_skew: float
+    cloud_init: str
+    prepared: str
+    packages: Mapping[str, str]
+    admin_conf: bool
+    kubelet_conf: bool
+    etcd_data: bool
+    manifests: tuple[str, ...]
+    readyz: int
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    certificates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def untouched(self) -> bool:
+        """No trace of kubeadm: `init` and `join` may begin without a reset."""
+        return not (self.admin_conf or self.kubelet_conf or self.etcd_data or self.manifests)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Kubernetes Node; `since` is the wall time of the Ready condition's last transition."""
+
+    name: str
+    uid: str
+    system_uuid: str
+    ready: str
+    since: float
+    unschedulable: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    taints: tuple[tuple[str, str, str], ...]
+    version: str
+    boot_id: str = ""
+    pod_cidr: str = ""
+    conditions: tuple[tuple[str, str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An etcd member; `id` is decimal text (uint64, over 2^53 in JSON)."""
+
+    id: str
+    name: str
+    peer: str
+    learner: bool
+    started: bool
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A linearizable member list, from one healthy peer."""
+
+    members: tuple[Member, ...]
+    leader: str
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """Members that count for quorum."""
+        return tuple(m for m in self.members if not m.learner)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The cluster's API at its endpoint."""
+
+    ready: bool
+    version: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that a drain has to think about."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    daemon: bool
+    mirror: bool
+    finished: bool
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Csr:
+    """A pending kubelet-serving CertificateSigningRequest, its request decoded."""
+
+    name: str
+    username: str
+    dns_names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    usages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddonSeen:
+    """An addon's objects as they are: references (`v1/Namespace//hello`) by what is to be done with them."""
+
+    missing: tuple[str, ...]
+    drifted: tuple[str, ...]
+    surplus: tuple[tuple[str, str, str, str, str], ...]  # apiVersion, kind, namespace, name, uid

@@ -1,0 +1,84 @@
+"""Allocation of names, VMIDs, addresses and nodes: pure, lowest free first, across all clusters of one Proxmox.
+
+`nextid` only advises (`failures.md` P02), so every number comes from the spec's own range; what was used cools down
+before it is used again.
+"""
+
+from cpcd.model.desired import Cluster, Group
+from cpcd.model.keys import Role
+from cpcd.model.ledger import Machine
+from cpcd.model.seen import Resource
+from cpcd.model.view import View
+from cpcd.plan import scopes
+
+__all__ = ["address", "hostname", "index", "node", "template_copies", "vmid"]
+
+
+def index(view: View, cluster: Cluster, group: Group) -> int:
+    """Return the lowest index that no row of the group has."""
+    used = {row.index for row in view.rows(cluster.name) if row.group == group.name}
+    return next(n for n in range(1, len(used) + 2) if n not in used)
+
+
+def hostname(cluster: Cluster, group: Group, number: int) -> str:
+    """Return the machine's name from `naming.hostname`; `{role}` is `cp` or the deployment's name."""
+    role = "cp" if group.role is Role.CONTROL_PLANE else group.name
+    return cluster.hostname.format(cluster=cluster.name, role=role, index=number)
+
+
+def vmid(view: View, cluster: Cluster) -> int | None:
+    """Return the lowest VMID of the range without row, cool-down, quarantine or anybody's VM; None when full."""
+    infra = cluster.infrastructure
+    seen: dict[int, Resource] = view.known(scopes.resources(infra.site)) or {}
+    rows = {row.vmid for row in view.machines.values() if row.site == infra.site}
+    retired = _retired(view, f"vmid/{infra.site}/")
+    free = (n for n in range(infra.vmid_start, infra.vmid_end + 1) if n not in rows and n not in seen)
+    return next((n for n in free if str(n) not in retired), None)
+
+
+def address(view: View, cluster: Cluster) -> str | None:
+    """Return the lowest address of the pool that nobody has; the endpoint's and the gateway's are reserved."""
+    infra = cluster.infrastructure
+    taken = {row.address for row in view.machines.values() if row.site == infra.site}
+    taken |= {other.endpoint.host for other in view.desired.clusters.values()} | {infra.gateway}
+    taken |= _retired(view, f"address/{infra.site}/")
+    return next((ip for ip in infra.addresses if ip not in taken), None)
+
+
+def template_copies(view: View, cluster: Cluster, group: Group) -> dict[str, int]:
+    """Return node -> VMID of the template's copies; empty while unknown."""
+    copies: tuple[Resource, ...] = (
+        view.known(scopes.template(cluster.infrastructure.site, group.machine.template.name)) or ()
+    )
+    return {copy.node: copy.vmid for copy in copies}
+
+
+def node(view: View, cluster: Cluster, group: Group) -> str | None:
+    """Return the node for the next machine of a group: emptiest failure domain, then emptiest node.
+
+    Only online nodes count. A group's `failure_domain` pins the zone. Rows that are to go do not count, so that a
+    replacement comes back to the domain that it leaves empty.
+    """
+    infra = cluster.infrastructure
+    quorum = view.known(scopes.quorum(infra.site))
+    allowed = [
+        n for n in infra.allowed_nodes or sorted(quorum.online if quorum else ()) if quorum and n in quorum.online
+    ]
+    zones = {name: [n for n in nodes if n in allowed] for name, nodes in infra.zones.items()} or {"": allowed}
+    zones = {name: nodes for name, nodes in zones.items() if nodes and group.failure_domain in {"", name}}
+    if not zones:
+        return None
+    rows = [row for row in view.rows(cluster.name) if row.wanted]
+    mates = [row for row in rows if row.group == group.name]
+    zone = min(zones.values(), key=lambda nodes: (_count(mates, nodes), _count(rows, nodes)))
+    return min(zone, key=lambda n: (_count(mates, [n]), _count(rows, [n]), n))
+
+
+def _count(rows: list[Machine], nodes: list[str]) -> int:
+    return sum(row.node in nodes for row in rows)
+
+
+def _retired(view: View, prefix: str) -> set[str]:
+    """Numbers in cool-down (value: wall time until) or quarantine (value: None)."""
+    facts = {name.removeprefix(prefix): until for name, until in view.facts.items() if name.startswith(prefix)}
+    return {name for name, until in facts.items() if until is None or until > view.wall}

@@ -1,0 +1,97 @@
+"""One machine's case: its row with everything that is wanted and seen of it, for the deciding functions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cpcd.model.desired import Cluster, Group
+from cpcd.model.keys import Key, Kind, Role, system_uuid
+from cpcd.model.ledger import Machine, Op
+from cpcd.model.plan import Condition, Plan, Status, Wait
+from cpcd.model.seen import Api, Facts, Member, Members, Node, Seen, Vm
+from cpcd.model.view import View
+from cpcd.plan import scopes
+
+__all__ = ["Case", "machine_key", "progressing", "waiting"]
+
+
+def machine_key(machine: Machine) -> Key:
+    """Return the key of a row."""
+    return Key(machine.cluster, Kind.MACHINE, machine.uid)
+
+
+def progressing(reason: str, sentence: str) -> tuple[Condition, ...]:
+    """Return the conditions of an object on its way."""
+    return (Condition("Ready", Status.FALSE, reason, sentence), Condition("Progressing", Status.TRUE, reason, sentence))
+
+
+def waiting(reason: str, sentence: str, *, after: float = 60.0, on: tuple[str, ...] = ()) -> Plan:
+    """Return a plan that waits and says why."""
+    return Plan(wait=Wait(reason, sentence, after, on), conditions=progressing(reason, sentence))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row in its view; `group` is the group as wanted now."""
+
+    key: Key
+    view: View
+    row: Machine
+    cluster: Cluster
+    group: Group
+
+    @property
+    def vm(self) -> Vm | None:
+        """The VM, None while unknown."""
+        seen: Vm | None = self.view.known(scopes.vm(self.row))
+        return seen
+
+    @property
+    def facts(self) -> Facts | None:
+        """The machine from inside, None while unknown."""
+        seen: Facts | None = self.view.known(scopes.guest(self.row))
+        return seen
+
+    @property
+    def node(self) -> Node | None:
+        """Our Node: the name and the SMBIOS UUID agree; None when unknown, absent or somebody else's."""
+        seen: Node | None = self.view.known(scopes.node(self.row.cluster, self.row.name))
+        return seen if seen is not None and seen.system_uuid.lower() == system_uuid(self.row.uid) else None
+
+    @property
+    def node_seen(self) -> Seen[Any] | None:
+        """The observation of the Node of our name, whoever's it is."""
+        return self.view.bulk.get(scopes.node(self.row.cluster, self.row.name))
+
+    @property
+    def api(self) -> Api | None:
+        """The cluster's API, None while unknown."""
+        seen: Api | None = self.view.known(scopes.api(self.row.cluster))
+        return seen
+
+    @property
+    def members(self) -> Members | None:
+        """The member list, None while unknown."""
+        seen: Members | None = self.view.known(scopes.etcd(self.row.cluster))
+        return seen
+
+    @property
+    def member(self) -> Member | None:
+        """Our etcd member, by peer URL (an unstarted one has no name: recorded [253])."""
+        found = (m for m in self.members.members if f"//{self.row.address}:" in m.peer) if self.members else ()
+        return next(iter(found), None)
+
+    @property
+    def hold(self) -> Op | None:
+        """The open disruption of this machine."""
+        return next((op for op in self.view.open_ops(self.key) if op.disrupts), None)
+
+    @property
+    def identity(self) -> dict[str, str] | None:
+        """What proves that the cluster exists: CA hash and kube-system UID."""
+        fact: dict[str, str] | None = self.view.facts.get(f"identity/{self.row.cluster}")
+        return fact
+
+    @property
+    def control_plane(self) -> bool:
+        """Whether this machine carries a control plane."""
+        return self.row.role is Role.CONTROL_PLANE

@@ -1,0 +1,128 @@
+"""What a VM's options should be, what differs, and which of it needs which rung of the ladder.
+
+In place → reboot → replace: options are written to the running VM; Proxmox says which of them stay pending until a
+cold restart (recorded: pending changes); what only a new clone can have is in the row's `revision`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from cpcd.model.desired import Cluster, MachineSpec
+from cpcd.model.keys import system_uuid
+from cpcd.model.ledger import Machine
+from cpcd.model.seen import Vm
+
+__all__ = ["MARK", "boot_disk_gb", "delta", "first_options", "mark", "ours", "owner", "revision"]
+
+MARK: Final = "cpcd/1"
+# Applied at once even on a running VM (recorded: pending changes); everything else may stay pending.
+HOT: Final = frozenset({"tags", "description", "onboot", "name"})
+
+
+def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
+    """Hash what can only change by replacement: template, clone mode, disk slot, network, cloud-init access.
+
+    Without `in_place` everything changes by replacement.
+    """
+    parts: list[Any] = [
+        spec.template.vmid,
+        spec.template.tags,
+        spec.template.os,
+        spec.full,
+        spec.boot_disk,
+        spec.bridge,
+        spec.nic_model,
+        spec.vlan,
+        spec.mtu,
+        spec.firewall,
+        spec.ssh_users,
+        spec.ssh_keys,
+    ]
+    if not in_place:
+        parts += [spec.sockets, spec.cores, spec.cpu_type, spec.memory_mib, spec.balloon, spec.boot_disk_gb]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def mark(installation: str, machine: Machine, op: str) -> str:
+    """Return the description line that proves ownership from the first disk on (`failures.md` P22)."""
+    return f"{MARK} {installation} {machine.cluster} {machine.uid} {op}"
+
+
+def owner(vm: Vm) -> tuple[str, str, str] | None:
+    """Return (installation, cluster, uid) from the description's mark, None when there is none."""
+    line = str(vm.config.get("description", "")).strip().split("\n")[0].split()
+    return (line[1], line[2], line[3]) if len(line) >= 4 and line[0] == MARK else None
+
+
+def ours(vm: Vm, machine: Machine, installation: str) -> bool:
+    """Whether VMID, mark, name and SMBIOS UUID all agree (`failures.md` rule 16)."""
+    uuid = f"uuid={system_uuid(machine.uid)}"
+    named = vm.config.get("name") == machine.name
+    marked = owner(vm) == (installation, machine.cluster, machine.uid)
+    return named and marked and uuid in str(vm.config.get("smbios1", "")).split(",")
+
+
+def delta(cluster: Cluster, spec: MachineSpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options to write so that the VM's config is as wanted; None means delete."""
+    wanted = _upkeep(cluster, spec)
+    return {name: value for name, value in wanted.items() if _text(config.get(name)) != _text(value)}
+
+
+def first_options(cluster: Cluster, machine: Machine, spec: MachineSpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that is written before the first start, cloud-init included; frozen after it (G10)."""
+    infra = cluster.infrastructure
+    options: dict[str, Any] = dict(delta(cluster, spec, config))
+    options |= {
+        "smbios1": f"uuid={system_uuid(machine.uid)}",
+        "agent": "1",
+        "net0": _net0(spec, str(config.get("net0", ""))),
+        "ipconfig0": f"ip={machine.address}/{infra.prefix},gw={infra.gateway}",
+        "ciuser": spec.ssh_users[0],
+        "sshkeys": quote("\n".join(spec.ssh_keys), safe=""),
+    }
+    options |= {"nameserver": " ".join(infra.dns_servers)} if infra.dns_servers else {}
+    options |= {"searchdomain": cluster.domain} if cluster.domain else {}
+    return options
+
+
+def boot_disk_gb(config: Mapping[str, Any], slot: str) -> float | None:
+    """Return a disk's size in GiB from its property string, None when the VM has no such disk."""
+    for part in str(config.get(slot, "")).split(","):
+        if part.startswith("size="):
+            return _gib(part.removeprefix("size="))
+    return None
+
+
+def _upkeep(cluster: Cluster, spec: MachineSpec) -> dict[str, Any]:
+    tags = sorted({tag.lower() for tag in (*spec.tags, "cpcd", cluster.name)})
+    return {
+        "cores": spec.cores,
+        "sockets": spec.sockets,
+        "cpu": spec.cpu_type,
+        "memory": spec.memory_mib,
+        "balloon": None if spec.balloon else 0,
+        "onboot": 1 if spec.on_boot else 0,
+        "tags": ";".join(tags),
+    }
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _net0(spec: MachineSpec, present: str) -> str:
+    """Keep the MAC: a PUT without one makes a new one each time (recorded: encoding and types)."""
+    mac = present.split(",", maxsplit=1)[0].partition("=")[2]
+    parts = [f"{spec.nic_model}={mac}" if mac else spec.nic_model, f"bridge={spec.bridge}"]
+    parts += [f"firewall={int(spec.firewall)}"] if spec.firewall else []
+    parts += [f"mtu={spec.mtu}"] if spec.mtu else []
+    parts += [f"tag={spec.vlan}"] if spec.vlan else []
+    return ",".join(parts)
+
+
+def _gib(size: str) -> float:
+    unit = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 1024.0}
+    return float(size[:-1]) * unit[size[-1]] if size[-1:] in unit else float(size) / 2**30

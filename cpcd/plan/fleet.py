@@ -1,0 +1,287 @@
+"""Which machines there are: the decisions of the cluster reconciler, each one ledger transaction.
+
+Scaling, rolling replacement and the last rung of remediation are all the same two moves, add a row and retire a row,
+chosen one at a time so that limits are looked at afresh before each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from cpcd.model.desired import Cluster, Group, Remedy, Risk
+from cpcd.model.errors import Code
+from cpcd.model.keys import Key, Role, Scope, Uid
+from cpcd.model.ledger import Change, DropFact, Machine, PutFact, PutMachine
+from cpcd.model.plan import Action, Plan, Refusal, Wait
+from cpcd.model.seen import Node, Vm
+from cpcd.model.view import View
+from cpcd.plan import alloc, effects, fields, scopes
+from cpcd.plan.case import Case, machine_key
+from cpcd.plan.upkeep import sick_for
+
+__all__ = ["AddMachine", "ElectInit", "RetireMachine", "fleet"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMachine(Action):
+    """Allocate a row: uid, name, VMID, address, node, template."""
+
+    verb: ClassVar[str] = "add-machine"
+    local: ClassVar[bool] = True
+
+    row: Machine
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        return f"add {self.row.name} (VMID {self.row.vmid}, {self.row.address}, {self.row.node}): {self.why}"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutMachine(self.row),)
+
+    def expect(self, view: View) -> View:
+        view = effects.see(view, scopes.vm(self.row), Vm(exists=False))
+        view = effects.see(view, scopes.node(self.row.cluster, self.row.name), None)
+        return replace(view, fresh=view.fresh[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireMachine(Action):
+    """Set the tombstone and open the disruption: what follows is carried out by the machine's own key."""
+
+    verb: ClassVar[str] = "retire"
+    once: ClassVar[bool] = True
+    local: ClassVar[bool] = True
+
+    row: Machine
+    why: str
+    kind: Risk
+    remedy: Remedy | None = None
+    limit: int = 1
+
+    @property
+    def risk(self) -> Risk:  # type: ignore[override] # the class of a retirement depends on its cause
+        """Destroy when the machine is not replaced, Replace when it is, InPlace when its VM is gone already."""
+        return self.kind
+
+    @property
+    def target(self) -> Scope:
+        return Scope("hold", self.row.cluster, self.row.uid)
+
+    @property
+    def owner(self) -> Key:
+        return machine_key(self.row)
+
+    @property
+    def disrupts(self) -> Role | None:
+        return self.row.role
+
+    @property
+    def sentence(self) -> str:
+        return f"retire {self.row.name}: {self.why}"
+
+    def slots(self, _view: View) -> Mapping[str, int]:
+        if self.row.role is Role.CONTROL_PLANE:
+            return {f"control-plane:{self.row.cluster}": 1}
+        return {f"disrupt:{self.row.cluster}": self.limit}
+
+    def changes(self, view: View) -> tuple[Change, ...]:
+        spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
+        row = PutMachine(replace(self.row, retire=self.why))
+        if self.kind is not Risk.DESTROY:
+            return (row, spent)
+        name = f"destroyed/{self.row.cluster}"
+        recent = [at for at in view.facts.get(name, []) if view.wall - at < 3600]
+        return (row, spent, PutFact(name, [*recent, view.wall]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElectInit(Action):
+    """Fix for good which machine makes the cluster."""
+
+    verb: ClassVar[str] = "elect-init"
+    local: ClassVar[bool] = True
+
+    row: Machine
+
+    @property
+    def sentence(self) -> str:
+        return f"elect {self.row.name} to initialise the control plane"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutFact(f"elected/{self.row.cluster}", self.row.uid),)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One group's machines, sorted into what they are."""
+
+    view: View
+    cluster: Cluster
+    group: Group
+    rows: tuple[Machine, ...]
+    current: str
+    lost: tuple[Machine, ...] = field(default=())
+
+    def ready(self, row: Machine) -> bool:
+        """Joined, and its Node Ready and schedulable by the last look."""
+        nodes: Mapping[str, Node] = self.view.known(scopes.nodes(self.cluster.name)) or {}
+        node = nodes.get(row.name)
+        return row.joined and node is not None and node.ready == "True" and not node.unschedulable
+
+    def outdated(self, row: Machine) -> bool:
+        """Made from another template or network than wanted now."""
+        if self.group.in_place == "Only":
+            return False
+        return row.revision != self.current
+
+
+def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
+    """Return the next decision for a cluster, or what it waits for."""
+    waits: list[Plan] = []
+    for group in cluster.groups:
+        plan = _group(key, _fleet_of(view, cluster, group))
+        if plan is not None and plan.steps:
+            return plan
+        waits += [plan] if plan is not None else []
+    elect = _elect(key, view, cluster)
+    gone = _groups_gone(key, view, cluster)
+    return elect or gone or next(iter(waits), None) or Plan()
+
+
+def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
+    rows = tuple(row for row in view.rows(cluster.name) if row.group == group.name and row.wanted)
+    lost = tuple(row for row in rows if _lost(view, row))
+    current = fields.revision(group.machine, in_place=group.in_place != "Never")
+    return Fleet(view, cluster, group, rows, current, lost)
+
+
+def _lost(view: View, row: Machine) -> bool:
+    """Its VM is proved absent although it was started once."""
+    seen = view.known(scopes.vm(row))
+    return row.started and seen is not None and not seen.exists
+
+
+def _group(key: Key, one: Fleet) -> Plan | None:
+    return _replace_lost(key, one) or _scale_up(key, one) or _sick(key, one) or _roll(key, one) or _scale_down(key, one)
+
+
+def _replace_lost(key: Key, one: Fleet) -> Plan | None:
+    if not one.lost:
+        return None
+    return _retire(key, one, one.lost[0], f"its VM {one.lost[0].vmid} is gone", Risk.IN_PLACE)
+
+
+def _scale_up(key: Key, one: Fleet) -> Plan | None:
+    have, want = len(one.rows), one.group.replicas
+    return _add(key, one, f"{one.group.name} has {have} of {want} machines") if have < want else None
+
+
+def _sick(key: Key, one: Fleet) -> Plan | None:
+    """The last rung: what start and reset did not mend, and what never became a Node in time, is replaced."""
+    health = one.cluster.health
+    if Remedy.REPLACE not in health.ladder:
+        return None
+    for row in one.rows:
+        why = _hopeless(one, row)
+        if why and not any(not other.wanted for other in one.view.rows(one.cluster.name)):
+            return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
+    return None
+
+
+def _hopeless(one: Fleet, row: Machine) -> str:
+    health, wall = one.cluster.health, one.view.wall
+    case = Case(machine_key(row), one.view, row, one.cluster, one.group)
+    if not row.joined:
+        waiting = f"identity/{row.cluster}" in one.view.facts and not one.view.open_ops(case.key)
+        late = wall - row.created > max(health.startup_timeout, 0) + one.cluster.timeouts.bootstrap
+        if row.strikes >= health.max_retry or (waiting and late):
+            return f"it did not become a Node ({row.strikes} joins failed)"
+        return ""
+    late_by = sick_for(case)
+    last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
+    patience = min((rule.timeout for rule in health.conditions), default=300.0)
+    tried = row.strikes > 0 or Remedy.RESET not in health.ladder
+    if late_by is not None and late_by > 0 and tried and wall - last > patience:
+        return "its node stays unhealthy after a reset"
+    return ""
+
+
+def _roll(key: Key, one: Fleet) -> Plan | None:
+    """Surge first, then retire the oldest outdated machine once every other one serves."""
+    old = [row for row in one.rows if one.outdated(row)]
+    if not old:
+        return None
+    have, want = len(one.rows), one.group.replicas
+    unready = [row for row in one.rows if not one.ready(row) and row not in old]
+    if have < want + one.group.max_surge:
+        return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated")
+    if unready:
+        name = unready[0].name
+        return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {name} to serve", 30))
+    sick = [row for row in old if not one.ready(row)]
+    oldest = min(sick or old, key=lambda row: (row.created, row.index))
+    return _retire(key, one, oldest, "it is outdated and replaced", Risk.REPLACE)
+
+
+def _scale_down(key: Key, one: Fleet) -> Plan | None:
+    surplus = len(one.rows) - one.group.replicas
+    if surplus <= 0:
+        return None
+    newest = one.group.deletion_order == "Newest"
+    order = sorted(one.rows, key=lambda row: (not one.outdated(row), one.ready(row), _age(row, newest=newest)))
+    return _retire(key, one, order[0], f"{one.group.name} is scaled to {one.group.replicas}", Risk.DESTROY)
+
+
+def _age(row: Machine, *, newest: bool) -> tuple[float, int]:
+    return (-row.created, -row.index) if newest else (row.created, row.index)
+
+
+def _add(key: Key, one: Fleet, why: str) -> Plan:
+    view, cluster, group = one.view, one.cluster, one.group
+    copies = alloc.template_copies(view, cluster, group)
+    node, vmid, address = alloc.node(view, cluster, group), alloc.vmid(view, cluster), alloc.address(view, cluster)
+    if not copies:
+        name = group.machine.template.name
+        return Plan(wait=Wait("TemplateUnknown", f"{group.name} waits for template {name}", 30))
+    if node is None:
+        return Plan(wait=Wait("NoNode", f"{group.name}: none of its Proxmox nodes is online", 30))
+    if vmid is None or address is None:
+        what = "VMID in vmIDRange" if vmid is None else "address in ipv4Config.addresses"
+        hint = "Widen the range; what was used is free again 10 minutes after its machine is gone."
+        return Plan(refusal=Refusal(Code.CONFIG, "PoolExhausted", f"{group.name}: no free {what}", hint))
+    number = alloc.index(view, cluster, group)
+    source = node if node in copies else min(copies)
+    row = Machine(
+        uid=Uid(view.fresh[0]), cluster=cluster.name, role=group.role, group=group.name, index=number,
+        name=alloc.hostname(cluster, group, number), site=cluster.infrastructure.site, node=node, vmid=vmid,
+        address=address, template=copies[source], template_node=source, revision=one.current, created=view.wall,
+    )  # fmt: skip
+    return Plan(steps=(AddMachine(key=key, row=row, why=why),))
+
+
+def _retire(  # noqa: PLR0917 - a retirement is told what, why, how grave and by which remedy
+    key: Key, one: Fleet, row: Machine, why: str, risk: Risk, remedy: Remedy | None = None
+) -> Plan:
+    limit = max(1, one.group.max_unavailable, one.cluster.blast.max_unavailable)
+    kind = Risk.IN_PLACE if _lost(one.view, row) else risk
+    return Plan(steps=(RetireMachine(key=key, row=row, why=why, kind=kind, remedy=remedy, limit=limit),))
+
+
+def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
+    if f"identity/{cluster.name}" in view.facts or f"elected/{cluster.name}" in view.facts:
+        return None
+    rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE and row.wanted]
+    return Plan(steps=(ElectInit(key=key, row=rows[0]),)) if rows else None
+
+
+def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
+    """Machines of a deployment that the file no longer has are surplus, one at a time."""
+    names = {group.name for group in cluster.groups}
+    left = [row for row in view.rows(cluster.name) if row.group not in names and row.wanted]
+    if not left:
+        return None
+    row = left[-1]
+    why = f"the deployment {row.group} is no longer in the file"
+    limit = max(1, cluster.blast.max_unavailable)
+    return Plan(steps=(RetireMachine(key=key, row=row, why=why, kind=Risk.DESTROY, limit=limit),))

@@ -1,0 +1,148 @@
+"""The plan to its end: the daemon's own functions, folded over what each action says the world looks like after it.
+
+Without time passing and without failures, every guard and every `resolve` included; so on a faultless Proxmox the
+steps applied are the steps printed: the same set, in the same order for each key.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, Final
+
+from cpcd.model.errors import Bug
+from cpcd.model.keys import Instant, Key, OpId, Scope
+from cpcd.model.ledger import CloseOp, Op, OpenOp
+from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
+from cpcd.model.seen import Members, Task
+from cpcd.model.view import View
+from cpcd.plan import scopes
+from cpcd.plan.effects import see
+from cpcd.plan.guards import quorum_left
+from cpcd.plan.resolve import evidence
+
+__all__ = ["Step", "fold"]
+
+LIMIT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as printed; `wait` says why it is not taken now, `quorum` what is left of etcd while it is."""
+
+    key: Key
+    verb: str
+    target: str
+    risk: str
+    sentence: str
+    disrupts: str = ""
+    quorum: str = ""
+    wait: str = ""
+
+
+class Fold:
+    """Folds one view; `reconcilers`, `guards` and `resolve` are those of the daemon."""
+
+    def __init__(
+        self, view: View, *, reconcilers: Sequence[ModuleType], guards: Sequence[Guard], resolve: Resolve
+    ) -> None:
+        self.view = view
+        self._reconcilers, self._guards, self._resolve = reconcilers, guards, resolve
+        self._minted = 0
+        self.blocked: dict[Key, Step] = {}
+
+    def steps(self) -> Iterator[Step]:
+        """Yield steps until none is left; what stays blocked comes last, with its reason."""
+        progress = True
+        while progress:
+            progress = False
+            for module in self._reconcilers:
+                for key in module.keys(self._view()):
+                    for step in self._key(module, key):
+                        progress = True
+                        yield step
+            if self._minted > LIMIT:
+                raise Bug("the plan does not end")
+        yield from self.blocked.values()
+
+    def _view(self) -> View:
+        self._minted += 1
+        return replace(self.view, fresh=(f"new-{self._minted}",))
+
+    def _key(self, module: ModuleType, key: Key) -> Iterator[Step]:
+        self.blocked.pop(key, None)
+        self._settle(key)
+        plan: Plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
+        for action in plan.steps:
+            verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)
+            if verdict is not None:
+                self.blocked[key] = self._step(action, verdict)
+                return
+            yield self._step(action, None)
+            self._take(action)
+
+    def _take(self, action: Action) -> None:
+        view = self.view
+        changes = action.changes(view)
+        if action.once:
+            op = Op(
+                id=OpId(f"op-{self._minted}"), key=action.owner, verb=action.verb, target=action.target,
+                opened=view.wall, before=action.before(view), disrupts=action.disrupts,
+                slots=tuple(action.slots(view)), handle="expected",
+            )  # fmt: skip
+            changes = (*changes, OpenOp(op))
+        self.view = action.expect(view.with_ledger(changes))
+        self._settle(action.owner)
+
+    def _settle(self, key: Key) -> None:
+        """Close what the expected evidence closes."""
+        for op in self.view.open_ops(key):
+            for scope in evidence(op, self.view):
+                self.view = self._expected(scope, op)
+            match self._resolve(op, self.view, self.view.wall):
+                case Done(changes):
+                    self.view = self.view.with_ledger((*changes, CloseOp(op.id)))
+                case _:
+                    pass
+
+    def _expected(self, scope: Scope, op: Op) -> View:
+        """The evidence of a success."""
+        value: Any = None
+        match scope.kind:
+            case "tasks":
+                kind = "qmclone" if op.verb == "clone" else f"qm{op.verb}"
+                value = (Task(op.handle or "expected", kind, 0, "OK"),)
+            case "guestop":
+                value = {"state": "done", "output": {"ca_hash": "expected"}}
+            case _:
+                return self.view
+        return see(self.view, scope, value)
+
+    def _step(self, action: Action, verdict: Refusal | Wait | None) -> Step:
+        return Step(
+            key=action.key, verb=action.verb, target=str(action.target), risk=action.risk.value,
+            sentence=action.sentence, disrupts=action.disrupts.value if action.disrupts else "",
+            quorum=self._quorum(action), wait=verdict.sentence if verdict else "",
+        )  # fmt: skip
+
+    def _quorum(self, action: Action) -> str:
+        row = getattr(action, "row", None)
+        members: Members | None = self.view.known(scopes.etcd(action.key.cluster))
+        if action.disrupts != "control-plane" or row is None or members is None:
+            return ""
+        left = [m for m in members.voters if m.healthy and f"//{row.address}:" not in m.peer]
+        kept = quorum_left(members, row.address, removal=action.verb == "retire")
+        return f"{len(left)} of {len(members.voters)} voters left{'' if kept else ', an outage of the API'}"
+
+
+def fold(
+    view: View, *, reconcilers: Sequence[ModuleType], guards: Sequence[Guard], resolve: Resolve
+) -> tuple[Step, ...]:
+    """Return all remaining steps of a view, in the order in which they would be taken one at a time.
+
+    Consecutive repetitions of one step (a drain's sweeps) count as one.
+    """
+    steps: list[Step] = []
+    for step in Fold(view, reconcilers=reconcilers, guards=guards, resolve=resolve).steps():
+        if not steps or steps[-1] != step:
+            steps.append(step)
+    return tuple(steps)

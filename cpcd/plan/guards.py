@@ -1,0 +1,176 @@
+"""What may not happen, checked in the same synchronous step that opens the op it lets begin.
+
+Each guard is `(action, view) -> Refusal | Wait | None` and looks at fresh evidence in the view. No guard that lets
+something be destroyed may rest on a guess: the lab's provenance test and this module's tests hold that.
+"""
+
+from typing import Final
+
+from cpcd.model.desired import Cluster, Consent, Remedy, Risk
+from cpcd.model.errors import Code
+from cpcd.model.keys import Role
+from cpcd.model.plan import Action, Guard, Refusal, Wait
+from cpcd.model.seen import Members, Quorum
+from cpcd.model.view import View
+from cpcd.plan import scopes
+from cpcd.plan.effects import Destroy, Hold, MachineAction, RemoveMember, ResetVm, Shutdown, Stop
+from cpcd.plan.fleet import RetireMachine
+
+__all__ = ["GUARDS", "approval", "quorum_left"]
+
+
+def paused(action: Action, view: View) -> Wait | None:
+    """A paused cluster is observed and reported, never changed."""
+    cluster = view.cluster(action.key.cluster)
+    held = f"paused/{action.key.cluster}" in view.facts or (cluster is not None and cluster.paused)
+    return Wait("Paused", f"{action.key.cluster} is paused; next would be: {action.sentence}", 300) if held else None
+
+
+def exclusive(action: Action, view: View) -> Wait | None:
+    """Nothing else touches the target of an open operation."""
+    busy = next((op for op in view.ops.values() if op.target == action.target and op.key != action.key), None)
+    return Wait("Busy", f"waiting for {busy.verb} of {busy.key}", 10) if busy else None
+
+
+def permits(action: Action, view: View) -> Wait | None:
+    """Slots are counted in open ops: clones a template node, control-plane changes, disruptions."""
+    for slot, limit in action.slots(view).items():
+        taken = [op for op in view.ops.values() if slot in op.slots and op.key != action.key]
+        if len(taken) >= limit:
+            holder = view.row(taken[0].key)
+            name = holder.name if holder else str(taken[0].key)
+            return Wait("Queued", f"{action.sentence}: waits for {taken[0].verb} of {name}", 60, (f"slot:{slot}",))
+    return None
+
+
+def site_writable(action: Action, view: View) -> Wait | None:
+    """Without quorum Proxmox takes some writes by half (recorded: cluster-no-quorum), so none is sent."""
+    if not isinstance(action, MachineAction) or action.local:
+        return None
+    quorum: Quorum | None = view.known(scopes.quorum(action.row.site))
+    if quorum is None:
+        return Wait("ProxmoxUnknown", f"{action.sentence}: waits for the state of {action.row.site}", 10)
+    if not quorum.quorate:
+        return Wait("NoQuorum", f"{action.row.site} has no quorum; nothing is changed there", 30)
+    if action.row.node in quorum.offline:
+        return Wait("NodeOffline", f"Proxmox node {action.row.node} is offline; {action.row.name} waits for it", 30)
+    return None
+
+
+def quorum_left(members: Members, address: str, *, removal: bool) -> bool:
+    """Whether the healthy voters left without `address` are a majority of the voters there will then be."""
+    voters = members.voters
+    target = [m for m in voters if f"//{address}:" in m.peer]
+    healthy = [m for m in voters if m.healthy and m not in target]
+    future = len(voters) - (len(target) if removal else 0)
+    return len(healthy) > future // 2 if future else False
+
+
+def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
+    """Quorum is never spent; an unhealthy member is the only permitted target (promise 5)."""
+    if not isinstance(action, Hold | RetireMachine | RemoveMember | ResetVm | Shutdown | Stop):
+        return None
+    row = action.row
+    if row.role is not Role.CONTROL_PLANE or f"identity/{row.cluster}" not in view.facts or not row.joined:
+        return None
+    members: Members | None = view.known(scopes.etcd(row.cluster))
+    if members is None:
+        return None if isinstance(action, ResetVm) and _alone(view, row.cluster) else _unlisted(action)
+    own = next((m for m in members.members if f"//{row.address}:" in m.peer), None)
+    if own is None or own.learner:
+        return None
+    sick = [m for m in members.voters if not m.healthy and m.id != own.id]
+    if sick:
+        return Wait("EtcdUnhealthy", f"{action.sentence}: waits, another etcd member is unhealthy", 15)
+    removal = not isinstance(action, Hold | ResetVm | Shutdown)
+    if len(members.voters) == 1 and not removal:
+        return None  # an announced outage, after its snapshot
+    if not quorum_left(members, row.address, removal=removal):
+        return Wait("QuorumKept", f"{action.sentence}: waits, etcd would lose its quorum", 15)
+    return None
+
+
+def _alone(view: View, cluster: str) -> bool:
+    return sum(row.role is Role.CONTROL_PLANE for row in view.rows(cluster)) == 1
+
+
+def _unlisted(action: Action) -> Wait:
+    return Wait("EtcdUnknown", f"{action.sentence}: waits, etcd's members cannot be listed now", 10)
+
+
+def approval(action: Action) -> str:
+    """Return the id under which `cpcd approve` consents to an action."""
+    row = getattr(action, "row", None)
+    name = row.name if row is not None else action.key.name
+    return f"{action.key.cluster}/{action.verb}/{name}"
+
+
+def consent(action: Action, view: View) -> Refusal | Wait | None:
+    """`changePolicy` by class; an approval in the ledger counts as consent."""
+    cluster = view.cluster(action.key.cluster)
+    if cluster is None or action.risk is Risk.IN_PLACE:
+        return None
+    match cluster.change_policy.get(action.risk, Consent.APPROVE):
+        case Consent.AUTO:
+            return None
+        case Consent.NEVER:
+            sentence = f"{action.sentence}: changePolicy.{action.risk.value} is Never"
+            return Refusal(Code.CONFIG, "PolicyNever", sentence, "Change the policy if you want it done.")
+        case _:
+            name = approval(action)
+            if f"approval/{name}" in view.facts:
+                return None
+            return Wait(
+                "AwaitingApproval",
+                f"{action.sentence}: waits for `cpcd approve {name}`",
+                300,
+                (f"fact:approval/{name}",),
+            )
+
+
+def blast_radius(action: Action, view: View) -> Wait | None:
+    """Only Destroy counts: so many an hour, and so many per cent of the machines at once; per cent rounds up."""
+    cluster = view.cluster(action.key.cluster)
+    if cluster is None or not isinstance(action, RetireMachine) or action.risk is not Risk.DESTROY:
+        return None
+    recent = [at for at in view.facts.get(f"destroyed/{cluster.name}", []) if view.wall - at < 3600]
+    if len(recent) >= cluster.blast.max_destroys_per_hour:
+        return Wait("BlastRadius", f"{action.sentence}: waits, {len(recent)} were destroyed within the hour", 60)
+    rows = view.rows(cluster.name)
+    limit = -(-len(rows) * cluster.blast.max_destroy_percent // 100)
+    going = sum(not row.wanted for row in rows)
+    if going >= max(1, limit):
+        return Wait("BlastRadius", f"{action.sentence}: waits, {going} of {len(rows)} machines are going already", 15)
+    return None
+
+
+def protected(action: Action, _view: View) -> Refusal | None:
+    """A destroy is only ever for a row that was retired."""
+    if isinstance(action, Destroy | Stop) and action.row.wanted:
+        return Refusal(Code.UNKNOWN, "NotRetired", f"{action.sentence}: its row is wanted, which is a bug in cpcd")
+    return None
+
+
+def remediation(action: Action, view: View) -> Wait | None:
+    """`unhealthyLessThanOrEqualTo` and `maxInFlight`: many sick machines are an outage, not many repairs."""
+    cluster = view.cluster(action.key.cluster)
+    remedy = isinstance(action, ResetVm) or (isinstance(action, RetireMachine) and action.remedy is Remedy.REPLACE)
+    if cluster is None or not remedy:
+        return None
+    nodes = view.known(scopes.nodes(cluster.name)) or {}
+    rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
+    sick = [row for row in rows if row.name not in nodes or nodes[row.name].ready != "True"]
+    if rows and len(sick) / len(rows) > cluster.health.limit:
+        return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
+    flying = _in_flight(cluster, view, action)
+    return Wait("Remediating", f"{action.sentence}: waits for another remedy", 15) if flying else None
+
+
+def _in_flight(cluster: Cluster, view: View, action: Action) -> bool:
+    resets = [op for op in view.ops.values() if op.verb == "reset" and op.key.cluster == cluster.name]
+    return len([op for op in resets if op.key != action.key]) >= cluster.health.max_in_flight
+
+
+GUARDS: Final[tuple[Guard, ...]] = (
+    paused, protected, exclusive, site_writable, etcd_quorum, consent, blast_radius, remediation, permits,
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""From a prepared machine to a member of the cluster: elected init, or join, or cleaning what a half join left."""
+
+from dataclasses import replace
+
+from cpcd.model.ledger import Machine, PutMachine
+from cpcd.model.plan import Action, Plan
+from cpcd.model.seen import Facts
+from cpcd.plan import effects, kubeadm
+from cpcd.plan.case import Case, progressing, waiting
+
+__all__ = ["joined", "member", "peer"]
+
+
+def member(case: Case) -> Plan | None:
+    """Return the next step towards membership, None when the machine has joined."""
+    if case.row.joined:
+        return None
+    if case.identity is None:
+        return _begin(case)
+    if case.node is not None and (not case.control_plane or _voting(case)):
+        return None
+    facts = case.facts
+    if facts is None:
+        return waiting("GuestSilent", f"{case.row.name} does not answer on SSH", after=5)
+    return _join(case, facts)
+
+
+def peer(case: Case) -> Machine | None:
+    """Return a control plane that can speak for the cluster: joined, wanted or not, with a healthy voter."""
+    members = case.members.members if case.members else ()
+    healthy = {m.peer for m in members if m.healthy and not m.learner}
+    rows = (r for r in case.view.rows(case.row.cluster) if r.role == "control-plane" and r.uid != case.row.uid)
+    able = [r for r in rows if r.joined and any(f"//{r.address}:" in url for url in healthy)]
+    return min(able, key=lambda r: (not r.wanted, r.index), default=None)
+
+
+def _begin(case: Case) -> Plan:
+    elected = case.view.facts.get(f"elected/{case.row.cluster}")
+    if elected != case.row.uid:
+        sentence = f"{case.row.name} waits until the control plane is initialised"
+        return waiting("ControlPlaneInitializing", sentence, on=(f"fact:identity/{case.row.cluster}",))
+    given = {
+        "config": kubeadm.init_config(case.view, case.cluster, case.row),
+        "manifests": kubeadm.static_pods(case.cluster, first=True),
+    }
+    return _step(effects.Init(key=case.key, row=case.row, given=given))
+
+
+def _voting(case: Case) -> bool:
+    own = case.member
+    return own is not None and own.started and not own.learner
+
+
+def _join(case: Case, facts: Facts) -> Plan:
+    if case.api is None or not case.api.ready:
+        return waiting("ApiUnavailable", f"{case.row.name} waits for the cluster's API", after=10)
+    friend = peer(case)
+    if friend is None or (case.control_plane and not _all_healthy(case)):
+        return waiting("EtcdUnhealthy", f"{case.row.name} waits until every etcd member is healthy", after=10)
+    if not facts.untouched:
+        return _clean(case, friend)
+    stale = case.node_seen.known if case.node_seen and case.node is None else None
+    if stale is not None:
+        return _step(effects.DeleteNode(key=case.key, row=case.row, uid=stale.uid))
+    if case.control_plane and case.member is not None:
+        return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id))
+    return _step(effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
+
+
+def _all_healthy(case: Case) -> bool:
+    """Every present voter is healthy; the machine's own unfinished member does not count."""
+    own = case.member.id if case.member else ""
+    return case.members is not None and all(m.healthy for m in case.members.voters if m.id != own)
+
+
+def _clean(case: Case, friend: Machine) -> Plan:
+    """The member goes first, through a peer, then the reset: reset alone may leave it listed (recorded [266])."""
+    if case.control_plane and case.member is not None:
+        return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id))
+    if case.node is not None:
+        return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
+    return _step(effects.Reset(key=case.key, row=case.row))
+
+
+def _step(action: Action) -> Plan:
+    return Plan(steps=(action,), conditions=progressing("Bootstrapping", action.sentence))
+
+
+def joined(row: Machine) -> PutMachine:
+    """Return the change that remembers a machine as a member; its strikes are forgiven."""
+    return PutMachine(replace(row, joined=True, strikes=0))

@@ -1,0 +1,33 @@
+"""From a running VM to a machine that kubeadm can work on."""
+
+from cpcd.model.plan import Plan
+from cpcd.plan import effects, kubeadm
+from cpcd.plan.case import Case, progressing, waiting
+
+__all__ = ["prepare"]
+
+MAX_SKEW = 30.0  # seconds; more and certificates are not yet valid (`failures.md` K11)
+
+
+def prepare(case: Case) -> Plan | None:
+    """Return what the operating system needs next, None when the baseline is there."""
+    facts = case.facts
+    if facts is None:
+        return waiting("GuestSilent", f"{case.row.name} does not answer on SSH yet", after=3)
+    if facts.hostname.split(".")[0] != case.row.name:
+        return waiting("HostnameWrong", f"{case.row.name} calls itself {facts.hostname} still", after=10)
+    if facts.cloud_init == "running":
+        return waiting("CloudInit", f"{case.row.name}: cloud-init is still at work", after=3)
+    if abs(facts.clock_skew) > MAX_SKEW:
+        return waiting("ClockSkew", f"{case.row.name}: its clock is {facts.clock_skew:+.0f} s off", after=10)
+    wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
+    if facts.prepared == wanted:
+        return None
+    given = {
+        "version": case.cluster.version,
+        "packages": [],
+        "timezone": case.group.machine.timezone,
+        "profile": wanted,
+    }
+    action = effects.Prepare(key=case.key, row=case.row, given=given)
+    return Plan(steps=(action,), conditions=progressing("Preparing", action.sentence))

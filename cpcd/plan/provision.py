@@ -1,0 +1,82 @@
+"""From a row to a running VM that is ours: clone → configure → grow → start → first contact."""
+
+from cpcd.model.desired import MachineSpec
+from cpcd.model.errors import Code
+from cpcd.model.plan import Condition, Plan, Refusal, Status
+from cpcd.model.seen import Vm
+from cpcd.plan import effects, fields
+from cpcd.plan.case import Case, progressing, waiting
+
+__all__ = ["provision"]
+
+
+def provision(case: Case) -> Plan | None:
+    """Return what the VM needs next, None when it runs and its host key is pinned."""
+    vm = case.vm
+    if vm is None:
+        return waiting("VmUnknown", f"{case.row.name}: its VM cannot be read now", after=10)
+    if not vm.exists:
+        return _create(case)
+    if not fields.ours(vm, case.row, case.view.installation):
+        return _claim(case, vm)
+    if vm.lock:
+        return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
+    if not case.row.started:
+        return _complete(case, vm) or _step(effects.Start(key=case.key, row=case.row))
+    return _running(case, vm)
+
+
+def _create(case: Case) -> Plan:
+    if case.row.joined or case.row.started:
+        sentence = f"{case.row.name}: its VM {case.row.vmid} is gone"
+        return Plan(conditions=(Condition("Ready", Status.FALSE, "VmGone", sentence),))
+    full, pool = case.group.machine.full, case.cluster.infrastructure.pool
+    return _step(effects.Clone(key=case.key, row=case.row, pool=pool, full=full))
+
+
+def _claim(case: Case, vm: Vm) -> Plan:
+    """A fresh clone has our mark and name but not yet our UUID; anything else is somebody else's."""
+    claimed = fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
+    if claimed and not case.row.started and not vm.lock:
+        options = fields.first_options(case.cluster, case.row, case.group.machine, vm.config)
+        return _step(_configure(case, vm, options))
+    if claimed and vm.lock:
+        return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
+    sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not touched"
+    hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid}"
+    return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))
+
+
+def _complete(case: Case, vm: Vm) -> Plan | None:
+    spec = case.group.machine
+    options = fields.first_options(case.cluster, case.row, spec, vm.config)
+    differing = {k: v for k, v in options.items() if str(vm.config.get(k, "")) != ("" if v is None else str(v))}
+    if differing.keys() - {"net0", "smbios1"}:
+        return _step(_configure(case, vm, options))
+    return grow(case, vm, spec)
+
+
+def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
+    """Return the growth of the boot disk if it is smaller than wanted."""
+    size = fields.boot_disk_gb(vm.config, spec.boot_disk)
+    if size is not None and size < spec.boot_disk_gb:
+        return _step(effects.Grow(key=case.key, row=case.row, disk=spec.boot_disk, size_gb=spec.boot_disk_gb))
+    return None
+
+
+def _running(case: Case, vm: Vm) -> Plan | None:
+    if vm.status != "running":
+        return _step(effects.Start(key=case.key, row=case.row))
+    if f"hostkey/{case.row.uid}" in case.view.facts:
+        return None
+    if vm.host_key:
+        return _step(effects.PinHostKey(key=case.key, row=case.row, host_key=vm.host_key))
+    return waiting("Booting", f"{case.row.name} is booting: its guest agent does not answer yet", after=3)
+
+
+def _configure(case: Case, vm: Vm, options: dict[str, object]) -> effects.Configure:
+    return effects.Configure(key=case.key, row=case.row, options=options, digest=str(vm.config.get("digest", "")))
+
+
+def _step(action: effects.MachineAction) -> Plan:
+    return Plan(steps=(action,), conditions=progressing("Provisioning", action.sentence))

@@ -1,0 +1,250 @@
+"""Op × evidence → verdict: the only thing that closes an operation, after a reply as after a crash.
+
+A reply, a time-out or an exception proves nothing; what is read afterwards does. `Unknown` keeps everybody off the
+target. Start-up is the same pass as any other.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from cpcd.model.errors import Code
+from cpcd.model.keys import Scope, Uid, Wall, system_uuid
+from cpcd.model.ledger import Change, DropFact, Machine, Op, PutFact, PutMachine
+from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
+from cpcd.model.seen import Api, Member, Members, Node, Task, Vm
+from cpcd.model.view import View
+from cpcd.plan import alloc, fields, scopes
+from cpcd.plan.member import joined
+
+__all__ = ["evidence", "resolve"]
+
+# Seconds after the send in which an effect may still begin unseen: the request's own limit and Proxmox's 30 s inside.
+SETTLE: Final = 75.0
+GUEST_SETTLE: Final = 20.0
+
+
+def evidence(op: Op, view: View) -> tuple[Scope, ...]:
+    """Return the scopes that `resolve` needs fresh for an op of a machine."""
+    row = view.machines.get(Uid(op.key.name))
+    if row is None:
+        return ()
+    match op.verb:
+        case "clone":
+            return (scopes.tasks(row.site, row.template_node, row.template),)
+        case "resize" | "start" | "shutdown" | "stop" | "reset" | "destroy":
+            return (scopes.tasks(row.site, row.node, row.vmid),)
+        case "prepare" | "init" | "join" | "kubeadm-reset" | "etcd-snapshot":
+            return (scopes.guestop(row, op.id), scopes.guest(row))
+        case _:
+            return ()
+
+
+def resolve(op: Op, view: View, now: Wall) -> Verdict:
+    """Return what the evidence says of an op."""
+    row = view.machines.get(Uid(op.key.name))
+    if row is None:
+        return Done()
+    match op.verb:
+        case "clone":
+            return _clone(op, row, view, now)
+        case "start" | "shutdown" | "stop" | "reset" | "resize" | "destroy":
+            return _power(op, row, view, now)
+        case "prepare" | "kubeadm-reset" | "etcd-snapshot":
+            return _guest(op, row, view, now)
+        case "init":
+            return _init(op, row, view, now)
+        case "join":
+            return _join(op, row, view, now)
+        case "reboot" | "retire":
+            return _hold(row, view)
+        case other:
+            raise AssertionError(f"no rule resolves the verb {other}")
+
+
+def _vm(row: Machine, view: View) -> Vm | None:
+    seen: Vm | None = view.known(scopes.vm(row))
+    return seen
+
+
+def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+    vm = _vm(row, view)
+    tasks = view.known(scopes.tasks(row.site, row.template_node, row.template))
+    if vm is None or tasks is None:
+        return Unknown(f"whether {row.name} was cloned cannot be read now")
+    task = _clone_task(op, row, tasks)
+    if task is not None and not task.exit:
+        return Running(2, f"{row.name} is being cloned")
+    claimed = fields.owner(vm) == (view.installation, row.cluster, row.uid)
+    if vm.exists and claimed and not vm.lock:
+        return Done()
+    if vm.exists and not claimed and not vm.lock:
+        return Failed(Code.VALIDATION, f"VMID {row.vmid} belongs to somebody else", _elsewhere(row, view))
+    if vm.exists and task is None:
+        return (
+            Unknown(f"VM {row.vmid} is locked and no task of ours is known")
+            if now - op.opened < SETTLE
+            else (_quarantine(row, view))
+        )
+    if task is not None and not task.ok:
+        if vm.exists:
+            return _quarantine(row, view)
+        return Failed(Code.EXECUTION, f"cloning {row.name} failed: {task.exit}", _elsewhere(row, view))
+    if not vm.exists and (task is not None or now - op.opened > SETTLE):
+        return Absent()
+    return Unknown(f"whether {row.name} is being cloned cannot be told yet")
+
+
+def _clone_task(op: Op, row: Machine, tasks: tuple[Task, ...]) -> Task | None:
+    """A qmclone's UPID carries the template's VMID; only its log names the new one (`failures.md` P22)."""
+    before = set(op.before.get("upids", ()))
+    named = [t for t in tasks if t.upid == op.handle]
+    made = [t for t in tasks if t.type == "qmclone" and t.upid not in before and t.made == row.vmid]
+    return next(iter(named or made), None)
+
+
+def _elsewhere(row: Machine, view: View) -> tuple[Change, ...]:
+    """Go on under another VMID; the old one cools down."""
+    cluster = view.cluster(row.cluster)
+    other = alloc.vmid(view, cluster) if cluster else None
+    retired = PutFact(f"vmid/{row.site}/{row.vmid}", view.wall + 600)
+    return (retired, PutMachine(replace(row, vmid=other))) if other else (retired,)
+
+
+def _quarantine(row: Machine, view: View) -> Verdict:
+    """A half clone without its worker stays locked: only root with a ticket can remove it (recorded: locks)."""
+    fact = PutFact(f"vmid/{row.site}/{row.vmid}", None)
+    words = f"the clone of {row.name} died and left VM {row.vmid} locked; on {row.node}: qm unlock {row.vmid} && qm destroy {row.vmid} --purge"
+    return Failed(Code.EXECUTION, words, (fact, *_elsewhere(row, view)[1:]))
+
+
+def _power(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+    vm = _vm(row, view)
+    tasks: tuple[Task, ...] | None = view.known(scopes.tasks(row.site, row.node, row.vmid))
+    if vm is None:
+        return Unknown(f"the VM of {row.name} cannot be read now")
+    if op.verb == "destroy" and not vm.exists:
+        return Done()
+    if tasks is None:
+        return Unknown(f"the tasks of {row.name} cannot be read now")
+    task = next((t for t in tasks if t.upid == op.handle), None) or _later_task(op, tasks)
+    if task is not None and not task.exit:
+        return Running(2, f"{op.verb} of {row.name} is on its way")
+    if _reached(op, vm, task):
+        return Done(
+            (PutMachine(replace(row, started=True)),)
+            if op.verb == "start" and not row.started
+            else _counted(op, row, view)
+        )
+    if task is not None and not task.ok:
+        return Failed(Code.EXECUTION, f"{op.verb} of {row.name} failed: {task.exit}")
+    if now - op.opened > SETTLE:
+        return Absent()
+    return Unknown(f"whether {op.verb} of {row.name} has begun cannot be told yet", 3)
+
+
+def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
+    if op.verb != "reset":
+        return ()
+    return (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
+
+
+def _later_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
+    kind = {"resize": "resize", "destroy": "qmdestroy"}.get(op.verb, f"qm{op.verb}")
+    before = set(op.before.get("upids", ()))
+    return next((t for t in tasks if t.type == kind and t.upid not in before), None)
+
+
+def _reached(op: Op, vm: Vm, task: Task | None) -> bool:
+    match op.verb:
+        case "start":
+            return vm.status == "running"
+        case "shutdown" | "stop":
+            return vm.status == "stopped" or not vm.exists
+        case "resize":
+            disk = str(op.before.get("disk", ""))
+            size = fields.boot_disk_gb(vm.config, disk)
+            return size is not None and size >= float(op.before.get("size_gb", 0))
+        case "reset":
+            return task is not None and task.ok
+        case _:
+            return False
+
+
+def _polled(op: Op, row: Machine, view: View) -> Any:
+    return view.known(scopes.guestop(row, op.id))
+
+
+def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+    """A long verb on a machine: its result file decides."""
+    polled = _polled(op, row, view)
+    if polled is None:
+        return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
+    match polled["state"]:
+        case "done":
+            fact = PutFact(f"snapshot/{row.cluster}", view.wall)
+            return Done((fact,) if op.verb == "etcd-snapshot" else ())
+        case "running":
+            return Running(3, f"{op.verb} runs on {row.name}")
+        case "absent":
+            early = now - op.opened < GUEST_SETTLE
+            return Unknown(f"{row.name} has not begun {op.verb} yet", 3) if early else Absent()
+        case "lost":
+            return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: the machine or its unit went away")
+        case _:
+            error = polled.get("error") or {}
+            words = f"{error.get('reason', 'Failed')}: {error.get('message', '')}".strip()
+            return Failed(Code.EXECUTION, f"{op.verb} on {row.name} failed: {words}")
+
+
+def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+    verdict = _guest(op, row, view, now)
+    if not isinstance(verdict, Done):
+        return verdict
+    api: Api | None = view.known(scopes.api(row.cluster))
+    if api is None or not api.ready or not api.uid:
+        return Running(3, f"the control plane on {row.name} is initialised; waiting for its API")
+    output = _polled(op, row, view).get("output") or {}
+    identity = {"ca_hash": str(output.get("ca_hash", "")), "uid": api.uid}
+    return Done((PutFact(f"identity/{row.cluster}", identity), joined(row)))
+
+
+def _join(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+    verdict = _guest(op, row, view, now)
+    match verdict:
+        case Failed(code, sentence):
+            return Failed(code, sentence, (PutMachine(replace(row, strikes=row.strikes + 1)),))
+        case Done():
+            return _membership(row, view)
+        case _:
+            return verdict
+
+
+def _membership(row: Machine, view: View) -> Verdict:
+    """Exit code 0 is not membership: Node with our UUID, and a started voter with our peer URL."""
+    node: Node | None = view.known(scopes.node(row.cluster, row.name))
+    present = node is not None and node.system_uuid.lower() == system_uuid(row.uid)
+    if present and (row.role != "control-plane" or _voter(row, view)):
+        return Done((joined(row),))
+    return Running(3, f"{row.name} has joined; waiting for its Node{' and etcd member' if present else ''}")
+
+
+def _voter(row: Machine, view: View) -> bool:
+    members: Members | None = view.known(scopes.etcd(row.cluster))
+    own: Member | None = next((m for m in members.voters if f"//{row.address}:" in m.peer), None) if members else None
+    return own is not None and own.started
+
+
+def _hold(row: Machine, view: View) -> Verdict:
+    """A reboot's hold ends when the machine serves again; a retirement's only with its row."""
+    if row.retire:
+        return Running(5)
+    vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
+    back = vm is not None and vm.status == "running" and not vm.pending
+    serving = node is not None and node.ready == "True" and not node.unschedulable
+    voting = row.role != "control-plane" or _healthy(row, view)
+    return Done((DropFact(f"remedy/{row.uid}"),)) if back and serving and voting else Running(5)
+
+
+def _healthy(row: Machine, view: View) -> bool:
+    members: Members | None = view.known(scopes.etcd(row.cluster))
+    return members is not None and any(m.healthy and f"//{row.address}:" in m.peer for m in members.voters)

@@ -1,0 +1,97 @@
+"""The names of what can be observed, in one place; the observer reads exactly these."""
+
+from cpcd.model.keys import Scope
+from cpcd.model.ledger import Machine
+
+__all__ = [
+    "addon",
+    "api",
+    "csrs",
+    "etcd",
+    "guest",
+    "guestop",
+    "kubeconfig",
+    "node",
+    "nodes",
+    "pods",
+    "quorum",
+    "resources",
+    "tasks",
+    "template",
+    "vm",
+]
+
+
+def resources(site: str) -> Scope:
+    """All VMs of a Proxmox as a hint: `{vmid: Resource}`."""
+    return Scope("resources", site)
+
+
+def quorum(site: str) -> Scope:
+    """Nodes and quorum of a Proxmox: `Quorum`."""
+    return Scope("quorum", site)
+
+
+def vm(machine: Machine) -> Scope:
+    """One VM, fresh: `Vm`."""
+    return Scope("vm", machine.site, str(machine.vmid))
+
+
+def tasks(site: str, node: str, vmid: int) -> Scope:
+    """Tasks of one VMID on one node: `tuple[Task, ...]`."""
+    return Scope("tasks", site, f"{node}/{vmid}")
+
+
+def template(site: str, name: str) -> Scope:
+    """Where a template is: `tuple[Resource, ...]` of the copies that match its reference."""
+    return Scope("template", site, name)
+
+
+def guest(machine: Machine) -> Scope:
+    """One machine from inside: `Facts`."""
+    return Scope("guest", machine.cluster, machine.uid)
+
+
+def api(cluster: str) -> Scope:
+    """The cluster's API at its endpoint: `Api`."""
+    return Scope("api", cluster)
+
+
+def nodes(cluster: str) -> Scope:
+    """All Nodes: `{name: Node}`."""
+    return Scope("nodes", cluster)
+
+
+def node(cluster: str, name: str) -> Scope:
+    """One Node, fresh: `Node`, or complete and None when it is not there."""
+    return Scope("node", cluster, name)
+
+
+def etcd(cluster: str) -> Scope:
+    """The linearizable member list: `Members`."""
+    return Scope("etcd", cluster)
+
+
+def pods(cluster: str, name: str) -> Scope:
+    """Pods bound to a node: `tuple[Pod, ...]`; volumes attached to it: see `Pod`."""
+    return Scope("pods", cluster, name)
+
+
+def csrs(cluster: str) -> Scope:
+    """Pending kubelet-serving requests: `tuple[Csr, ...]`."""
+    return Scope("csrs", cluster)
+
+
+def addon(cluster: str, name: str) -> Scope:
+    """An addon's objects as they are: `AddonSeen`."""
+    return Scope("addon", cluster, name)
+
+
+def kubeconfig(cluster: str) -> Scope:
+    """The written kubeconfig and the one the control plane would give now: `KubeconfigSeen`."""
+    return Scope("kubeconfig", cluster)
+
+
+def guestop(machine: Machine, op: str) -> Scope:
+    """A long verb on a machine: `{state, boot_id, rc, output, error}` (`ports.guests.Guests.poll`)."""
+    return Scope("guestop", machine.cluster, f"{machine.uid}/{op}")

@@ -1,0 +1,127 @@
+"""A member's daily life: options kept equal, disks grown, reboots with drain, remedies for a sick node.
+
+The ladder of a change is in place → reboot; replacement is `fleet`'s. The ladder of a remedy is start → reset →
+replace, softest first; each rung waits for the time that the unhealthy condition itself is given.
+"""
+
+from cpcd.model.desired import Remedy
+from cpcd.model.plan import Condition, Plan, Status
+from cpcd.model.seen import Node, Vm
+from cpcd.plan import effects, fields, kubeadm
+from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.drain import drain
+from cpcd.plan.provision import grow
+
+__all__ = ["sick_for", "upkeep"]
+
+
+def upkeep(case: Case, vm: Vm) -> Plan:
+    """Return the next step of a member's upkeep, or that it is Ready."""
+    if case.hold is not None:
+        return _serve(case, vm)
+    return _drift(case, vm) or _health(case) or _ready(case)
+
+
+def sick_for(case: Case) -> float | None:
+    """Return for how many seconds past its time-out the node is unhealthy, None when it is not."""
+    node = case.node
+    if node is None:
+        return _absent_for(case)
+    past = [
+        case.view.wall - since - rule.timeout
+        for rule in case.cluster.health.conditions
+        for kind, status, since in (*node.conditions, ("Ready", node.ready, node.since))
+        if (kind, status) == (rule.type, rule.status)
+    ]
+    return max(past, default=None)
+
+
+def _absent_for(case: Case) -> float | None:
+    """A Node that somebody deleted comes back when its kubelet restarts (recorded [424]): as sick as NotReady."""
+    seen = case.node_seen
+    if case.api is None or not case.api.ready or seen is None or not seen.complete:
+        return None
+    began = case.view.since.get(f"{case.key}/NodeNotReady")
+    limit = min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
+    return case.view.wall - began - limit if began is not None else -limit
+
+
+def _drift(case: Case, vm: Vm) -> Plan | None:
+    spec = case.group.machine
+    differing = fields.delta(case.cluster, spec, vm.config)
+    if differing and case.group.in_place != "Never":
+        digest = str(vm.config.get("digest", ""))
+        return _step(effects.Configure(key=case.key, row=case.row, options=differing, digest=digest), "Updating")
+    growth = grow(case, vm, spec)
+    if growth is not None:
+        return growth
+    if case.facts and case.facts.prepared not in {"", kubeadm.profile(case.cluster, spec.timezone)}:
+        return _step(_prepare(case), "Updating")
+    if vm.pending:
+        return _reboot(case, vm)
+    return None
+
+
+def _prepare(case: Case) -> effects.Prepare:
+    wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
+    given = {
+        "version": case.cluster.version,
+        "packages": [],
+        "timezone": case.group.machine.timezone,
+        "profile": wanted,
+    }
+    return effects.Prepare(key=case.key, row=case.row, given=given)
+
+
+def _reboot(case: Case, vm: Vm) -> Plan:
+    alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
+    taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
+    if alone and case.view.wall - taken > 3600:
+        return _step(effects.Snapshot(key=case.key, row=case.row), "Updating")
+    why = f"{', '.join(vm.pending)} take effect at a cold start"
+    limit = case.cluster.blast.max_unavailable
+    return _step(effects.Hold(key=case.key, row=case.row, why=why, limit=limit), "Updating")
+
+
+def _serve(case: Case, vm: Vm) -> Plan:
+    """Carry an open disruption to its end: drained → off (started again by `provision`) → Ready → schedulable."""
+    node = case.node
+    if vm.pending:
+        return drain(case) or _step(effects.Shutdown(key=case.key, row=case.row), "Rebooting")
+    if node is None or node.ready != "True":
+        return waiting("Rebooting", f"{case.row.name} is on its way back: waiting for its Node to be Ready", after=3)
+    if node.unschedulable:
+        return _step(effects.Uncordon(key=case.key, row=case.row), "Rebooting")
+    return waiting("Rebooting", f"{case.row.name} serves again: waiting for its etcd member", after=3)
+
+
+def _health(case: Case) -> Plan | None:
+    late = sick_for(case)
+    if late is None:
+        return None
+    last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
+    patience = min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
+    sentence = f"{case.row.name} is not Ready"
+    if late < 0 or case.view.wall - last < patience:
+        return _sick(sentence, "NodeNotReady")
+    if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
+        action = effects.ResetVm(key=case.key, row=case.row)
+        return Plan(steps=(action,), conditions=progressing("Remediating", action.sentence))
+    return _sick(f"{sentence} and a reset did not help", "NodeSick")
+
+
+def _sick(sentence: str, reason: str) -> Plan:
+    plan = waiting(reason, sentence, after=10)
+    return Plan(wait=plan.wait, conditions=(Condition("Ready", Status.FALSE, reason, sentence),))
+
+
+def _ready(case: Case) -> Plan:
+    node: Node | None = case.node
+    if node is None:
+        return waiting("NodeUnknown", f"{case.row.name}: its Node cannot be read now", after=10)
+    sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
+    return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
+
+
+def _step(action: effects.MachineAction, reason: str) -> Plan:
+    return Plan(steps=(action,), conditions=progressing(reason, action.sentence))

@@ -1,0 +1,35 @@
+"""What a ledger change wakes: tokens for whoever waits, and the keys that it is about."""
+
+from collections.abc import Iterable
+
+from cpcd.model.keys import Key, Kind
+from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
+from cpcd.model.view import View
+from cpcd.plan.case import machine_key
+
+__all__ = ["affected", "tokens"]
+
+
+def tokens(change: Change, before: View) -> Iterable[str]:
+    """Return the tokens that a change signals, given the view before it."""
+    match change:
+        case CloseOp(op_id) if op_id in before.ops:
+            return tuple(f"slot:{slot}" for slot in before.ops[op_id].slots)
+        case PutFact(name, _) | DropFact(name):
+            return (f"fact:{name}",)
+        case _:
+            return ()
+
+
+def affected(change: Change, view: View) -> Iterable[Key]:
+    """Return the keys that a change is about: a row's own key and its cluster's."""
+    match change:
+        case PutMachine(machine):
+            cluster = Key(machine.cluster, Kind.CLUSTER, machine.cluster)
+            return (machine_key(machine), cluster, Key(machine.cluster, Kind.NODES, machine.name))
+        case DropMachine():
+            return tuple(Key(name, Kind.CLUSTER, name) for name in view.desired.clusters)
+        case OpenOp(op) if op.disrupts:
+            return (op.key,)
+        case CloseOp() | SetHandle() | OpenOp() | PutFact() | DropFact():
+            return ()

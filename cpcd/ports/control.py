@@ -1,0 +1,54 @@
+"""What the commands may ask of a running daemon; `daemon.py` answers, `adapters/control.py` carries it.
+
+Answers are JSON values, so that a command prints with `-o json` exactly what it was told. Nothing here changes a
+cluster directly: a command changes an input or wakes a key, and the loop does the rest.
+"""
+
+from typing import Any, Protocol
+
+__all__ = ["Control"]
+
+
+class Control(Protocol):
+    """Every verb raises `model.errors.Failure`: Code.INPUT for a name that nobody knows."""
+
+    async def status(self) -> dict[str, Any]:
+        """Return `status.document`."""
+        ...
+
+    async def plan(self) -> dict[str, Any]:
+        """Return all remaining steps.
+
+        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}]}`; `key` is
+        `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "", `quorum` words such as
+        `2 of 3 voters left` or "", `wait` why the step is not taken now or "".
+        """
+        ...
+
+    async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
+        """Return the newest events first, `{at, key, run, severity, reason, message}`; "" selects all."""
+        ...
+
+    async def approve(self, request: str) -> dict[str, Any]:
+        """Give consent to what awaits approval under this id, as `cpcd plan` shows it; return `{message}`."""
+        ...
+
+    async def pause(self, cluster: str) -> dict[str, Any]:
+        """Stop changing a cluster, across restarts, until `resume`; return `{message}`."""
+        ...
+
+    async def resume(self, cluster: str) -> dict[str, Any]:
+        """Undo `pause`; `spec.paused` stays in force; return `{message}`."""
+        ...
+
+    async def reconcile(self, key: str) -> dict[str, Any]:
+        """Look at `KIND/NAME` (or `CLUSTER/KIND/NAME`, or a cluster) now, whatever its backoff; return `{message}`."""
+        ...
+
+    async def kubeconfig(self, cluster: str) -> str:
+        """Return a cluster's kubeconfig as YAML; "" means the only cluster there is."""
+        ...
+
+    async def doctor(self) -> dict[str, Any]:
+        """Return `{checks: [{name, ok, message, hint}]}`; `ok` is None when it could not be told."""
+        ...

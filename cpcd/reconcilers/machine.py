@@ -1,0 +1,190 @@
+"""Machine: one row, cradle to grave, so that two hands never hold one VM.
+
+provision → prepare → member → upkeep, or retire. The actions stand in `plan/effects.py`, the decisions in
+`plan/{provision,prepare,member,upkeep,retire}.py`; here is what is read and how each action reaches its port.
+"""
+
+from cpcd.model.errors import Bug
+from cpcd.model.keys import Instant, Key, Kind, Role, Scope
+from cpcd.model.ledger import Op
+from cpcd.model.plan import Action, Condition, Observations, Plan, Status
+from cpcd.model.seen import Vm
+from cpcd.model.view import View
+from cpcd.plan import effects, fields, kubeadm, scopes
+from cpcd.plan.case import Case, machine_key
+from cpcd.plan.member import member
+from cpcd.plan.prepare import prepare
+from cpcd.plan.provision import provision
+from cpcd.plan.resolve import evidence
+from cpcd.plan.retire import retire
+from cpcd.plan.upkeep import upkeep
+from cpcd.ports.bundle import Ports
+from cpcd.ports.kube import GVK
+
+__all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
+
+KIND = Kind.MACHINE
+NODE = GVK("v1", "Node")
+SHUTDOWN_SECONDS = 120  # then Proxmox stops it hard; longer than its own default of 60 s (failures.md P25)
+
+
+def keys(view: View) -> tuple[Key, ...]:
+    """Return a key for each row."""
+    return tuple(machine_key(row) for row in view.machines.values())
+
+
+def reads(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return what a pass needs fresh: the VM always, the rest as far as the machine has come."""
+    row = view.row(key)
+    if row is None:
+        return ()
+    ops = view.open_ops(key)
+    wanted = [scopes.vm(row), *(scope for op in ops for scope in evidence(op, view))]
+    vm: Vm | None = view.known(scopes.vm(row))
+    if vm is None or not vm.exists:
+        wanted.append(scopes.tasks(row.site, row.template_node, row.template))
+    elif vm.status != "running" or vm.pending or row.retire:
+        wanted.append(scopes.tasks(row.site, row.node, row.vmid))
+    if vm is not None and vm.status == "running" and not row.joined and f"hostkey/{row.uid}" in view.facts:
+        wanted.append(scopes.guest(row))
+    if f"identity/{row.cluster}" in view.facts or any(op.verb == "init" for op in ops):
+        wanted += _cluster_reads(key, view)
+    return tuple(dict.fromkeys(wanted))
+
+
+def watches(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return what is a reason to look again: what is read, the API, and whether Proxmox can be written."""
+    row = view.row(key)
+    if row is None:
+        return ()
+    return (*reads(key, view), scopes.api(row.cluster), scopes.quorum(row.site), scopes.node(row.cluster, row.name))
+
+
+def _cluster_reads(key: Key, view: View) -> list[Scope]:
+    row = view.machines[key.name]  # type: ignore[index] # the name of a machine key is its uid
+    wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
+    busy = row.retire or view.open_ops(key) or not row.joined
+    vm: Vm | None = view.known(scopes.vm(row))
+    if busy or (row.role is Role.CONTROL_PLANE and vm is not None and vm.pending):
+        wanted.append(scopes.etcd(row.cluster))
+    if row.retire or any(op.disrupts for op in view.open_ops(key)):
+        wanted.append(scopes.pods(row.cluster, row.name))
+    return wanted
+
+
+def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+    """Return the next step of a machine's life."""
+    row = view.row(key)
+    cluster = view.cluster(key.cluster)
+    if row is None:
+        return Plan()
+    if cluster is None:
+        sentence = f"{row.name} is kept: the document of {key.cluster} is gone and its deletionPolicy is Retain"
+        return Plan(conditions=(Condition("Ready", Status.UNKNOWN, "Retained", sentence),))
+    group = cluster.group(row.group) or cluster.groups[0]
+    case = Case(key, view, row, cluster, group)
+    if row.retire:
+        return retire(case)
+    built = provision(case)
+    if built is not None:
+        return built
+    vm = case.vm
+    assert vm is not None
+    if not row.joined:
+        return prepare(case) or member(case) or upkeep(case, vm)
+    return upkeep(case, vm)
+
+
+async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # noqa: C901, PLR0911 - one arm a port call
+    """Carry out one action; return what the other side calls it."""
+    assert isinstance(action, effects.MachineAction)
+    row = action.row
+    proxmox, kube = ports.proxmox(row.site), ports.kube
+    match action:
+        case effects.Clone():
+            assert op is not None
+            return await proxmox.clone(
+                row.template_node, row.template, newid=row.vmid, name=row.name, pool=action.pool, full=action.full,
+                description=fields.mark(ports.installation(), row, op.id), target=row.node,
+            )  # fmt: skip
+        case effects.Configure():
+            await proxmox.configure(row.node, row.vmid, _written(action), digest=action.digest)
+        case effects.Grow():
+            return await proxmox.resize(row.node, row.vmid, action.disk, f"{action.size_gb}G")
+        case effects.Start():
+            return await proxmox.power(row.node, row.vmid, "start")
+        case effects.Shutdown():
+            options = {"timeout": SHUTDOWN_SECONDS, "forceStop": 1}
+            return await proxmox.power(row.node, row.vmid, "shutdown", options)
+        case effects.Stop():
+            return await proxmox.power(row.node, row.vmid, "stop")
+        case effects.ResetVm():
+            return await proxmox.power(row.node, row.vmid, "reset")
+        case effects.Destroy():
+            return await proxmox.destroy(row.node, row.vmid)
+        case effects.Uncordon():
+            await kube(row.cluster).patch(NODE, row.name, {"spec": {"unschedulable": None}})
+        case effects.DeleteNode():
+            await kube(row.cluster).delete(NODE, row.name, uid=action.uid)
+        case effects.Drain():
+            await _sweep(action, ports)
+        case _:
+            return await _on_guest(action, ports, op)
+    return None
+
+
+async def _on_guest(action: effects.MachineAction, ports: Ports, op: Op | None) -> str | None:
+    row, guests = action.row, ports.guests
+    match action:
+        case effects.RemoveMember():
+            await _remove(action, ports)
+            return None
+    assert op is not None, "what runs for long on a guest is an op"
+    match action:
+        case effects.Prepare():
+            await guests.submit(ports.host(row), op.id, "prepare", action.given)
+        case effects.Init():
+            await guests.submit(ports.host(row), op.id, "init", action.given)
+        case effects.Join():
+            await _join(action, ports, op)
+        case effects.Reset():
+            await guests.submit(ports.host(row), op.id, "reset", {})
+        case effects.Snapshot():
+            given = {"path": f"/var/lib/cpcd/snapshots/{op.id}.db"}
+            await guests.submit(ports.host(row), op.id, "etcd_snapshot", given)
+        case other:
+            raise Bug(f"no port carries out {other.verb}")
+    return op.id
+
+
+async def _join(action: effects.Join, ports: Ports, op: Op) -> None:
+    """A healthy peer mints the secrets, the target gets them on stdin; nothing keeps them (failures.md K01, K08)."""
+    role = action.row.role is Role.CONTROL_PLANE
+    secrets = await ports.guests.call(ports.host(action.peer), "join_secrets", {"ttl": "15m", "control_plane": role})
+    given = {
+        "config": kubeadm.join_config(action.cluster, action.row, secrets),
+        "manifests": kubeadm.static_pods(action.cluster, first=False) if role else {},
+    }
+    await ports.guests.submit(ports.host(action.row), op.id, "join", given)
+
+
+async def _remove(action: effects.RemoveMember, ports: Ports) -> None:
+    peer = ports.host(action.peer)
+    if action.heir:
+        await ports.guests.call(peer, "etcd_move_leader", {"to": action.heir})
+    await ports.guests.call(peer, "etcd_remove", {"id": action.member})
+
+
+async def _sweep(action: effects.Drain, ports: Ports) -> None:
+    """Cordon, then one eviction a pod; a budget's refusal is no error, the next sweep asks again."""
+    kube = ports.kube(action.row.cluster)
+    await kube.patch(NODE, action.row.name, {"spec": {"unschedulable": True}})
+    for namespace, name, uid in action.pods:
+        await kube.evict(namespace, name, uid)
+
+
+def _written(action: effects.Configure) -> dict[str, object]:
+    """Options as Proxmox takes them: what is None is named in `delete`."""
+    gone = ",".join(name for name, value in action.options.items() if value is None)
+    kept = {name: value for name, value in action.options.items() if value is not None}
+    return kept | ({"delete": gone} if gone else {})

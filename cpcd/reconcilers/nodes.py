@@ -1,0 +1,176 @@
+"""Nodes: labels, annotations and taints of our Nodes kept equal, and serving certificates of our kubelets approved.
+
+What cpcd set before and no longer wants is removed; what others set is left alone. The annotation
+`cpcd.dev/applied` remembers what we set, on the Node itself.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from cpcd.model.desired import Cluster, Group
+from cpcd.model.errors import Bug
+from cpcd.model.keys import Instant, Key, Kind, Scope, system_uuid
+from cpcd.model.ledger import Machine, Op
+from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
+from cpcd.model.seen import Csr, Node
+from cpcd.model.view import View
+from cpcd.plan import scopes
+from cpcd.plan.effects import see
+from cpcd.ports.bundle import Ports
+from cpcd.ports.kube import GVK
+
+__all__ = ["KIND", "ApproveCsr", "SetNode", "apply", "keys", "plan", "reads", "watches"]
+
+KIND = Kind.NODES
+APPLIED = "cpcd.dev/applied"
+ZONE = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNode(Action):
+    """Merge what is missing into a Node and remove what we set once and no longer want."""
+
+    verb: ClassVar[str] = "label"
+
+    node: str
+    merge: Mapping[str, Any]
+    words: str
+    after: Node
+
+    @property
+    def sentence(self) -> str:
+        return f"set {self.words} on Node {self.node}"
+
+    def expect(self, view: View) -> View:
+        return see(view, scopes.node(self.key.cluster, self.node), self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproveCsr(Action):
+    """Approve a kubelet's serving certificate whose every name and address is that machine's own."""
+
+    verb: ClassVar[str] = "approve-csr"
+
+    csr: Csr
+
+    @property
+    def sentence(self) -> str:
+        return f"approve the serving certificate of {self.csr.username.removeprefix('system:node:')}"
+
+    def expect(self, view: View) -> View:
+        scope = scopes.csrs(self.key.cluster)
+        left: tuple[Csr, ...] = view.known(scope) or ()
+        return see(view, scope, tuple(csr for csr in left if csr != self.csr))
+
+
+def keys(view: View) -> tuple[Key, ...]:
+    """Return a key for each machine's Node."""
+    return tuple(Key(row.cluster, KIND, row.name) for row in view.machines.values() if row.wanted)
+
+
+def reads(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return the Node, once its machine has joined."""
+    row = _row(key, view)
+    return (scopes.node(key.cluster, key.name),) if row is not None and row.joined else ()
+
+
+def watches(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return the Node and the pending requests."""
+    return (scopes.node(key.cluster, key.name), scopes.csrs(key.cluster)) if _row(key, view) else ()
+
+
+def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+    """Return the next correction of the Node, labels before its certificate, or that it is equal."""
+    row, cluster = _row(key, view), view.cluster(key.cluster)
+    if row is None or cluster is None:
+        return Plan()
+    if not row.joined:
+        return Plan(wait=Wait("NotJoined", f"Node {key.name} waits for its machine to join", 300))
+    node: Node | None = view.known(scopes.node(key.cluster, key.name))
+    group = cluster.group(row.group)
+    if node is None or group is None or node.system_uuid.lower() != system_uuid(row.uid):
+        return Plan(wait=Wait("NodeUnknown", f"Node {key.name} cannot be read now", 10))
+    step = _correction(key, node, group, _labels(cluster, row, group))
+    steps = (step,) if step else _approve(key, view, cluster, row)
+    if steps:
+        return Plan(steps=steps)
+    sentence = f"Node {node.name} has its labels and taints"
+    return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
+
+
+async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
+    """Carry out one correction."""
+    kube = ports.kube(action.key.cluster)
+    match action:
+        case SetNode():
+            await kube.patch(GVK("v1", "Node"), action.node, action.merge)
+        case ApproveCsr():
+            await kube.approve(action.csr.name)
+        case other:
+            raise Bug(f"nodes have no action {other.verb}")
+    return None
+
+
+def _row(key: Key, view: View) -> Machine | None:
+    rows = (row for row in view.machines.values() if row.cluster == key.cluster and row.name == key.name)
+    return next((row for row in rows if row.wanted), None)
+
+
+def _labels(cluster: Cluster, row: Machine, group: Group) -> dict[str, str]:
+    zone = next((name for name, nodes in cluster.infrastructure.zones.items() if row.node in nodes), "")
+    return {**({ZONE: zone} if zone else {}), **group.labels}
+
+
+def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -> SetNode | None:
+    applied = json.loads(node.annotations.get(APPLIED, "{}"))
+    label_merge = _merge(node.labels, labels, applied.get("labels", []))
+    note_merge = _merge(node.annotations, group.annotations, applied.get("annotations", []))
+    taints = _taints(node, group, [tuple(pair) for pair in applied.get("taints", [])])
+    if not label_merge and not note_merge and set(taints) == set(node.taints):
+        return None
+    wanted = {
+        "labels": sorted(labels),
+        "annotations": sorted(group.annotations),
+        "taints": sorted([t.key, t.effect] for t in group.taints),
+    }
+    note_merge[APPLIED] = json.dumps(wanted)
+    merge: dict[str, Any] = {"metadata": {"labels": label_merge, "annotations": note_merge}}
+    if set(taints) != set(node.taints):
+        merge["spec"] = {"taints": [{"key": k, "value": v, "effect": e} for k, v, e in taints]}
+    after = replace(
+        node, taints=taints, labels=_merged(node.labels, label_merge),
+        annotations=_merged(node.annotations, note_merge),
+    )  # fmt: skip
+    names = [*label_merge, *(name for name in note_merge if name != APPLIED)]
+    names += [f"taint {k}:{e}" for k, _, e in set(taints) ^ set(node.taints)]
+    return SetNode(key=key, node=node.name, merge=merge, words=", ".join(sorted(names)), after=after)
+
+
+def _merge(present: Mapping[str, str], wanted: Mapping[str, str], applied: list[str]) -> dict[str, Any]:
+    missing: dict[str, Any] = {name: value for name, value in wanted.items() if present.get(name) != value}
+    return missing | {name: None for name in applied if name not in wanted and name in present}
+
+
+def _merged(present: Mapping[str, str], merge: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in {**present, **merge}.items() if value is not None}
+
+
+def _taints(node: Node, group: Group, applied: list[tuple[Any, ...]]) -> tuple[tuple[str, str, str], ...]:
+    wanted = {(t.key, t.effect): t.value for t in group.taints}
+    foreign = [t for t in node.taints if (t[0], t[2]) not in wanted and (t[0], t[2]) not in applied]
+    return (*foreign, *((k, v, e) for (k, e), v in wanted.items()))
+
+
+def _approve(key: Key, view: View, cluster: Cluster, row: Machine) -> tuple[Action, ...]:
+    pending: tuple[Csr, ...] = view.known(scopes.csrs(cluster.name)) or ()
+    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}" and _own(csr, row)]
+    return tuple(ApproveCsr(key=key, csr=csr) for csr in mine) if cluster.approve_csr else ()
+
+
+def _own(csr: Csr, row: Machine) -> bool:
+    """Only the machine's own name and address, only for serving: a kubelet cannot borrow another's identity."""
+    serving = "server auth" in csr.usages and "client auth" not in csr.usages
+    names = all(name == row.name or name.startswith(f"{row.name}.") for name in csr.dns_names)
+    return serving and names and set(csr.addresses) <= {row.address} and bool(csr.dns_names or csr.addresses)

@@ -1,0 +1,68 @@
+"""Template: an existing template, found by id or by tags, one copy on each node or one on shared storage."""
+
+from cpcd.model.desired import TemplateRef
+from cpcd.model.errors import Bug, Code
+from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.ledger import Op
+from cpcd.model.plan import Action, Condition, Observations, Plan, Refusal, Status, Wait
+from cpcd.model.seen import Resource
+from cpcd.model.view import View
+from cpcd.plan import scopes
+from cpcd.ports.bundle import Ports
+
+__all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
+
+KIND = Kind.TEMPLATE
+
+
+def keys(view: View) -> tuple[Key, ...]:
+    """Return a key for each template that a cluster refers to, by Proxmox."""
+    return tuple(Key(site, KIND, ref.name) for site, ref in _references(view))
+
+
+def reads(key: Key, _view: View) -> tuple[Scope, ...]:
+    """Return the template's copies."""
+    return (scopes.template(key.cluster, key.name),)
+
+
+def watches(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return what is read."""
+    return reads(key, view)
+
+
+def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+    """Return whether the template is there; several on one node are ambiguous and refused."""
+    ref = next((ref for site, ref in _references(view) if (site, ref.name) == (key.cluster, key.name)), None)
+    copies: tuple[Resource, ...] | None = view.known(scopes.template(key.cluster, key.name))
+    if ref is None:
+        return Plan()
+    if copies is None:
+        return Plan(wait=Wait("ProxmoxUnknown", f"template {ref.name} cannot be looked up now", 10))
+    how = f"VMID {ref.vmid}" if ref.vmid else f"tags {', '.join(ref.tags)}"
+    if not copies:
+        sentence = f"no template with {how} is on {key.cluster}"
+        hint = f"Make one and mark it as template (qm template), with {how}."
+        return Plan(refusal=Refusal(Code.DEPENDENCY, "TemplateMissing", sentence, hint))
+    nodes = [copy.node for copy in copies]
+    doubled = sorted({node for node in nodes if nodes.count(node) > 1})
+    if doubled:
+        listed = ", ".join(str(copy.vmid) for copy in copies if copy.node == doubled[0])
+        sentence = f"{how} fit several templates on {doubled[0]}: {listed}"
+        return Plan(refusal=Refusal(Code.CONFIG, "TemplateAmbiguous", sentence, "Name one by templateID."))
+    where = ", ".join(f"{copy.vmid} on {copy.node}" for copy in copies)
+    return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", f"template {ref.name}: {where}"),))
+
+
+async def apply(action: Action, _ports: Ports, _op: Op | None) -> str | None:
+    """Never called: templates are not built yet."""
+    raise Bug(f"a template has no action {action.verb}")
+
+
+def _references(view: View) -> list[tuple[str, TemplateRef]]:
+    clusters = view.desired.clusters.values()
+    found = {
+        (cluster.infrastructure.site, group.machine.template.name): group.machine.template
+        for cluster in clusters
+        for group in cluster.groups
+    }
+    return [(site, ref) for (site, _), ref in sorted(found.items(), key=lambda item: item[0])]

@@ -1,0 +1,152 @@
+"""What operators ask of a running daemon: each command changes an input or wakes a key; the loop does the rest."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from cpcd.loop.dispatcher import Dispatcher
+from cpcd.loop.state import State
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Key, Kind, Scope
+from cpcd.model.ledger import DropFact, PutFact
+from cpcd.model.seen import Seen
+from cpcd.plan import scopes
+from cpcd.plan.case import machine_key
+from cpcd.plan.fold import Step, fold
+from cpcd.plan.guards import GUARDS
+from cpcd.plan.resolve import resolve
+from cpcd.ports.clock import Clock
+from cpcd.ports.journal import Journal
+from cpcd.reconcilers import RECONCILERS
+from cpcd.sources.doctor import Doctor
+from cpcd.status import Board, called, document
+
+__all__ = ["Commands"]
+
+
+class Commands:
+    """Implements `ports.control.Control` on the parts of the daemon."""
+
+    def __init__(  # noqa: PLR0913 - the parts that commands speak to
+        self,
+        *,
+        state: State,
+        board: Board,
+        dispatcher: Dispatcher,
+        journal: Journal,
+        clock: Clock,
+        read: Callable[[Scope], Awaitable[Seen[Any]]],
+        kubeconfig: Callable[[str], str],
+        doctor: Doctor,
+    ) -> None:
+        self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
+        self._clock, self._read, self._text, self._doctor = clock, read, kubeconfig, doctor
+
+    async def status(self) -> dict[str, Any]:
+        """Return `status.document`."""
+        return document(self._state.view, self._board, self._clock.wall())  # type: ignore[arg-type] # Wall is a float
+
+    async def plan(self) -> dict[str, Any]:
+        """Return all remaining steps, folded from the view with pods and members read afresh."""
+        await self._refresh()
+        view = self._state.view
+        steps = fold(view, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+        names = {machine_key(row): row.name for row in view.machines.values()}
+        return {"generation": view.desired.generation, "steps": [_shown(step, names) for step in steps]}
+
+    async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
+        """Return the newest events first."""
+        selected = str(self._find(key)[0]) if key else ""
+        return [asdict(event) for event in await self._journal.history(key=selected, limit=limit)]
+
+    async def approve(self, request: str) -> dict[str, Any]:
+        """Give consent to what awaits approval under this id."""
+        plan = await self.plan()
+        waiting = [step["wait"] for step in plan["steps"] if f"`cpcd approve {request}`" in step["wait"]]
+        if not waiting:
+            known = sorted({s["wait"].split("`")[1].split()[-1] for s in plan["steps"] if "`cpcd approve" in s["wait"]})
+            hint = f"Waiting are: {', '.join(known)}" if known else "Nothing awaits approval now."
+            raise Failure(Code.INPUT, f"nothing awaits approval as {request}", hint=hint)
+        await self._state.commit((PutFact(f"approval/{request}", self._clock.wall()),))
+        return {"message": f"{request} is approved"}
+
+    async def pause(self, cluster: str) -> dict[str, Any]:
+        """Stop changing a cluster until `resume`."""
+        name = self._cluster(cluster)
+        await self._state.commit((PutFact(f"paused/{name}", self._clock.wall()),))
+        return {"message": f"{name} is paused: observed and reported, not changed"}
+
+    async def resume(self, cluster: str) -> dict[str, Any]:
+        """Undo `pause`; `spec.paused` stays in force."""
+        name = self._cluster(cluster)
+        await self._state.commit((DropFact(f"paused/{name}"),))
+        for key in self._keys():
+            if key.cluster == name:
+                self._dispatcher.reset(key)
+        return {"message": f"{name} is kept equal to the file again"}
+
+    async def reconcile(self, key: str) -> dict[str, Any]:
+        """Look at an object, or a whole cluster, now."""
+        found = self._find(key)
+        for one in found:
+            self._dispatcher.reset(one)
+        return {"message": f"{len(found)} object{'' if len(found) == 1 else 's'} looked at now"}
+
+    async def kubeconfig(self, cluster: str) -> str:
+        """Return a cluster's kubeconfig as YAML."""
+        return self._text(self._cluster(cluster))
+
+    async def doctor(self) -> dict[str, Any]:
+        """Return the checks of everything that cpcd needs."""
+        return {"checks": [asdict(check) for check in await self._doctor.checks(self._state.view)]}
+
+    async def _refresh(self) -> None:
+        view = self._state.view
+        wanted = [scopes.pods(row.cluster, row.name) for row in view.machines.values() if row.joined]
+        wanted += [scopes.etcd(name) for name in view.desired.clusters if f"identity/{name}" in view.facts]
+        self._state.observe({scope: await self._read(scope) for scope in wanted})
+
+    def _keys(self) -> list[Key]:
+        view = self._state.view
+        return [key for module in RECONCILERS for key in module.keys(view)]
+
+    def _cluster(self, name: str) -> str:
+        known = list(self._state.view.desired.clusters)
+        if not name and len(known) == 1:
+            return known[0]
+        if name not in known:
+            hint = f"There are: {', '.join(known)}" if known else "No spec is in force."
+            raise Failure(Code.INPUT, f"there is no cluster {name or '(none named)'}", hint=hint)
+        return name
+
+    def _find(self, text: str) -> list[Key]:
+        """Return the keys that `KIND/NAME`, `CLUSTER/KIND/NAME` or a cluster's name means."""
+        view, parts = self._state.view, text.split("/")
+        keys = [key for key in self._keys() if _means(key, called(view, key), parts)]
+        if not keys:
+            raise Failure(Code.INPUT, f"there is no object {text}", hint="`cpcd status` lists them as KIND/NAME.")
+        return keys
+
+
+def _means(key: Key, name: str, parts: list[str]) -> bool:
+    match parts:
+        case [cluster]:
+            return key.cluster == cluster
+        case [kind, wanted]:
+            return key.kind == kind and wanted in {name, key.name}
+        case [cluster, kind, wanted]:
+            return (key.cluster, key.kind) == (cluster, Kind(kind) if kind in set(Kind) else "") and wanted in {
+                name,
+                key.name,
+            }
+        case _:
+            return False
+
+
+def _shown(step: Step, names: dict[Key, str]) -> dict[str, Any]:
+    name = names.get(step.key, step.key.name)
+    return {
+        "cluster": step.key.cluster, "key": f"{step.key.kind.value}/{name}", "verb": step.verb, "target": step.target,
+        "risk": step.risk, "sentence": step.sentence, "disrupts": step.disrupts, "quorum": step.quorum,
+        "wait": step.wait,
+    }  # fmt: skip

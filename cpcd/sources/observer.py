@@ -1,0 +1,140 @@
+"""Watches: one bulk look a tick at each Proxmox, and each cluster's Nodes and requests; they only choose keys.
+
+Bulk reads lag by ten seconds and go back in time, so nothing is decided on them that a pass does not read afresh.
+The observer owns connectivity: it alone says that a Proxmox is up again, which wakes what was parked.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from cpcd.loop.endpoints import Endpoints
+from cpcd.loop.state import State
+from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.seen import Node, Resource, Seen
+from cpcd.plan import scopes
+from cpcd.plan.case import machine_key
+from cpcd.ports.bundle import Ports
+from cpcd.ports.clock import Clock
+from cpcd.ports.kube import GVK
+from cpcd.sources import decode
+
+__all__ = ["Observer"]
+
+TICK = 10.0  # seconds between bulk looks (spec.md numbers)
+LIMIT = 15.0  # seconds until a bulk look counts as silence, so that an outage shows within 30 s
+RELIST = 600.0
+CONFIG_ROUND = 600.0  # seconds in which every VM's config is read once
+NODE, CSR = GVK("v1", "Node"), GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
+
+
+class Observer:
+    """The watches of all sites and clusters; `wake` puts a key into the queue."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        ports: Ports,
+        clock: Clock,
+        endpoints: Endpoints,
+        read: Callable[[Scope], Coroutine[Any, Any, Seen[Any]]],
+        wake: Callable[[Key], None],
+    ) -> None:
+        self._state, self._ports, self._clock, self._read = state, ports, clock, read
+        self._endpoints, self._wake = endpoints, wake
+        self.first_look = asyncio.Event()
+
+    async def watch_site(self, site: str) -> None:
+        """Look at one Proxmox for ever."""
+        while True:
+            began = self._clock.now()
+            await self.look(site)
+            self.first_look.set()
+            await self._clock.sleep(max(0.5, TICK - (self._clock.now() - began)))
+
+    async def look(self, site: str) -> None:
+        """Make one bulk look: two requests, whatever the number of VMs."""
+        endpoint, began = f"pve:{site}", Instant(self._clock.now())
+        proxmox = self._ports.proxmox(site)
+        both: asyncio.Future[Any] = asyncio.gather(proxmox.resources(), proxmox.cluster_status())
+        limit: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(LIMIT))
+        try:
+            await asyncio.wait({both, limit}, return_when=asyncio.FIRST_COMPLETED)
+            if not both.done():
+                raise Unreachable(endpoint, f"Proxmox {site} has not answered for {LIMIT:.0f} s")
+            rows, status = both.result()
+        except Failure as failure:
+            self._unknown(site, began, failure)
+            return
+        finally:
+            both.cancel()
+            limit.cancel()
+        self._known(site, began, decode.resources(rows), status)
+        self._endpoints.up(endpoint)
+
+    async def watch_nodes(self, cluster: str) -> None:
+        """Watch one cluster's Nodes: list, then events, then list again; ends when the API fails, to be restarted."""
+        while f"identity/{cluster}" not in self._state.view.facts:
+            await self._clock.sleep(2)
+        kube = self._ports.kube(cluster)
+        while True:
+            began = Instant(self._clock.now())
+            listed, version = await kube.list(NODE)
+            nodes = {one.name: one for one in map(decode.node, listed)}
+            self._nodes(cluster, nodes, began)
+            try:
+                async for kind, obj in kube.watch(NODE, since=version, timeout=RELIST):
+                    one = decode.node(obj)
+                    nodes = {name: node for name, node in nodes.items() if name != one.name}
+                    nodes |= {} if kind == "DELETED" else {one.name: one}
+                    self._nodes(cluster, nodes, Instant(self._clock.now()))
+            except Failure as failure:
+                if "Expired" not in failure.what:
+                    raise
+
+    async def watch_requests(self, cluster: str) -> None:
+        """Watch certificate requests: each one wakes the Nodes' keys."""
+        while f"identity/{cluster}" not in self._state.view.facts:
+            await self._clock.sleep(2)
+        kube, scope = self._ports.kube(cluster), scopes.csrs(cluster)
+        while True:
+            _, version = await kube.list(CSR)
+            self._state.observe({scope: await self._read(scope)})
+            try:
+                async for _ in kube.watch(CSR, since=version, timeout=RELIST):
+                    self._state.observe({scope: await self._read(scope)})
+            except Failure as failure:
+                if "Expired" not in failure.what:
+                    raise
+
+    def _unknown(self, site: str, began: Instant, failure: Failure) -> None:
+        seen: Seen[Any] = Seen(None, began, complete=False, why=failure.what)
+        self._state.observe({scopes.resources(site): seen, scopes.quorum(site): seen})
+        if isinstance(failure, Unreachable) or failure.code in {Code.NETWORK, Code.AUTH}:
+            self._endpoints.down(f"pve:{site}", failure.what)
+
+    def _known(self, site: str, began: Instant, found: Mapping[int, Resource], status: list[dict[str, Any]]) -> None:
+        before: Mapping[int, Resource] = self._state.view.known(scopes.resources(site)) or {}
+        self._state.observe(
+            {
+                scopes.resources(site): Seen(found, began, complete=True),
+                scopes.quorum(site): Seen(decode.quorum(status), began, complete=True),
+            }
+        )
+        changed = {vmid for vmid in {*before, *found} if before.get(vmid) != found.get(vmid)}
+        for row in self._state.view.machines.values() if changed else ():
+            if row.site == site and row.vmid in changed:
+                self._wake(machine_key(row))
+        if any(one.template for vmid in changed for one in (before.get(vmid), found.get(vmid)) if one):
+            for scope in [s for s in self._state.view.bulk if s.kind == "template" and s.owner == site]:
+                self._wake(Key(site, Kind.TEMPLATE, scope.name))
+
+    def _nodes(self, cluster: str, nodes: Mapping[str, Node], began: Instant) -> None:
+        before: Mapping[str, Node] = self._state.view.known(scopes.nodes(cluster)) or {}
+        seen: dict[Scope, Seen[Any]] = {scopes.nodes(cluster): Seen(dict(nodes), began, complete=True)}
+        for name in {*before, *nodes}:
+            if before.get(name) != nodes.get(name):
+                seen[scopes.node(cluster, name)] = Seen(nodes.get(name), began, complete=True)
+        self._state.observe(seen)

@@ -1,0 +1,170 @@
+"""One scope, read now: from what a port answers to a `Seen` value.
+
+A silent guest or API is unknown, which is a value; a silent Proxmox is raised, because its keys park. Only
+decision-relevant fields are kept, so that equal means no work.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.keys import Instant, OpId, Role, Scope, Uid
+from cpcd.model.ledger import Machine
+from cpcd.model.seen import Quorum, Resource, Seen, Task, Vm
+from cpcd.model.view import View
+from cpcd.ports.bundle import Ports
+from cpcd.ports.clock import Clock
+from cpcd.sources import cluster_reading as kube
+from cpcd.sources import decode
+
+__all__ = ["Reader"]
+
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+
+
+class Reader:
+    """Reads scopes; `view()` tells where things are, `down(endpoint)` whether asking is in vain."""
+
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        clock: Clock,
+        view: Callable[[], View],
+        down: Callable[[str], bool],
+        names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
+    ) -> None:
+        self._ports, self._clock, self._view, self._down = ports, clock, view, down
+        self._kube = kube.ClusterReader(ports, view, clock, names_of)
+        self._made: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope) -> Seen[Any]:
+        """Return what a scope is now; raises Failure when its Proxmox cannot be asked."""
+        began = Instant(self._clock.now())
+        try:
+            return Seen(await self._read(scope), began, complete=True)
+        except Failure as failure:
+            if self._raises(scope, failure):
+                raise
+            return Seen(None, began, complete=False, why=failure.what)
+
+    def _raises(self, scope: Scope, failure: Failure) -> bool:
+        """Proxmox's silence and refusals are somebody's business; the rest is an unknown of that scope."""
+        proxmox = scope.kind in {"vm", "tasks", "template", "resources", "quorum"}
+        return proxmox and (isinstance(failure, Unreachable) or failure.code is not Code.NETWORK)
+
+    async def _read(self, scope: Scope) -> Any:
+        reads: dict[str, Callable[[Scope], Awaitable[Any]]] = {
+            "resources": self._resources,
+            "quorum": self._quorum,
+            "vm": self._vm,
+            "tasks": self._tasks,
+            "template": self._template,
+            "guest": self._guest,
+            "guestop": self._guestop,
+            "etcd": self._etcd,
+        }
+        known = reads.get(scope.kind)
+        return await (known(scope) if known else self._kube.read(scope))
+
+    def _proxmox(self, scope: Scope) -> Any:
+        endpoint = f"pve:{scope.owner}"
+        if self._down(endpoint):
+            raise Unreachable(endpoint, f"Proxmox {scope.owner} does not answer")
+        return self._ports.proxmox(scope.owner)
+
+    async def _resources(self, scope: Scope) -> dict[int, Resource]:
+        return decode.resources(await self._proxmox(scope).resources())
+
+    async def _quorum(self, scope: Scope) -> Quorum:
+        return decode.quorum(await self._proxmox(scope).cluster_status())
+
+    async def _vm(self, scope: Scope) -> Vm:
+        proxmox, vmid = self._proxmox(scope), int(scope.name)
+        row = next(r for r in self._view().machines.values() if r.site == scope.owner and r.vmid == vmid)
+        config, status = await asyncio.gather(proxmox.config(row.node, vmid), proxmox.status(row.node, vmid))
+        if config is None or status is None:
+            return await self._absent(scope, row)
+        running = status.get("status") == "running"
+        pending = decode.pending(await proxmox.pending(row.node, vmid)) if running else ()
+        host_key = await self._host_key(row) if running else ""
+        return decode.vm(row.node, config, status, pending, host_key)
+
+    async def _absent(self, scope: Scope, row: Machine) -> Vm:
+        """Absent only with quorum and when Proxmox would give the VMID away: the token may not see everything."""
+        proxmox = self._proxmox(scope)
+        quorum = decode.quorum(await proxmox.cluster_status())
+        if not quorum.quorate or row.node in quorum.offline:
+            raise Failure(Code.NETWORK, f"{scope.owner} has no quorum or {row.node} is offline", target=str(scope))
+        if not await proxmox.vmid_free(row.vmid):
+            raise Failure(Code.NETWORK, f"VM {row.vmid} is not on {row.node}, yet its VMID is taken", target=str(scope))
+        return Vm(exists=False)
+
+    async def _host_key(self, row: Machine) -> str:
+        known = self._view().facts.get(f"hostkey/{row.uid}")
+        if known:
+            return str(known)
+        try:
+            text: str = await self._ports.proxmox(row.site).agent_file_read(row.node, row.vmid, HOST_KEY)
+        except Unreachable:
+            raise
+        except Failure:
+            return ""  # the agent is not up yet: a wait, not a failure (failures.md P03)
+        return " ".join(text.split()[:2])
+
+    async def _tasks(self, scope: Scope) -> tuple[Task, ...]:
+        proxmox = self._proxmox(scope)
+        node, _, vmid = scope.name.partition("/")
+        listed = [decode.task(row) for row in await proxmox.tasks(node, vmid=int(vmid))]
+        return tuple([await self._named(proxmox, node, task) for task in listed])
+
+    async def _named(self, proxmox: Any, node: str, task: Task) -> Task:
+        """Read which VMID a clone made from its log, once (`failures.md` P22)."""
+        if task.type != "qmclone":
+            return task
+        if task.upid not in self._made:
+            made = decode.made(await proxmox.task_log(node, task.upid))
+            if made:
+                self._made[task.upid] = made
+        return decode.with_made(task, self._made.get(task.upid, 0))
+
+    async def _template(self, scope: Scope) -> tuple[Resource, ...]:
+        view = self._view()
+        groups = (g for c in view.desired.clusters.values() if c.infrastructure.site == scope.owner for g in c.groups)
+        ref = next((g.machine.template for g in groups if g.machine.template.name == scope.name), None)
+        if ref is None:
+            return ()
+        resources = decode.resources(await self._proxmox(scope).resources())
+        found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
+        return tuple(sorted(found, key=lambda r: r.vmid))
+
+    async def _guest(self, scope: Scope) -> Any:
+        row = self._row(scope.name)
+        facts = await self._ports.guests.call(self._ports.host(row), "facts", {})
+        return decode.facts(facts, self._clock.wall())
+
+    async def _guestop(self, scope: Scope) -> Mapping[str, Any]:
+        uid, _, op = scope.name.partition("/")
+        return await self._ports.guests.poll(self._ports.host(self._row(uid)), OpId(op))
+
+    async def _etcd(self, scope: Scope) -> Any:
+        """Ask the control planes one after the other: one healthy peer's linearizable list is enough."""
+        rows = [r for r in self._view().rows(scope.owner) if r.role is Role.CONTROL_PLANE and r.joined]
+        last: Failure = Failure(Code.NETWORK, "no control plane has joined yet", target=str(scope))
+        for row in sorted(rows, key=lambda r: (not r.wanted, r.index)):
+            try:
+                return decode.members(await self._ports.guests.call(self._ports.host(row), "etcd_members", {}))
+            except Failure as failure:
+                last = failure
+        raise last
+
+    def _row(self, uid: str) -> Machine:
+        row = self._view().machines.get(Uid(uid))
+        if row is None:
+            raise Failure(Code.NETWORK, f"machine {uid} is no more", target=uid)
+        return row
+
+
+def _tagged(resource: Resource, tags: tuple[str, ...]) -> bool:
+    return bool(tags) and set(tags) <= set(resource.tags)

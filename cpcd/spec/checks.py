@@ -1,0 +1,222 @@
+"""What only several fields, or several clusters, can tell: sizes, overlaps, names that nothing bears.
+
+Each check yields findings with paths from the document's root and never raises. They run on documents whose shape is
+right; what one part can judge by itself is judged in `schema`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from itertools import combinations
+
+from cpcd.spec.load import Document
+from cpcd.spec.mistakes import Mistake
+from cpcd.spec.paths import Path
+from cpcd.spec.refusals import nearest
+from cpcd.spec.schema import ClusterDocument, ClusterSpec, Machine, Proxmox
+from cpcd.spec.schema.common import Finding, unique
+
+__all__ = ["Checked", "check_across", "check_alone"]
+
+_PROXMOX: Path = ("spec", "infrastructure", "proxmox")
+_POOL: Path = (*_PROXMOX, "ipv4Config", "addresses")
+_ENDPOINT: Path = ("spec", "controlPlaneEndpoint", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document whose shape is right, beside its model."""
+
+    document: Document
+    model: ClusterDocument
+
+    @property
+    def proxmox(self) -> Proxmox:
+        """Its Proxmox VE cluster."""
+        return self.model.spec.infrastructure.proxmox
+
+
+# --- one cluster --------------------------------------------------------------------------------------------------
+
+
+def check_alone(checked: Checked) -> Iterator[Mistake]:
+    """Yield the mistakes of one cluster."""
+    spec = checked.model.spec
+    for check in (_networks, _endpoint, _room, _zones, _templates, _addons):
+        for finding in check(spec):
+            yield checked.document.mistake(*finding)
+    for finding in _hostnames(checked.model):
+        yield checked.document.mistake(*finding)
+
+
+def _networks(spec: ClusterSpec) -> Iterator[Finding]:
+    pods, services = spec.cluster_network.pods.cidr_blocks[0], spec.cluster_network.services.cidr_blocks[0]
+    machines = spec.infrastructure.proxmox.ipv4_config.network
+    if services.overlaps(pods):
+        yield Finding(_block("services"), f"{services} overlaps the pods' network {pods}")
+    for name, network in (("pods", pods), ("services", services)):
+        if network.overlaps(machines):
+            yield Finding(_block(name), f"{network} overlaps the machines' network {machines}")
+
+
+def _block(name: str) -> Path:
+    return ("spec", "clusterNetwork", name, "cidrBlocks", 0)
+
+
+def _endpoint(spec: ClusterSpec) -> Iterator[Finding]:
+    endpoint, ipv4 = spec.control_plane_endpoint, spec.infrastructure.proxmox.ipv4_config
+    if endpoint.provider == "external":
+        if endpoint.host is None:
+            yield Finding(_ENDPOINT, "is missing", "an external endpoint is named here")
+        return
+    if endpoint.host is None:
+        return
+    address = _address(endpoint.host)
+    if address is None:
+        yield Finding(_ENDPOINT, f'must be an address for kube-vip, not "{endpoint.host}"', "names go to extraSANs")
+    elif address not in ipv4.network:
+        yield Finding(_ENDPOINT, f"{address} is not inside the machines' network {ipv4.network}")
+    elif address in (ipv4.gateway, ipv4.network.network_address, ipv4.network.broadcast_address):
+        yield Finding(_ENDPOINT, f"{address} is the gateway or no host address of {ipv4.network}")
+
+
+def _address(host: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(host)
+    except AddressValueError:
+        return None
+
+
+def _room(spec: ClusterSpec) -> Iterator[Finding]:
+    proxmox, endpoint = spec.infrastructure.proxmox, spec.control_plane_endpoint
+    machines = spec.control_plane.replicas + sum(group.replicas for group in spec.workers.machine_deployments)
+    pool = sum(len(addresses) for addresses in proxmox.ipv4_config.addresses)
+    reserved = endpoint.provider == "kube-vip" and (endpoint.host is None or _pooled(endpoint.host, proxmox))
+    if pool < machines + reserved:
+        needs = f"{machines} machines{' and the endpoint' if reserved else ''} need {machines + reserved}"
+        yield Finding(_POOL, f"hold {pool} addresses, but {needs}")
+    vmids = proxmox.vm_id_range.end - proxmox.vm_id_range.start + 1
+    if vmids < machines:
+        yield Finding((*_PROXMOX, "vmIDRange"), f"holds {vmids} VMIDs, but there are {machines} machines")
+
+
+def _pooled(host: str, proxmox: Proxmox) -> bool:
+    address = _address(host)
+    return address is not None and any(address in pool for pool in proxmox.ipv4_config.addresses)
+
+
+def _zones(spec: ClusterSpec) -> Iterator[Finding]:
+    known = [zone.name for zone in spec.infrastructure.proxmox.availability_zones]
+    for at, group in enumerate(spec.workers.machine_deployments):
+        if group.failure_domain is not None and group.failure_domain not in known:
+            path = ("spec", "workers", "machineDeployments", at, "failureDomain")
+            hint = f"there are {', '.join(known)}" if known else "availabilityZones names none"
+            yield Finding(path, f'no zone is called "{group.failure_domain}"', hint)
+
+
+def _templates(spec: ClusterSpec) -> Iterator[Finding]:
+    known = [template.name for template in spec.templates]
+    for found in unique(known, "template", key="name"):
+        yield Finding(("spec", "templates", *found.path), found.message, found.hint)
+    yield from _chosen(("spec", "machineDefaults"), spec.machine_defaults, known)
+    for path, machine in _overrides(spec):
+        yield from _chosen(path, machine, known)
+        if len(known) > 1 and not (_chooses(machine) or _chooses(spec.machine_defaults)):
+            yield Finding(path, "names no template, and there are several", f"template: {' or '.join(known)}")
+
+
+def _chooses(machine: Machine) -> bool:
+    return bool(machine.template or machine.template_id or machine.template_selector)
+
+
+def _chosen(path: Path, machine: Machine, known: list[str]) -> Iterator[Finding]:
+    if machine.template is not None and machine.template not in known:
+        meant = nearest(machine.template, known)
+        hint = f"did you mean {meant}?" if meant else "spec.templates lists them"
+        yield Finding((*path, "template"), f'no template is called "{machine.template}"', hint)
+
+
+def _overrides(spec: ClusterSpec) -> Iterator[tuple[Path, Machine]]:
+    yield ("spec", "controlPlane", "machine"), spec.control_plane.machine
+    for at, group in enumerate(spec.workers.machine_deployments):
+        yield ("spec", "workers", "machineDeployments", at, "machine"), group.machine
+
+
+def _addons(spec: ClusterSpec) -> Iterator[Finding]:
+    for found in unique((addon.name for addon in spec.addons), "addon", key="name"):
+        yield Finding(("spec", "addons", *found.path), found.message, found.hint)
+
+
+def _hostnames(model: ClusterDocument) -> Iterator[Finding]:
+    naming, groups = model.spec.naming, model.spec.workers.machine_deployments
+    for role in ("control-plane", *(group.name for group in groups)):
+        label = naming.hostname.format(cluster=model.name, role=role, index=9999)
+        if len(label) > 63 or len(f"{label}.{naming.domain or ''}") > 253:
+            why = f"{label} is longer than the 63 characters of a host name (253 with its domain)"
+            yield Finding(
+                ("spec", "naming", "hostname"), why, "shorten the pattern, the cluster's or deployment's name"
+            )
+
+
+# --- several clusters ---------------------------------------------------------------------------------------------
+
+
+def check_across(clusters: Sequence[Checked]) -> Iterator[Mistake]:
+    """Yield the mistakes that show when clusters stand side by side; the later one in the order of reading has it."""
+    for first, second in combinations(clusters, 2):
+        if first.model.name == second.model.name:
+            yield _clash(second, ("metadata", "name"), f'"{second.model.name}" is another cluster', first)
+        elif _sites(first) & _sites(second):
+            yield from _sharing(first, second)
+
+
+def _sites(cluster: Checked) -> set[str]:
+    return {url.lower().removeprefix("https://").rstrip("/").removesuffix(":8006") for url in cluster.proxmox.url}
+
+
+def _clash(second: Checked, path: Path, message: str, first: Checked, *, at: Path = ("metadata", "name")) -> Mistake:
+    there = first.document.mark(at)
+    hint = f"see {first.document.file}:{there.line}:{there.column}"
+    return second.document.mistake(path, f'{message} (cluster "{first.model.name}" on the same Proxmox)', hint)
+
+
+def _sharing(first: Checked, second: Checked) -> Iterator[Mistake]:
+    yield from _shared_vmids(first, second)
+    yield from _shared_addresses(first, second)
+    yield from _shared_endpoints(first, second)
+    yield from _shared_templates(first, second)
+
+
+def _shared_vmids(first: Checked, second: Checked) -> Iterator[Mistake]:
+    path = (*_PROXMOX, "vmIDRange")
+    one, other = first.proxmox.vm_id_range, second.proxmox.vm_id_range
+    written = all("vm_id_range" in cluster.proxmox.model_fields_set for cluster in (first, second))
+    if written and one.start <= other.end and other.start <= one.end:
+        message = f"{other.start}-{other.end} overlaps {one.start}-{one.end}"
+        yield _clash(second, path, message, first, at=path)
+
+
+def _shared_addresses(first: Checked, second: Checked) -> Iterator[Mistake]:
+    for at, other in enumerate(second.proxmox.ipv4_config.addresses):
+        for there, one in enumerate(first.proxmox.ipv4_config.addresses):
+            if one.overlaps(other):
+                yield _clash(second, (*_POOL, at), f"{other} overlaps {one}", first, at=(*_POOL, there))
+
+
+def _shared_endpoints(first: Checked, second: Checked) -> Iterator[Mistake]:
+    hosts = [cluster.model.spec.control_plane_endpoint.host for cluster in (first, second)]
+    ports = [cluster.model.spec.control_plane_endpoint.port for cluster in (first, second)]
+    if hosts[0] is not None and hosts[0] == hosts[1] and ports[0] == ports[1]:
+        yield _clash(second, _ENDPOINT, f"{hosts[1]} is another cluster's endpoint", first, at=_ENDPOINT)
+    for here, there, host in ((second, first, hosts[1]), (first, second, hosts[0])):
+        if host is not None and _pooled(host, there.proxmox):
+            yield _clash(here, _ENDPOINT, f"{host} is in another cluster's pool", there, at=_POOL)
+
+
+def _shared_templates(first: Checked, second: Checked) -> Iterator[Mistake]:
+    known = {template.name: (at, template) for at, template in enumerate(first.model.spec.templates)}
+    for at, template in enumerate(second.model.spec.templates):
+        there, same = known.get(template.name, (0, template))
+        if same != template:
+            message = f'template "{template.name}" is defined in two ways'
+            yield _clash(second, ("spec", "templates", at), message, first, at=("spec", "templates", there))

@@ -1,0 +1,250 @@
+"""From documents to `model.desired`: every default filled in, templates resolved to references, pools expanded.
+
+Nothing is invented here that the file or its defaults do not say; mistakes are the reader's (`read.py`), so compiling
+a reading without mistakes cannot fail but for what only several places together tell (`Failure` with Code.CONFIG).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from cpcd.model.desired import (
+    Addon,
+    Blast,
+    Cluster,
+    Consent,
+    Desired,
+    Endpoint,
+    Group,
+    Health,
+    Infrastructure,
+    MachineSpec,
+    ProxmoxSite,
+    Remedy,
+    Retry,
+    Risk,
+    Taint,
+    TemplateRef,
+    Timeouts,
+    Unhealthy,
+)
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Role
+from cpcd.spec import schema
+from cpcd.spec.read import Reading
+from cpcd.spec.references import matching
+from cpcd.spec.schema.machine import Machine
+from cpcd.spec.schema.roles import ControlPlane, MachineDeployment
+
+__all__ = ["compile_spec", "fixed"]
+
+
+def compile_spec(reading: Reading, referred: Mapping[str, bytes], *, operator_key: str) -> Desired:
+    """Return the spec as wanted; `operator_key` is cpcd's own public key line, which every machine gets.
+
+    Raises Failure with Code.CONFIG when two clusters describe one Proxmox differently or a manifest is no Kubernetes
+    object.
+    """
+    clusters = {document.name: _cluster(document, referred, operator_key) for document in reading.documents}
+    sites: dict[str, ProxmoxSite] = {}
+    for document in reading.documents:
+        site = _site(document)
+        if sites.setdefault(site.name, site) != site:
+            what = f"two clusters describe the Proxmox {site.name} differently (url, credentialsRef or tls)"
+            raise Failure(Code.CONFIG, what, target=document.name)
+    return Desired(clusters=clusters, sites=sites, generation=reading.digest)
+
+
+def fixed(cluster: Cluster) -> dict[str, str]:
+    """Return what can never change after creation, by the file's words."""
+    return {
+        "controlPlaneEndpoint": f"{cluster.endpoint.host}:{cluster.endpoint.port} ({cluster.endpoint.provider})",
+        "clusterNetwork.pods": cluster.pods,
+        "clusterNetwork.services": cluster.services,
+        "clusterNetwork.serviceDomain": cluster.service_domain,
+        "infrastructure.proxmox": cluster.infrastructure.site,
+        "version": cluster.version,
+    }
+
+
+def _site(document: schema.ClusterDocument) -> ProxmoxSite:
+    proxmox = document.spec.infrastructure.proxmox
+    urls = tuple(str(url) for url in proxmox.url)
+    tls = proxmox.tls
+    name = urlsplit(urls[0]).hostname or urls[0]
+    return ProxmoxSite(name, urls, proxmox.credentials_ref.ref, tls.ca_file or "", str(tls.fingerprint or ""))
+
+
+def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], operator_key: str) -> Cluster:
+    spec = document.spec
+    infra = _infrastructure(document)
+    endpoint = spec.control_plane_endpoint
+    policy, change = spec.policy, spec.change_policy
+    return Cluster(
+        name=document.name,
+        version=str(spec.version),
+        paused=spec.paused,
+        deletion_protection=spec.deletion_protection,
+        deletion_policy=spec.deletion_policy,
+        endpoint=Endpoint(str(endpoint.host or infra.addresses[0]), endpoint.port, endpoint.provider),
+        pods=str(spec.cluster_network.pods.cidr_blocks[0]),
+        services=str(spec.cluster_network.services.cidr_blocks[0]),
+        service_domain=spec.cluster_network.service_domain,
+        domain=spec.naming.domain or "",
+        hostname=spec.naming.hostname,
+        infrastructure=infra,
+        groups=(
+            _control_plane(document, spec.control_plane, operator_key),
+            *(_deployment(document, one, operator_key) for one in spec.workers.machine_deployments),
+        ),
+        health=_health(spec.health_check),
+        approve_csr=spec.kubelet_csr.approve,
+        extra_sans=tuple(str(name) for name in spec.certificates.extra_sans),
+        kubeconfig_context=spec.kubeconfig.context or "",
+        addons=tuple(_addon(document.name, addon, referred) for addon in spec.addons),
+        change_policy={
+            Risk.IN_PLACE: Consent(change.in_place),
+            Risk.REBOOT: Consent(change.reboot),
+            Risk.REPLACE: Consent(change.replace),
+            Risk.DESTROY: Consent(change.destroy),
+        },
+        blast=Blast(**spec.blast_radius.model_dump()),
+        retry={
+            name: Retry(one.base, one.multiplier, one.max, one.degraded_after)
+            for name, one in policy.retry.effective().items()
+        },
+        timeouts=Timeouts(**policy.timeouts.model_dump()),
+        addon_failure=policy.on_failure.addon,
+    )
+
+
+def _infrastructure(document: schema.ClusterDocument) -> Infrastructure:
+    proxmox = document.spec.infrastructure.proxmox
+    pool = proxmox.ipv4_config
+    return Infrastructure(
+        site=_site(document).name,
+        allowed_nodes=tuple(proxmox.allowed_nodes),
+        zones={zone.name: tuple(zone.nodes) for zone in proxmox.availability_zones},
+        pool=proxmox.pool or "",
+        disk_storage=proxmox.storage.disks or "",
+        vmid_start=proxmox.vm_id_range.start,
+        vmid_end=proxmox.vm_id_range.end,
+        dns_servers=tuple(str(server) for server in proxmox.dns_servers),
+        addresses=tuple(str(address) for pool_range in pool.addresses for address in pool_range),
+        prefix=pool.prefix,
+        gateway=str(pool.gateway),
+    )
+
+
+def _control_plane(document: schema.ClusterDocument, given: ControlPlane, operator_key: str) -> Group:
+    return Group(
+        name="control-plane",
+        role=Role.CONTROL_PLANE,
+        replicas=given.replicas,
+        machine=_machine(document, given.machine, operator_key),
+        labels=dict(given.metadata.labels),
+        annotations=dict(given.metadata.annotations),
+        taints=tuple(Taint(one.key, one.value, one.effect) for one in given.taints),
+        max_surge=given.rollout.strategy.rolling_update.max_surge,
+        in_place=given.rollout.in_place,
+    )
+
+
+def _deployment(document: schema.ClusterDocument, given: MachineDeployment, operator_key: str) -> Group:
+    rolling = given.rollout.strategy.rolling_update
+    return Group(
+        name=given.name,
+        role=Role.WORKER,
+        replicas=given.replicas,
+        machine=_machine(document, given.machine, operator_key),
+        labels=dict(given.metadata.labels),
+        annotations=dict(given.metadata.annotations),
+        taints=tuple(Taint(one.key, one.value, one.effect) for one in given.taints),
+        max_surge=rolling.max_surge,
+        max_unavailable=rolling.max_unavailable,
+        in_place=given.rollout.in_place,
+        failure_domain=given.failure_domain or "",
+        deletion_order=given.deletion.order,
+        drain_timeout=given.deletion.node_drain_timeout,
+        detach_timeout=given.deletion.node_volume_detach_timeout,
+    )
+
+
+def _machine(document: schema.ClusterDocument, override: Machine, operator_key: str) -> MachineSpec:
+    machine = document.spec.machine_defaults.overridden_by(override)
+    device = machine.network.network_devices[0]
+    return MachineSpec(
+        template=_template(document, machine),
+        full=machine.full,
+        sockets=machine.num_sockets,
+        cores=machine.num_cores,
+        cpu_type=machine.cpu_type,
+        memory_mib=machine.memory_mib,
+        balloon=machine.balloon,
+        boot_disk=machine.disks.boot_volume.disk,
+        boot_disk_gb=machine.disks.boot_volume.size_gb,
+        bridge=device.bridge,
+        nic_model=device.model,
+        vlan=device.vlan,
+        mtu=device.mtu,
+        firewall=device.firewall,
+        on_boot=machine.on_boot,
+        tags=tuple(machine.tags),
+        ssh_users=tuple(machine.ssh.users),
+        ssh_port=machine.ssh.port,
+        ssh_keys=(operator_key, *machine.ssh.keys),
+        timezone=machine.timezone,
+    )
+
+
+def _template(document: schema.ClusterDocument, machine: Machine) -> TemplateRef:
+    """By id, by tags, by the name of an entry of `templates`, or the one tagged `cpcd-<os>`."""
+    known = {template.name: template for template in document.spec.templates}
+    first = next(iter(document.spec.templates), None)
+    if machine.template_id is not None:
+        return TemplateRef(f"id-{machine.template_id}", first.os if first else "ubuntu", vmid=machine.template_id)
+    if machine.template_selector is not None:
+        tags = tuple(sorted(machine.template_selector.match_tags))
+        return TemplateRef("+".join(tags), first.os if first else "ubuntu", tags=tags)
+    entry = known.get(machine.template or "") or first
+    if entry is None:
+        return TemplateRef("cpcd-ubuntu", "ubuntu", tags=("cpcd-ubuntu",))
+    if entry.template_id is not None:
+        return TemplateRef(entry.name, entry.os, vmid=entry.template_id)
+    return TemplateRef(entry.name, entry.os, tags=(f"cpcd-{entry.os}",))
+
+
+def _health(given: schema.HealthCheck) -> Health:
+    remediation = given.remediation
+    return Health(
+        conditions=tuple(Unhealthy(one.type, one.status, one.timeout) for one in given.unhealthy_node_conditions),
+        startup_timeout=given.node_startup_timeout,
+        ladder=tuple(Remedy(rung) for rung in remediation.ladder),
+        limit=float(remediation.unhealthy_less_than_or_equal_to),
+        max_in_flight=remediation.max_in_flight,
+        max_retry=remediation.max_retry,
+    )
+
+
+def _addon(cluster: str, given: schema.Addon, referred: Mapping[str, bytes]) -> Addon:
+    names = [name for source in given.manifests for name in matching(source.file.removeprefix("./"), referred)]
+    objects = tuple(obj for name in dict.fromkeys(names) for obj in _objects(cluster, name, referred[name]))
+    digest = hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:12]
+    return Addon(given.name, given.mode, objects, digest)
+
+
+def _objects(cluster: str, name: str, content: bytes) -> list[Mapping[str, Any]]:
+    try:
+        documents = [one for one in yaml.load_all(content, Loader=yaml.CSafeLoader) if one is not None]
+    except yaml.YAMLError as error:
+        raise Failure(Code.CONFIG, f"{name} is not YAML: {error}", target=cluster) from error
+    for document in documents:
+        known = isinstance(document, dict) and document.get("apiVersion") and document.get("kind")
+        if not known or not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
+            what = f"{name} holds a document without apiVersion, kind and metadata.name"
+            raise Failure(Code.CONFIG, what, target=cluster)
+    return documents

@@ -1,0 +1,134 @@
+"""What all models of the file share: the base, the spelling of field names, labels, taints and secret references.
+
+Unknown keys are refused, values are not coerced, models are frozen. A field cpcd cannot act on yet is still modelled
+here, defaults to nothing, and is refused by `support.py` when it is set.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from cpcd.model.desired import SecretRef
+from cpcd.spec.paths import Path
+from cpcd.spec.quantities import Worded
+
+__all__ = ["Finding", "Labels", "Metadata", "Model", "Reference", "SOPSReference", "Taint", "findings", "unique"]
+
+# Where the field's own word is not plain camelCase.
+_SPELLED: Final = {
+    "ca_file": "caFile",
+    "default_ipv4": "defaultIPv4",
+    "extra_sans": "extraSANs",
+    "ipv4_config": "ipv4Config",
+    "ipv6_config": "ipv6Config",
+    "kubelet_csr": "kubeletCSR",
+    "memory_mib": "memoryMiB",
+    "repo_url": "repoURL",
+    "template_id": "templateID",
+    "vm_id_range": "vmIDRange",
+}
+
+
+def spelled(name: str) -> str:
+    """Return the file's word for a Python attribute."""
+    return _SPELLED.get(name) or to_camel(name)
+
+
+class Model(BaseModel):
+    """Base of every model of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=spelled, defer_build=True)
+
+
+class Finding(NamedTuple):
+    """A mistake found by looking at several fields; `path` is relative to the model that looked."""
+
+    path: Path
+    message: str
+    hint: str = ""
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Raise all findings of a model as one error, if there are any; `refusals.py` takes them apart again."""
+    if listed := [tuple(finding) for finding in found]:
+        raise PydanticCustomError("cpcd_findings", "several mistakes", {"findings": listed})
+
+
+def unique(items: Iterable[str], what: str, *, key: str = "") -> Iterable[Finding]:
+    """Yield a finding for each item that was there before; `key` is the field that holds the item."""
+    seen: dict[str, int] = {}
+    for at, item in enumerate(items):
+        if item in seen:
+            yield Finding((at, key) if key else (at,), f'another {what} is called "{item}"', "names are unique")
+        seen.setdefault(item, at)
+
+
+_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_KEY: Final = rf"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
+LabelKey = Annotated[str, Worded(_KEY, "a label key such as example.org/tier", 317)]
+LabelValue = Annotated[str, Worded(rf"({_NAME})?", "a label value: letters, digits, dash, dot, underscore", 63)]
+Labels = Mapping[LabelKey, LabelValue]
+
+
+class Metadata(Model):
+    """What is kept equal on the Node objects."""
+
+    labels: Labels = {}
+    """Labels of the nodes; a label removed here is removed there."""
+    annotations: Mapping[LabelKey, str] = {}
+    """Annotations of the nodes."""
+
+
+class Taint(Model):
+    """A taint of the nodes, in Kubernetes' own words."""
+
+    key: LabelKey
+    """The taint's key."""
+    value: LabelValue = ""
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    """What it does to pods that do not tolerate it."""
+
+
+class SOPSReference(Model):
+    """One key of a file encrypted by SOPS."""
+
+    file: str
+    """The encrypted file."""
+    key: str
+    """The key in it."""
+
+
+class Reference(Model):
+    """Where a secret is kept: exactly one of the kinds. The secret itself is never written into the spec."""
+
+    file: str | None = None
+    """Absolute path of a file that only cpcd can read."""
+    systemd_credential: Annotated[str, Worded(r"[A-Za-z0-9_.@-]+", "a credential's name")] | None = None
+    """Name of a systemd credential (`LoadCredential=` in the unit)."""
+    env: Annotated[str, Worded(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name")] | None = None
+    """Name of an environment variable of the daemon."""
+    sops: SOPSReference | None = None
+    """A key of a SOPS file."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Reference":
+        given = [kind for kind in Reference.model_fields if getattr(self, kind) is not None]
+        if len(given) != 1:
+            kinds = "file, systemdCredential or env"
+            findings([Finding((), f"must name exactly one of {kinds}", "such as {file: /etc/cpcd/pve-token}")])
+        if self.file is not None and not self.file.startswith("/"):
+            findings([Finding(("file",), "must be an absolute path")])
+        return self
+
+    @property
+    def ref(self) -> SecretRef:
+        """The reference as the rest of cpcd knows it; `support.py` has refused sops before."""
+        if self.file is not None:
+            return SecretRef("file", self.file)
+        if self.systemd_credential is not None:
+            return SecretRef("systemdCredential", self.systemd_credential)
+        return SecretRef("env", self.env or "")

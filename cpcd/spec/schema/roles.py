@@ -1,0 +1,278 @@
+"""`controlPlane` and `workers`: how many machines there are and how they are replaced. Words of Cluster API."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from cpcd.spec.quantities import Bool, Count, Duration, Int, Label, refuse
+from cpcd.spec.schema.common import Finding, Metadata, Model, Reference, Taint, findings, unique
+from cpcd.spec.schema.machine import Machine
+
+__all__ = [
+    "S3",
+    "Backup",
+    "Before",
+    "ControlPlane",
+    "ControlPlaneRollingUpdate",
+    "ControlPlaneRollout",
+    "Deletion",
+    "Drill",
+    "Etcd",
+    "KubeadmConfigSpec",
+    "MachineDeployment",
+    "Retention",
+    "RollingUpdate",
+    "Rollout",
+    "Workers",
+]
+
+Free = Mapping[str, Any]
+
+
+def _odd(replicas: int) -> int:
+    if replicas not in (1, 3, 5):
+        why = "etcd needs a majority, and an even member adds risk but no tolerance"
+        raise refuse(f"must be odd (1, 3 or 5), not {replicas}", why)
+    return replicas
+
+
+class KubeadmConfigSpec(Model):
+    """Additions to what kubeadm is told."""
+
+    cluster_configuration: Free = Field(default={})
+    """Additions to kubeadm's ClusterConfiguration."""
+    init_configuration: Free = Field(default={})
+    """Additions to kubeadm's InitConfiguration."""
+    join_configuration: Free = Field(default={})
+    """Additions to kubeadm's JoinConfiguration."""
+    files: tuple[Free, ...] = ()
+    """Files written before kubeadm runs."""
+    pre_kubeadm_commands: tuple[str, ...] = ()
+    """Commands before kubeadm."""
+    post_kubeadm_commands: tuple[str, ...] = ()
+    """Commands after kubeadm."""
+    patches: Free = Field(default={})
+    """kubeadm's patches."""
+
+
+class Before(Model):
+    """What starts a rollout by itself."""
+
+    certificates_expiry_days: Int | None = None
+    """Replace a machine whose certificates expire within so many days."""
+
+
+class ControlPlaneRollingUpdate(Model):
+    """Limits of a rolling replacement of control planes."""
+
+    max_surge: Annotated[Int, Field(ge=0, le=1)] = 1
+    """How many machines there may be above `replicas`; 0 replaces without a spare address and needs 3 replicas."""
+
+
+class RollingUpdate(Model):
+    """Limits of a rolling replacement of workers."""
+
+    max_surge: Count = 1
+    """How many machines there may be above `replicas`."""
+    max_unavailable: Count = 0
+    """How many machines may be missing below `replicas`."""
+
+    @model_validator(mode="after")
+    def _moves(self) -> "RollingUpdate":
+        if not self.max_surge and not self.max_unavailable:
+            findings(
+                [Finding(("maxSurge",), "must not be 0 while maxUnavailable is 0", "nothing could ever be replaced")]
+            )
+        return self
+
+
+class ControlPlaneStrategy(Model):
+    """How control planes are replaced."""
+
+    rolling_update: ControlPlaneRollingUpdate = ControlPlaneRollingUpdate.model_construct()
+    """Limits."""
+
+
+class Strategy(Model):
+    """How workers are replaced."""
+
+    rolling_update: RollingUpdate = RollingUpdate.model_construct()
+    """Limits."""
+
+
+InPlace = Literal["Preferred", "Only", "Never"]
+
+
+class ControlPlaneRollout(Model):
+    """How a change reaches the control planes."""
+
+    strategy: ControlPlaneStrategy = ControlPlaneStrategy.model_construct()
+    """Strategy of replacement."""
+    in_place: InPlace = "Preferred"
+    """Change machines in place where that is possible (Preferred), never replace (Only), always replace (Never)."""
+    before: Before | None = None
+    """What starts a rollout by itself."""
+
+
+class Rollout(Model):
+    """How a change reaches the workers."""
+
+    strategy: Strategy = Strategy.model_construct()
+    """Strategy of replacement."""
+    in_place: InPlace = "Preferred"
+    """Change machines in place where that is possible (Preferred), never replace (Only), always replace (Never)."""
+    before: Before | None = None
+    """What starts a rollout by itself."""
+
+
+class Retention(Model):
+    """How many snapshots are kept."""
+
+    hourly: Count = 24
+    """Hourly ones."""
+    daily: Count = 7
+    """Daily ones."""
+
+
+class S3(Model):
+    """A bucket for snapshots."""
+
+    endpoint: str
+    """The service."""
+    bucket: str
+    """The bucket."""
+    prefix: str = ""
+    """Prefix of the objects."""
+    credentials_ref: Reference | None = None
+    """Access key."""
+
+
+class Drill(Model):
+    """Restores that prove the snapshots."""
+
+    interval: Duration
+    """Time between two restores."""
+
+
+class Backup(Model):
+    """Snapshots of etcd."""
+
+    interval: Duration = 3600.0
+    """Time between two snapshots."""
+    retention: Retention = Retention.model_construct()
+    """How many are kept."""
+    s3: S3 | None = None
+    """Bucket they go to."""
+    directory: str | None = None
+    """Directory they go to."""
+    drill: Drill | None = None
+    """Restores that prove them."""
+
+
+class Etcd(Model):
+    """The members of etcd."""
+
+    backup: Backup | None = None
+    """Snapshots."""
+
+
+class ControlPlane(Model):
+    """The control planes; each runs a stacked etcd member."""
+
+    replicas: Annotated[Int, AfterValidator(_odd), Field(json_schema_extra={"enum": [1, 3, 5]})] = 1
+    """How many: 1, 3 or 5."""
+    machine: Machine = Machine.model_construct()
+    """What differs from machineDefaults."""
+    kubeadm_config_spec: KubeadmConfigSpec = KubeadmConfigSpec.model_construct()
+    """Additions to what kubeadm is told."""
+    metadata: Metadata = Metadata.model_construct()
+    """Labels and annotations of the nodes."""
+    taints: tuple[Taint, ...] = ()
+    """Taints besides kubeadm's own on control planes."""
+    rollout: ControlPlaneRollout = ControlPlaneRollout.model_construct()
+    """How changes reach them."""
+    etcd: Etcd = Etcd.model_construct()
+    """The members of etcd."""
+
+    @model_validator(mode="after")
+    def _quorum_kept(self) -> "ControlPlane":
+        if self.rollout.strategy.rolling_update.max_surge == 0 and self.replicas < 3:
+            path = ("rollout", "strategy", "rollingUpdate", "maxSurge")
+            findings([Finding(path, "must be 1 with fewer than 3 replicas", "a replacement needs another member")])
+        return self
+
+
+class Deletion(Model):
+    """How a machine leaves."""
+
+    order: Literal["Newest", "Oldest", "Random"] = "Newest"
+    """Which machine goes first when replicas are taken away."""
+    node_drain_timeout: Duration = 600.0
+    """How long evictions may take; past it the machine is Stalled, never forced."""
+    node_volume_detach_timeout: Duration = 300.0
+    """How long volumes may take to detach."""
+
+
+class MachineOverride(Model):
+    """Something about one machine."""
+
+    locked: Bool = False
+    """Change nothing on it."""
+    maintenance: Literal["Drain", "Stop"] | None = None
+    """Drain it, or drain and stop it."""
+    replace: Int | None = None
+    """Raise the number to have it replaced."""
+
+
+class Autoscale(Model):
+    """Bounds of automatic scaling."""
+
+    min: Count
+    """Fewest machines."""
+    max: Count
+    """Most machines."""
+
+
+class MachineDeployment(Model):
+    """Workers of one kind."""
+
+    name: Label
+    """Name, part of the machines' names."""
+    replicas: Count = 1
+    """How many."""
+    machine: Machine = Machine.model_construct()
+    """What differs from machineDefaults."""
+    metadata: Metadata = Metadata.model_construct()
+    """Labels and annotations of the nodes."""
+    taints: tuple[Taint, ...] = ()
+    """Taints of the nodes."""
+    failure_domain: Label | None = None
+    """Zone that all of them are in; spread over all zones when there is none."""
+    rollout: Rollout = Rollout.model_construct()
+    """How changes reach them."""
+    deletion: Deletion = Deletion.model_construct()
+    """How they leave."""
+    autoscale: Autoscale | None = None
+    """Bounds of automatic scaling."""
+    machines: Mapping[str, MachineOverride] = {}
+    """Single machines by name."""
+
+
+class Workers(Model):
+    """The workers."""
+
+    machine_deployments: tuple[MachineDeployment, ...] = ()
+    """Kinds of workers."""
+
+    @model_validator(mode="after")
+    def _names(self) -> "Workers":
+        names = [deployment.name for deployment in self.machine_deployments]
+        doubled = unique(names, "deployment", key="name")
+        reserved = [
+            Finding((at, "name"), f"{name} is kept for the control planes", "choose another name")
+            for at, name in enumerate(names)
+            if name in ("control-plane", "controlplane", "cp")
+        ]
+        findings(Finding(("machineDeployments", *found.path), *found[1:]) for found in (*doubled, *reserved))
+        return self

@@ -1,0 +1,33 @@
+"""Results of passes as people and machines see them: conditions, events, metrics, logs and one sentence.
+
+`Publisher` is the one exit: every pass goes through it once. Nothing here decides anything, waits or opens a socket;
+the pages and the control socket that show it are in `cpcd/adapters`.
+"""
+
+from cpcd.status.cluster import cluster_conditions, counters
+from cpcd.status.events import event_of
+from cpcd.status.logs import configure_logs
+from cpcd.status.metrics import METRICS, Metrics, Vitals
+from cpcd.status.publish import Publisher
+from cpcd.status.reasons import REASONS
+from cpcd.status.report import Board, ObjectReport, SpecState, Standing, called
+from cpcd.status.summary import document, sentence
+
+__all__ = [
+    "METRICS",
+    "REASONS",
+    "Board",
+    "Metrics",
+    "ObjectReport",
+    "Publisher",
+    "SpecState",
+    "Standing",
+    "Vitals",
+    "called",
+    "cluster_conditions",
+    "configure_logs",
+    "counters",
+    "document",
+    "event_of",
+    "sentence",
+]

@@ -1,0 +1,134 @@
+"""Log lines: JSON with journald's priority prefix for machines, colours for a terminal, one shape for all of them.
+
+Every line of a pass carries its run id, cluster, kind and name from context variables. No secret may leave here:
+fields with such a name are blanked, and token-shaped text inside other fields too (the last line of defence; secrets
+are redacting types in `cpcd/spec/secrets.py` already).
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final, TextIO
+
+import structlog
+
+from cpcd.model.keys import Key
+from cpcd.model.report import Outcome, Pass
+
+__all__ = ["LEVELS", "configure_logs", "log_pass", "pass_context", "redact"]
+
+LEVELS: Final = ("error", "warning", "info", "debug")  # what -q … -vv and the setting choose among
+
+# Chatty at INFO, or repeating what our own line says already; asyncssh logs each session.
+_TAMED: Final = ("aiohttp", "ansible_runner", "asyncio", "asyncssh", "kubernetes", "proxmoxer", "urllib3", "watchfiles")
+# sd-daemon(3): <3> error, <4> warning, <6> info, <7> debug
+_PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+_NAMES: Final = re.compile(r"token|password|secret|authorization|cookie|private_key|certificate_key", re.IGNORECASE)
+_VALUES: Final = re.compile(
+    r"(PVEAPIToken=\S+?[=!])[^\s\"']+"
+    r"|(Bearer\s+)\S+"
+    r"|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+    r"|(\b[a-z0-9]{6}\.)[a-z0-9]{16}\b",  # a kubeadm bootstrap token
+    re.DOTALL,
+)
+_BLANK: Final = "[redacted]"
+
+Line = MutableMapping[str, Any]
+
+
+def configure_logs(level: str = "info", *, stream: TextIO | None = None, pretty: bool | None = None) -> None:
+    """Send our own and everybody else's lines to one stream, at one level out of `LEVELS`.
+
+    `pretty` None means: when the stream is a terminal. Libraries stay at WARNING unless the level is `debug`.
+    """
+    out = stream or sys.stdout
+    human = out.isatty() if pretty is None else pretty
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.dict_tracebacks if not human else structlog.dev.set_exc_info,
+        redact,
+    ]
+    final = _terminal(out) if human else _journal
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final],
+        )
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.root.handlers = [handler]
+    logging.root.setLevel(number)
+    for name in _TAMED:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+@contextmanager
+def pass_context(key: Key, run: str) -> Iterator[None]:
+    """Give every line that is logged inside the run id and the object that it is about."""
+    with structlog.contextvars.bound_contextvars(**_identity(key, run)):
+        yield
+
+
+def log_pass(done: Pass, *, news: bool) -> None:
+    """Log the sentence of a pass: a failure as a warning (an error once degraded), news as info, the rest as debug."""
+    log = structlog.get_logger("cpcd")
+    fields: dict[str, Any] = {**_identity(done.key, done.run), "outcome": done.outcome.value}
+    fields |= {name: value for name, value in (("verb", done.verb), ("target", done.target)) if value}
+    if done.failure:
+        fields |= {"code": str(done.failure.code), "hint": done.failure.hint, "failures": done.failures}
+    if done.next_in is not None:
+        fields["next_in"] = round(done.next_in, 1)
+    match done.outcome:
+        case Outcome.FAILED if done.degraded:
+            log.error(done.sentence, **fields)
+        case Outcome.FAILED:
+            log.warning(done.sentence, **fields)
+        case Outcome.REFUSED if news:
+            log.warning(done.sentence, **fields)
+        case _ if news:
+            log.info(done.sentence, **fields)
+        case _:
+            log.debug(done.sentence, **fields)
+
+
+def redact(_logger: Any, _method: str, line: Line) -> Line:
+    """Blank what is or looks like a secret, at any depth."""
+    return {name: _BLANK if _NAMES.search(name) and value else _clean(value) for name, value in line.items()}
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case str():
+            return _VALUES.sub(lambda found: f"{next(filter(None, found.groups()), '')}{_BLANK}", value)
+        case dict():
+            return redact(None, "", value)
+        case list() | tuple():
+            return [_clean(part) for part in value]
+        case _:
+            return value
+
+
+def _identity(key: Key, run: str) -> dict[str, str]:
+    return {"run": run, "cluster": key.cluster, "kind": key.kind.value, "name": key.name}
+
+
+def _journal(logger: Any, method: str, line: Line) -> str:
+    level = str(line.pop("level", "info"))
+    ordered = {"at": line.pop("at", ""), "level": level, "message": line.pop("event", ""), **line}
+    rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, method, ordered)
+    return f"<{_PRIORITY.get(level, 6)}>{rendered!s}"
+
+
+def _terminal(out: TextIO) -> Any:
+    return structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at", pad_event_to=48)

@@ -1,0 +1,173 @@
+"""Prometheus metrics: one table, one registry of our own, every label set known beforehand set to zero.
+
+The docs page, the alert rules' test and the registry are made from `METRICS`. Object names stand on gauges only, so
+that counters do not grow with the fleet (house rule: no metric without its row here).
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+from cpcd import __version__
+from cpcd.model.errors import Code
+from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.plan import Status
+from cpcd.model.report import Outcome, Pass
+from cpcd.model.view import View
+from cpcd.status.cluster import cluster_conditions
+from cpcd.status.report import Board, SpecState, called
+
+__all__ = ["METRICS", "Metric", "Metrics", "Vitals"]
+
+BUCKETS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table; `name` is as it is scraped."""
+
+    name: str
+    type: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_OBJECT: Final = ("cluster", "kind", "name")
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("cpcd_build_info", "gauge", "Always 1; the version that runs.", ("version", "python")),
+    Metric("cpcd_reconcile_total", "counter", "Passes by their result.", ("kind", "result")),
+    Metric("cpcd_reconcile_errors_total", "counter", "Passes that failed, by error code.", ("kind", "code")),
+    Metric("cpcd_reconcile_duration_seconds", "histogram", "How long a pass took.", ("kind",)),
+    Metric("cpcd_last_success_timestamp_seconds", "gauge", "Wall time of the last pass that did not fail.", ("kind",)),
+    Metric("cpcd_queue_depth", "gauge", "Keys that wait to be looked at."),
+    Metric("cpcd_queue_oldest_seconds", "gauge", "How long the oldest of them has waited."),
+    Metric("cpcd_backoff_keys", "gauge", "Keys that wait because they failed."),
+    Metric("cpcd_object_ready", "gauge", "1 when the object is as wanted, 0 when not or unknown.", _OBJECT),
+    Metric("cpcd_degraded", "gauge", "1 when the object failed its class's number of times in a row.", _OBJECT),
+    Metric("cpcd_stalled", "gauge", "1 when only a person or the world can change it.", _OBJECT),
+    Metric("cpcd_endpoint_up", "gauge", "1 when the endpoint (pve:, kube:, guest:) answers.", ("endpoint",)),
+    Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
+    Metric("cpcd_observation_age_seconds", "gauge", "Age of the oldest observation, by kind of scope.", ("scope",)),
+    Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while a last good one is."),
+    Metric("cpcd_spec_uncommitted", "gauge", "1 when the file has an edit that is not committed."),
+    Metric("cpcd_spec_generation_info", "gauge", "Always 1; the generation in force.", ("generation",)),
+    Metric("cpcd_ledger_writable", "gauge", "1 when the ledger can be written, 0 while nothing is changed for that."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the loop and the observer tell of themselves at one moment; ages and waits in seconds."""
+
+    queue_depth: int = 0
+    queue_oldest: float = 0.0
+    backoff_keys: int = 0
+    ledger_writable: bool = True
+    observation_ages: Mapping[str, float] = field(default_factory=dict)
+
+
+class Metrics:
+    """The registry. `note` is called for each pass, `refresh` before each scrape."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated; a `_created` series beside each counter doubles the page for nothing
+        self.registry = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in METRICS:
+            self._register(metric)
+        for kind in Kind:
+            self._preset(kind)
+        self._gauges["cpcd_build_info"].labels(__version__, platform.python_version()).set(1)
+        self._gauges["cpcd_ledger_writable"].set(1)
+
+    def note(self, done: Pass, at: Wall) -> None:
+        """Count one pass."""
+        kind = done.key.kind.value
+        self._counters["cpcd_reconcile_total"].labels(kind, done.outcome.value).inc()
+        self._histograms["cpcd_reconcile_duration_seconds"].labels(kind).observe(done.duration)
+        if done.outcome is Outcome.FAILED:
+            code = done.failure.code if done.failure else Code.UNKNOWN
+            self._counters["cpcd_reconcile_errors_total"].labels(kind, str(code)).inc()
+        else:
+            self._gauges["cpcd_last_success_timestamp_seconds"].labels(kind).set(at)
+
+    def refresh(self, view: View, board: Board, vitals: Vitals) -> None:
+        """Set every gauge to what holds now; label sets of objects that are gone disappear."""
+        for name, value in _plain(board.spec, vitals).items():
+            self._gauges[name].set(value)
+        self._replace("cpcd_spec_generation_info", {(board.spec.generation,): 1.0} if board.spec.generation else {})
+        self._replace("cpcd_endpoint_up", {(name,): float(up) for name, up in board.endpoints.items()})
+        self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in vitals.observation_ages.items()})
+        verbs = [op.verb for op in view.ops.values()]
+        self._replace("cpcd_ops_open", {(verb,): float(verbs.count(verb)) for verb in set(verbs)})
+        for name, condition in (("object_ready", "Ready"), ("degraded", "Degraded"), ("stalled", "Stalled")):
+            self._replace(f"cpcd_{name}", _objects(view, board, condition))
+
+    def render(self) -> bytes:
+        """Return the exposition in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def _register(self, metric: Metric) -> None:
+        match metric.type:
+            case "counter":
+                self._counters[metric.name] = Counter(metric.name, metric.help, metric.labels, registry=self.registry)
+            case "histogram":
+                self._histograms[metric.name] = Histogram(
+                    metric.name, metric.help, metric.labels, registry=self.registry, buckets=BUCKETS
+                )
+            case _:
+                self._gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _preset(self, kind: Kind) -> None:
+        """Make every series exist from the first scrape on, so that `increase()` sees the first error."""
+        for outcome in Outcome:
+            self._counters["cpcd_reconcile_total"].labels(kind.value, outcome.value)
+        for code in Code:
+            self._counters["cpcd_reconcile_errors_total"].labels(kind.value, str(code))
+        self._histograms["cpcd_reconcile_duration_seconds"].labels(kind.value)
+
+    def _replace(self, name: str, series: Mapping[tuple[str, ...], float]) -> None:
+        gauge = self._gauges[name]
+        gauge.clear()
+        for labels, value in series.items():
+            gauge.labels(*labels).set(value)
+
+
+def _plain(spec: SpecState, vitals: Vitals) -> dict[str, float]:
+    return {
+        "cpcd_queue_depth": vitals.queue_depth,
+        "cpcd_queue_oldest_seconds": vitals.queue_oldest,
+        "cpcd_backoff_keys": vitals.backoff_keys,
+        "cpcd_ledger_writable": float(vitals.ledger_writable),
+        "cpcd_spec_valid": float(spec.valid),
+        "cpcd_spec_uncommitted": float(spec.uncommitted),
+    }
+
+
+def _objects(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:
+    series: dict[tuple[str, ...], float] = {
+        (key.cluster, key.kind.value, called(view, key)): float(report.holds(condition))
+        for key, report in board.objects.items()
+    }
+    return series | (_clusters(view, board, condition) if condition != "Stalled" else {})
+
+
+def _clusters(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:
+    """Return what the cluster's report says as a whole: Ready as computed, Degraded where an endpoint is down.
+
+    A machine that is Degraded has a series of its own and is not counted a second time here.
+    """
+    series: dict[tuple[str, ...], float] = {}
+    for name in view.desired.clusters:
+        found = next(c for c in cluster_conditions(view, board, name) if c.type == condition)
+        own = board.objects.get(Key(name, Kind.CLUSTER, name))
+        holds = found.status is Status.TRUE and (condition == "Ready" or found.reason == "EndpointDown")
+        degraded = condition == "Degraded" and own is not None and own.holds("Degraded")
+        series[name, Kind.CLUSTER.value, name] = float(holds or degraded)
+    return series

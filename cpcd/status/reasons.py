@@ -1,0 +1,110 @@
+"""The closed list of reasons: every CamelCase word that a condition may carry, explained once.
+
+The docs page is made from it, and a test looks for reasons in the code that are missing here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from cpcd.model.errors import TABLE
+
+__all__ = ["REASONS"]
+
+_PASSES: Final = {
+    "Settled": "The object is as wanted; nothing is left to do.",
+    "Acting": "One step towards what is wanted was started.",
+    "Waiting": "An operation is on its way or something else has to happen first.",
+    "Refused": "Only a change of an input can help.",
+    "Failed": "The last pass failed; it is tried again.",
+    "AwaitingApproval": "The change needs consent: in the file's `changePolicy`, or by `cpcd approve`.",
+}
+
+_OBJECTS: Final = {
+    "ApiUnavailable": "The cluster's API cannot be asked now.",
+    "BlastRadius": "As much was destroyed within the hour, or is unavailable, as `blastRadius` allows.",
+    "Booting": "The machine was started; its guest agent does not answer yet.",
+    "Bootstrapping": "kubeadm makes or joins the machine.",
+    "Busy": "Another operation on the same target has to end first.",
+    "ClockSkew": "The machine's clock is too far off for certificates; time synchronisation is awaited.",
+    "CloudInit": "cloud-init is still at work in the machine.",
+    "ControlPlaneInitializing": "The first control plane has to exist before.",
+    "DrainStalled": "Pods cannot be evicted within `nodeDrainTimeout`; nothing is forced, a person has to look.",
+    "Draining": "Pods leave the machine, as their disruption budgets allow.",
+    "EtcdUnhealthy": "Not every member of etcd is healthy, which this step needs.",
+    "EtcdUnknown": "The members of etcd cannot be listed now.",
+    "ForeignVm": "The VM of that number is not ours: mark, name or UUID differ. It is never touched.",
+    "Gone": "The object is no more.",
+    "GuestSilent": "The machine does not answer on SSH.",
+    "HostnameWrong": "The machine does not have its name yet.",
+    "NoNode": "None of the allowed Proxmox nodes is online.",
+    "NodeOffline": "The machine's Proxmox node is offline; the machine waits for it.",
+    "NodeUnknown": "The Kubernetes Node cannot be read now.",
+    "NotJoined": "The machine has not joined its cluster yet.",
+    "NotRetired": "A destruction was asked for a machine that is wanted: a bug in cpcd, and refused.",
+    "PolicyNever": "`changePolicy` says Never for this class of change.",
+    "PoolExhausted": "No VMID or address of the pool is free.",
+    "Preparing": "The operating system of the machine is made ready for Kubernetes.",
+    "Protected": "Proxmox protects the VM against removal; a person has to lift that.",
+    "Provisioning": "The VM is cloned, configured or started.",
+    "ProxmoxUnknown": "Proxmox cannot be asked now.",
+    "Queued": "All permits for such an operation are taken.",
+    "QuorumKept": "The step would leave etcd without a majority.",
+    "Ready": "The object is as wanted.",
+    "Rebooting": "The machine restarts, and its Node and etcd member are awaited.",
+    "Retained": "The document is gone and `deletionPolicy` is Retain: the machine is left as it is.",
+    "Running": "An operation is on its way.",
+    "Scaling": "Machines are on their way or leaving.",
+    "TemplateAmbiguous": "More than one template fits.",
+    "TemplateMissing": "No template fits.",
+    "TemplateUnknown": "The template was not looked up yet.",
+    "TooManyUnhealthy": "More machines are unhealthy than `unhealthyLessThanOrEqualTo` allows to be replaced.",
+    "Unresolved": "What became of an operation cannot be told yet; nothing else touches its target.",
+    "VmGone": "The VM was there and is no more.",
+    "VmLocked": "Proxmox holds a lock on the VM.",
+    "VmUnknown": "The VM cannot be read now.",
+}
+
+_CLUSTERS: Final = {
+    "AddonsApplied": "Every addon is applied.",
+    "Available": "It answers and serves.",
+    "Changing": "Machines are being changed in place or restarted.",
+    "Deleting": "The cluster's document is gone; its machines are being removed.",
+    "EndpointDown": "An endpoint does not answer; what needs it is parked and wakes up with it.",
+    "Healthy": "Every voter of etcd is healthy.",
+    "Initialized": "The cluster exists and its identity is known.",
+    "KubeconfigReady": "The kubeconfig is written and current.",
+    "MemberUnhealthy": "A member of etcd is unhealthy; a majority is left.",
+    "NoQuorum": "The Proxmox cluster has no quorum: it can be read, not changed.",
+    "NodesOffline": "Nodes of the Proxmox cluster are offline; machines elsewhere go on.",
+    "NotInitialized": "kubeadm init has not finished yet.",
+    "NotReady": "It exists, but does not serve yet.",
+    "ObjectsDegraded": "Objects failed their class's number of times in a row.",
+    "ObjectsNotReady": "Objects are not as wanted yet; the message names them.",
+    "Paused": "Observed and reported, nothing is changed.",
+    "QuorumLost": "Etcd has lost its majority; only `cpcd` steps that cannot spend a voter go on.",
+    "Remediating": "Machines are being repaired, softly first.",
+    "RollingOut": "Machines are being replaced within the rollout's limits.",
+    "ScalingDown": "There are more machines than wanted.",
+    "ScalingUp": "There are fewer machines than wanted.",
+    "SpecValid": "The file as it stands is in force.",
+    "Uncommitted": "The file has an edit that is not committed; what is committed is in force.",
+    "Unknown": "It could not be observed; unknown is never taken for absent.",
+    "UpToDate": "Every machine has the configuration that is wanted.",
+}
+
+_TOLD: Final = (
+    "RollingOut", "ScalingUp", "ScalingDown", "Remediating", "Deleting", "Paused", "ObjectsDegraded",
+    "AwaitingApproval",
+)  # fmt: skip
+
+REASONS: Final[Mapping[str, str]] = dict(
+    sorted(
+        {
+            **{row.reason: row.meaning for row in TABLE},
+            **_PASSES,
+            **_OBJECTS,
+            **_CLUSTERS,
+            **{f"Not{name}": f"The opposite of {name}." for name in _TOLD},
+        }.items()
+    )
+)

@@ -1,0 +1,147 @@
+"""The whole status as one JSON document, and as one sentence for STATUS= and the first line of `cpcd status`.
+
+What the control socket answers to `GET /status` is exactly `document`; the command only lays it out.
+"""
+
+import time
+from typing import Any, Final
+
+from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.view import View
+from cpcd.status.cluster import cluster_conditions, counters
+from cpcd.status.report import Board, ObjectReport, Standing, called
+
+__all__ = ["document", "sentence", "title"]
+
+_ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
+
+
+def document(view: View, board: Board, at: Wall) -> dict[str, Any]:
+    """Return everything that is known of everything, as JSON values; times are RFC 3339 in UTC.
+
+    Shape: `{sentence, spec: {generation, valid, mistakes, uncommitted}, endpoints: {name: up}, clusters: [{name,
+    counters, conditions}], objects: [{cluster, kind, name, id, ready, sentence, …, conditions}], operations: […]}`.
+    """
+    return {
+        "sentence": sentence(view, board),
+        "at": stamp(at),
+        "spec": _spec(board),
+        "endpoints": dict(sorted(board.endpoints.items())),
+        "clusters": [_cluster(view, board, name, at) for name in _clusters(view)],
+        "objects": [_object(view, report) for report in _sorted(view, board)],
+        "operations": [_operation(view, op_id, at) for op_id in sorted(view.ops, key=lambda i: view.ops[i].opened)],
+    }
+
+
+def sentence(view: View, board: Board) -> str:
+    """Return the one sentence that matters most now; worst first, never longer than a line of a terminal allows."""
+    reports = _sorted(view, board)
+    ready = sum(report.ready for report in reports)
+    parts = [f"{ready} of {len(reports)} objects ready" if reports else "nothing to keep yet"]
+    if board.spec.mistakes:
+        parts.insert(0, f"spec invalid, last good one in force: {board.spec.mistakes[0]}")
+    down = sorted(name for name, up in board.endpoints.items() if not up)
+    parts += [f"no answer from {', '.join(down)}"] if down else []
+    told = [*_having(reports, "Stalled"), *_having(reports, "Degraded"), *_having(reports, "Progressing")]
+    parts += [f"{title(view, told[0].key)}: {told[0].last.sentence}"] if told else []
+    return "; ".join(parts)
+
+
+def title(view: View, key: Key) -> str:
+    """Return `KIND/NAME` as people call it: a machine by its name, not by its uid."""
+    return f"{key.kind}/{called(view, key)}"
+
+
+def stamp(at: float) -> str:
+    """Return a wall time as RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _clusters(view: View) -> list[str]:
+    return sorted({*view.desired.clusters, *(row.cluster for row in view.machines.values())})
+
+
+def _sorted(view: View, board: Board) -> list[ObjectReport]:
+    def rank(report: ObjectReport) -> tuple[str, int, str]:
+        return report.key.cluster, _ORDER[report.key.kind], title(view, report.key)
+
+    return sorted(board.objects.values(), key=rank)
+
+
+def _having(reports: list[ObjectReport], condition: str) -> list[ObjectReport]:
+    """Return the reports for which a condition holds, the one that changed last first."""
+    return sorted((r for r in reports if r.holds(condition)), key=lambda r: -r.conditions[condition].since)
+
+
+def _spec(board: Board) -> dict[str, Any]:
+    spec = board.spec
+    return {
+        "generation": spec.generation,
+        "valid": spec.valid,
+        "mistakes": list(spec.mistakes),
+        "uncommitted": spec.uncommitted,
+    }
+
+
+def _cluster(view: View, board: Board, name: str, at: Wall) -> dict[str, Any]:
+    found, wanted = counters(view, board, name), view.cluster(name)
+    standings = board.stamp(name, cluster_conditions(view, board, name), at)
+    return {
+        "name": name,
+        "version": wanted.version if wanted else "",
+        "endpoint": f"{wanted.endpoint.host}:{wanted.endpoint.port}" if wanted else "",
+        "counters": {
+            "desiredReplicas": found.desired,
+            "replicas": found.replicas,
+            "readyReplicas": found.ready,
+            "upToDateReplicas": found.up_to_date,
+        },
+        "conditions": [_condition(standing) for standing in standings],
+    }
+
+
+def _object(view: View, report: ObjectReport) -> dict[str, Any]:
+    last, row = report.last, view.row(report.key) if report.key.kind is Kind.MACHINE else None
+    return {
+        "cluster": report.key.cluster,
+        "kind": report.key.kind.value,
+        "name": called(view, report.key),
+        "id": report.key.name,
+        "ready": report.conditions["Ready"].status.value,
+        "reason": report.conditions["Ready"].reason,
+        "sentence": last.sentence,
+        "outcome": last.outcome.value,
+        "run": last.run,
+        "code": str(last.failure.code) if last.failure else "",
+        "hint": last.failure.hint if last.failure else "",
+        "failures": last.failures,
+        "at": stamp(report.at),
+        "nextLook": stamp(report.at + last.next_in) if last.next_in is not None else "",
+        "group": row.group if row else "",
+        "node": row.node if row else "",
+        "vmid": row.vmid if row else None,
+        "address": row.address if row else "",
+        "conditions": [_condition(standing) for standing in report.conditions.values()],
+    }
+
+
+def _operation(view: View, op_id: Any, at: Wall) -> dict[str, Any]:
+    op = view.ops[op_id]
+    return {
+        "id": op.id,
+        "object": title(view, op.key),
+        "cluster": op.key.cluster,
+        "verb": op.verb,
+        "seconds": max(0, round(at - op.opened)),
+    }
+
+
+def _condition(standing: Standing) -> dict[str, str]:
+    return {
+        "type": standing.type,
+        "status": standing.status.value,
+        "reason": standing.reason,
+        "message": standing.message,
+        "lastTransitionTime": stamp(standing.since),
+        "observedGeneration": standing.generation,
+    }

@@ -1,0 +1,192 @@
+"""The one file that builds adapters and hands them to the rest: from settings to a running daemon.
+
+Against a lab (`settings.lab`, loopback only) the clock takes the lab's rate, so that every wait and client time-out
+scales, and modelled machines answer `prepare` over the wire; nothing else differs.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cpcd.adapters.control import ControlServer
+from cpcd.adapters.files import SpecFiles
+from cpcd.adapters.guests import GuestsOverSsh
+from cpcd.adapters.http import AiohttpTransport
+from cpcd.adapters.journal import SqliteJournal, StateLock
+from cpcd.adapters.kube import KubeApi
+from cpcd.adapters.kubeconfigs import KubeconfigFiles
+from cpcd.adapters.notify import Notify
+from cpcd.adapters.operator_key import operator_key
+from cpcd.adapters.pages import Pages, PagesServer
+from cpcd.adapters.playbooks import Playbooks
+from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.adapters.requests import names_of
+from cpcd.daemon import Daemon, Parts
+from cpcd.loop.clock import WallClock
+from cpcd.model.errors import Failure, Unreachable
+from cpcd.model.ledger import Machine
+from cpcd.model.view import View
+from cpcd.ports.bundle import Ports
+from cpcd.ports.guests import Host
+from cpcd.ports.kube import Kube
+from cpcd.ports.proxmox import Proxmox
+from cpcd.settings import Settings
+from cpcd.sources.commands import Commands
+from cpcd.sources.doctor import Doctor
+from cpcd.sources.specs import Specs
+from cpcd.spec.secrets import resolve
+from cpcd.status import configure_logs, sentence
+
+__all__ = ["main"]
+
+
+def main(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit code. Raises Failure for what forbids to start."""
+    pretty = {"json": False, "pretty": True}.get(settings.log_format)
+    configure_logs(settings.log_level, pretty=pretty)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    lock = StateLock(settings.state_dir)
+    lock.acquire()
+    try:
+        asyncio.run(_run(settings))
+    finally:
+        lock.release()
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    about = _lab(settings.lab)
+    clock = WallClock(about.get("rate", 1.0), epoch=_epoch_now(about))
+    links = Links(settings, clock, lab=bool(about))
+    daemon = Daemon(
+        Parts(
+            clock=clock,
+            journal=SqliteJournal(settings.state_dir / "ledger.db", threaded=True),
+            ports=links.ports,
+            specs=lambda view: Specs(
+                SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key
+            ),
+            names_of=names_of,
+        )
+    )
+    commands = Commands(
+        state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=clock,
+        read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports),
+    )  # fmt: skip
+    await _serve(settings, daemon, commands)
+    await links.close()
+
+
+async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None:
+    """Start, be there until a signal, stop: the unit's whole life."""
+    notify, done = Notify(os.environ), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    control = ControlServer(commands, settings.socket)
+    host, _, port = settings.listen.rpartition(":")
+    pages = PagesServer(
+        Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=lambda: ""), host, int(port)
+    )  # fmt: skip
+    await daemon.start()
+    await control.start()
+    with contextlib.suppress(Failure):  # a port in use degrades, it does not stop the daemon (failures.md D15)
+        await pages.start()
+    notify.ready(sentence(daemon.state.view, daemon.board))
+    watch = asyncio.create_task(_tell(notify, daemon), name="notify")
+    await done.wait()
+    notify.stopping()
+    watch.cancel()
+    await pages.close()
+    await control.close()
+    await daemon.stop()
+
+
+async def _tell(notify: Notify, daemon: Daemon) -> None:
+    interval = min(notify.watchdog_interval or 5.0, 5.0)
+    while True:
+        notify.status(sentence(daemon.state.view, daemon.board))
+        if not daemon.unhealthy():
+            notify.watchdog()
+        await asyncio.sleep(interval)
+
+
+class Links:
+    """Builds and keeps the adapters: one client a Proxmox and a cluster, found by name in the view."""
+
+    def __init__(self, settings: Settings, clock: WallClock, *, lab: bool) -> None:
+        self._settings, self._clock, self._lab = settings, clock, lab
+        self._view: Callable[[], View] = View
+        self._sites: dict[str, tuple[Any, AiohttpTransport, ProxmoxApi]] = {}
+        self._kubes: dict[str, tuple[str, KubeApi]] = {}
+        key, self.public_key = operator_key(settings.state_dir / "ssh")
+        playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=key)
+        self._guests = GuestsOverSsh(key=key, playbooks=playbooks, scale=clock.rate)
+        self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
+
+    def ports(self, view: Callable[[], View]) -> Ports:
+        """Return all ports; `view` tells where a name leads."""
+        self._view = view
+        return Ports(
+            proxmox=self._proxmox, kube=self._kube, host=self._host, guests=self._guests,
+            kubeconfigs=self.kubeconfigs, installation=lambda: view().installation,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Close every client."""
+        for _, transport, _ in self._sites.values():
+            await transport.close()
+        for _, kube in self._kubes.values():
+            await kube.close()
+
+    def _proxmox(self, site: str) -> Proxmox:
+        wanted = self._view().desired.sites[site]
+        known = self._sites.get(site)
+        if known is None or known[0] != wanted:
+            transport = AiohttpTransport(
+                wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
+            )  # fmt: skip
+            secret = lambda: resolve(wanted.credentials, _read, os.environ, target=site).reveal()  # noqa: E731 - read afresh at each use
+            self._sites[site] = known = (wanted, transport, ProxmoxApi(transport, site, secret))
+        return known[2]
+
+    def _kube(self, cluster: str) -> Kube:
+        text = self.kubeconfigs.text(cluster)
+        if not text:
+            raise Unreachable(f"kube:{cluster}", f"there is no kubeconfig of {cluster} yet")
+        known = self._kubes.get(cluster)
+        if known is None or known[0] != text:
+            cache = self._settings.state_dir / "cache"
+            cache.mkdir(mode=0o700, exist_ok=True)
+            api = KubeApi(text, endpoint=f"kube:{cluster}", cache_dir=cache, scale=self._clock.rate)
+            self._kubes[cluster] = known = (text, api)
+        return known[1]
+
+    def _host(self, row: Machine) -> Host:
+        view = self._view()
+        cluster = view.desired.clusters[row.cluster]
+        group = cluster.group(row.group) or cluster.groups[0]
+        key = str(view.facts.get(f"hostkey/{row.uid}", ""))
+        return Host(row.uid, row.name, row.address, group.machine.ssh_port, group.machine.ssh_users, key)
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _lab(url: str) -> Mapping[str, Any]:
+    """Ask the lab for its clock; the setting itself is refused for anything but loopback."""
+    if not url:
+        return {}
+    with urllib.request.urlopen(f"{url}/lab", timeout=10) as answer:  # noqa: S310 - loopback, checked by settings
+        about: Mapping[str, Any] = json.load(answer)
+    return about
+
+
+def _epoch_now(about: Mapping[str, Any]) -> float | None:
+    return float(about["epoch"]) + float(about["time"]) if about else None

@@ -1,0 +1,126 @@
+"""The baseline playbook, played for real on this machine inside a mount namespace where /etc and /var/lib are copies.
+
+Programs that would reach beyond files (systemctl, swapoff, modprobe, apt …) are stand-ins first on PATH that write
+down what they were asked.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLAYBOOK = Path(__file__).parents[2] / "cpcd" / "playbooks" / "prepare.yml"
+NAMESPACE = ["unshare", "--mount", "--user", "--map-root-user"] if os.getuid() else ["unshare", "--mount"]
+MOUNTS = """
+set -e
+mount -t tmpfs tmpfs "$WORLD/layers"
+for d in etc var/lib; do
+  mkdir -p "$WORLD/layers/$d/up" "$WORLD/layers/$d/work"
+  mount -t overlay overlay -o "lowerdir=/$d,upperdir=$WORLD/layers/$d/up,workdir=$WORLD/layers/$d/work" "/$d"
+done
+printf 'UUID=1 / ext4 defaults 0 1\\n/swapfile none swap sw 0 0\\n#/old none swap sw 0 0\\n' > /etc/fstab
+rm -rf /var/lib/cpcd
+mount -t tmpfs tmpfs /sys/module
+mkdir /sys/module/overlay
+"""
+COLLECT = """
+mkdir "$WORLD/left"
+cp /etc/fstab /etc/modules-load.d/k8s.conf /etc/sysctl.d/99-kubernetes-cri.conf /etc/containerd/config.toml \
+   /etc/apt/apt.conf.d/52cpcd-no-reboot /var/lib/cpcd/prepared.json "$WORLD/left"
+ls /etc/apt/sources.list.d > "$WORLD/left/sources"
+"""
+# Each stand-in logs its call; state that a second run must see is a file beside it.
+STANDINS = {
+    "systemctl": 'case "$1" in show) echo LoadState=loaded; echo ActiveState=active; echo UnitFileState=enabled;; '
+    "is-enabled) echo enabled;; list-units) ;; esac",
+    "swapoff": "",
+    "modprobe": 'mkdir "/sys/module/$1"',
+    "sysctl": 'case "$1" in --values) [ -e "$0.set" ] && printf "1\\n1\\n1\\n" || printf "0\\n0\\n0\\n";; '
+    '--load*) touch "$0.set";; esac',
+    "apt-mark": 'touch "$0.held"',
+    "dpkg-query": 'case "$*" in *Want*) [ -e "$(dirname "$0")/apt-mark.held" ] && w=hold || w=install; '
+    'for p in kubelet kubeadm kubectl; do echo "$w installed $p"; done;; '
+    '*) for p in ca-certificates curl gnupg openssl htop; do echo "installed $p"; done;; esac',
+    "kubelet": "echo Kubernetes v1.35.4",
+    "kubeadm": 'case "$1" in config) printf "registry.k8s.io/etcd:3.6.6-0\\nregistry.k8s.io/pause:3.10.1\\n";; '
+    "*) echo v1.35.4;; esac",
+    "kubectl": "echo Client Version: v1.35.4",
+    "containerd": "echo containerd github.com/containerd/containerd $CONTAINERD",
+    "timedatectl": 'case "$1" in show) cat "$0.zone" 2>/dev/null || echo Etc/UTC;; *) echo "$2" > "$0.zone";; esac',
+    "apt-get": "exit 1",
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """Return a directory with stand-ins; the test is skipped where a mount namespace is not permitted."""
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not permit mount namespaces")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "layers").mkdir()
+    for name, body in STANDINS.items():
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "$WORLD/calls"\n{body}\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "calls").touch()
+    return tmp_path
+
+
+def play(world: Path, *, runs: int, containerd: str = "1.7.24~ds1", **given: object) -> list[str]:
+    """Play prepare.yml some times in one namespace and return each run's recap; what it left is in `left`."""
+    variables = {"version": "1.35.4", "packages": [], "timezone": "", "profile": "p1", **given}
+    bin_dir = Path(sys.executable).parent
+    command = f"{bin_dir}/ansible-playbook -i localhost, -c local -e @$WORLD/given.json {PLAYBOOK}"
+    (world / "given.json").write_text(json.dumps(variables))
+    (world / "ansible.cfg").touch()
+    env = {
+        "PATH": f"{world}/bin:{bin_dir}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "WORLD": str(world),
+        "HOME": str(world),
+        "LANG": "C.UTF-8",
+        "CONTAINERD": containerd,
+        "ANSIBLE_CONFIG": str(world / "ansible.cfg"),
+        "ANSIBLE_PYTHON_INTERPRETER": shutil.which("python3", path="/usr/bin") or sys.executable,
+    }
+    script = MOUNTS + f"{command}\n" * runs + COLLECT
+    done = subprocess.run([*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line for line in done.stdout.splitlines() if "unreachable=" in line]
+
+
+def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(world: Path) -> None:
+    """Files hold the baseline, nothing is installed, and the second recap says changed=0."""
+    recaps = play(world, runs=2, timezone="Europe/Berlin", packages=["htop"])
+
+    left = world / "left"
+    assert "changed=0 " not in recaps[0]
+    assert "changed=0 " in recaps[1]
+    assert (left / "fstab").read_text() == (
+        "UUID=1 / ext4 defaults 0 1\n# /swapfile none swap sw 0 0\n#/old none swap sw 0 0\n"
+    )
+    assert (left / "k8s.conf").read_text() == "overlay\nbr_netfilter\n"
+    assert "net.ipv4.ip_forward = 1\n" in (left / "99-kubernetes-cri.conf").read_text()
+    assert 'Automatic-Reboot "false"' in (left / "52cpcd-no-reboot").read_text()
+    assert json.loads((left / "prepared.json").read_text()) == {"profile": "p1"}
+    assert "kubernetes.list" not in (left / "sources").read_text()
+    config = (left / "config.toml").read_text()
+    assert "version = 2" in config
+    assert 'sandbox_image = "registry.k8s.io/pause:3.10.1"' in config
+    calls = (world / "calls").read_text()
+    assert calls.count("modprobe br_netfilter") == 1
+    assert "apt-get" not in calls
+    assert calls.count("apt-mark hold kubelet kubeadm kubectl") == 1
+    assert calls.count("timedatectl set-timezone Europe/Berlin") == 1
+
+
+def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> None:
+    """The file is version 3, the cgroup driver is systemd and the pause image is kubeadm's."""
+    play(world, runs=1, containerd="v2.1.4")
+
+    text = (world / "left" / "config.toml").read_text()
+    assert "version = 3" in text
+    assert 'sandbox = "registry.k8s.io/pause:3.10.1"' in text
+    assert "SystemdCgroup = true" in text

@@ -1,0 +1,201 @@
+"""The port `Guests` over a real sshd: identity, users, connections, and verbs on this very machine."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cpcd.adapters.guests import GuestsOverSsh
+from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.ports.guests import SHORT_VERBS, Host
+from tests.integration.sshd import ME, Sshd, running, write_key
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """Return a running server."""
+    with running(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def guests(sshd: Sshd) -> AsyncIterator[GuestsOverSsh]:
+    """Return the adapter with the server's key."""
+    adapter = GuestsOverSsh(key=sshd.key)
+    yield adapter
+    await adapter.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, 20 s at most."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the world outside gives no event
+            await asyncio.sleep(0.02)
+
+
+def boot_id() -> str:
+    """Return this machine's boot id."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+async def refusal(guests: GuestsOverSsh, host: Host, verb: str = "facts", **given: object) -> Failure:
+    """Return the failure of a call."""
+    with pytest.raises(Failure) as failed:
+        await guests.call(host, verb, given)
+    return failed.value
+
+
+async def test_facts_of_this_machine_have_every_key(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """The bundle travels, runs and answers; the hostname is the kernel's."""
+    facts = await guests.call(sshd.host(), "facts", {})
+
+    assert set(facts) == set(SHORT_VERBS["facts"][1])
+    assert facts["hostname"] == os.uname().nodename
+    assert facts["boot_id"] == boot_id()
+
+
+async def test_an_unknown_op_is_absent(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """Polling asks the machine itself."""
+    state = await guests.poll(sshd.host(), "never-begun")
+
+    assert state == {"state": "absent", "boot_id": "", "rc": None, "output": {}, "error": {}}
+
+
+async def test_a_refused_verb_keeps_the_machines_words(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """This machine is no control plane."""
+    failure = await refusal(guests, sshd.host(), "kubeconfig")
+
+    assert (failure.code, failure.target) == (Code.EXECUTION, "m1")
+    assert "there is no /etc/kubernetes/admin.conf" in failure.what
+
+
+async def test_a_machine_with_another_host_key_is_not_logged_into(
+    sshd: Sshd, guests: GuestsOverSsh, tmp_path: Path
+) -> None:
+    """A changed key is AUTH, not a network matter (`failures.md` S02)."""
+    failure = await refusal(guests, sshd.host(host_key=write_key(tmp_path / "other")))
+
+    assert (failure.code, failure.what.endswith("does not show the pinned host key")) == (Code.AUTH, True)
+    assert "Accepted publickey" not in (tmp_path / "sshd.log").read_text()
+
+
+async def test_without_a_pinned_key_no_connection_is_made(sshd: Sshd, guests: GuestsOverSsh, tmp_path: Path) -> None:
+    """Trust on first use is not an option."""
+    before = (tmp_path / "sshd.log").read_text()
+
+    failure = await refusal(guests, sshd.host(host_key=""))
+
+    assert failure.code == Code.AUTH
+    assert (tmp_path / "sshd.log").read_text() == before
+
+
+async def test_the_next_user_is_tried_when_one_is_refused(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """Cloud images differ in their user's name."""
+    facts = await guests.call(sshd.host(users=("nobody-of-that-name", ME)), "facts", {})
+
+    assert facts["hostname"] == os.uname().nodename
+
+
+async def test_when_no_user_is_let_in_all_are_named(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """The sentence says who was tried."""
+    failure = await refusal(guests, sshd.host(users=("nobody-one", "nobody-two")))
+
+    assert (failure.code, failure.what) == (Code.AUTH, "the key is refused for nobody-one, nobody-two")
+
+
+async def test_an_unreadable_private_key_is_said(sshd: Sshd, tmp_path: Path) -> None:
+    """It is our mistake, not the machine's."""
+    failure = await refusal(GuestsOverSsh(key=tmp_path / "absent"), sshd.host())
+
+    assert failure.code == Code.AUTH
+    assert "cannot be read" in failure.what
+
+
+async def test_a_closed_port_is_an_endpoint_without_answer(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """Booting, or gone: the endpoint's owner decides (`failures.md` S01)."""
+    host = sshd.host()
+    sshd.process.terminate()
+    sshd.process.wait()
+
+    failure = await refusal(guests, host)
+
+    assert isinstance(failure, Unreachable)
+    assert failure.endpoint == "guest:u1"
+
+
+async def test_a_connection_cut_in_the_middle_of_a_command_is_an_endpoint_without_answer(tmp_path: Path) -> None:
+    """Nobody knows what the command did: observe again (`failures.md` S04)."""
+    with running(tmp_path, force=f"touch {tmp_path}/begun; sleep 60") as server:
+        guests = GuestsOverSsh(key=server.key)
+        call = asyncio.create_task(refusal(guests, server.host()))
+        await until((tmp_path / "begun").exists)
+
+        for pid in server.sessions():
+            os.kill(pid, signal.SIGKILL)
+
+        failure = await call
+        await guests.close()
+    assert isinstance(failure, Unreachable)
+
+
+async def test_after_a_cut_the_next_call_connects_anew(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """A dead connection is not used again."""
+    await guests.call(sshd.host(), "facts", {})
+    for pid in sshd.sessions():
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not sshd.sessions())
+    await asyncio.sleep(0.1)  # asyncssh hears of it in its next turn
+
+    facts = await guests.call(sshd.host(), "facts", {})
+
+    assert facts["hostname"] == os.uname().nodename
+
+
+async def test_calls_that_overlap_share_one_connection(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """One login a machine, however many ask at once (`failures.md` S10)."""
+    await asyncio.gather(*(guests.poll(sshd.host(), f"op{number}") for number in range(4)))
+
+    assert len(sshd.sessions()) == 1
+
+
+async def test_an_idle_connection_is_closed_and_opened_again_when_needed(sshd: Sshd) -> None:
+    """Idle machines cost nothing."""
+    guests = GuestsOverSsh(key=sshd.key, idle=0.1)
+    await guests.poll(sshd.host(), "op1")
+
+    await until(lambda: not sshd.sessions())
+
+    assert (await guests.poll(sshd.host(), "op1"))["state"] == "absent"
+    await guests.close()
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        ("echo sudo: a password is required >&2; exit 1", Code.AUTH),
+        ("echo python3: not found >&2; exit 127", Code.DEPENDENCY),
+        ("echo 'System is booting up. Unprivileged users are not permitted' >&2; exit 1", Code.NETWORK),
+        ("echo what; exit 3", Code.EXECUTION),
+    ],
+)
+async def test_what_a_shell_says_instead_of_a_reply_has_its_code(tmp_path: Path, shell: str, code: Code) -> None:
+    """`failures.md` S08, G08: no reply is never success."""
+    with running(tmp_path, force=shell) as server:
+        guests = GuestsOverSsh(key=server.key)
+        failure = await refusal(guests, server.host())
+        await guests.close()
+
+    assert failure.code == code
+
+
+@pytest.mark.parametrize("verb", ["init", "nonsense"])
+async def test_a_verb_of_another_kind_is_refused_before_anything_is_sent(
+    sshd: Sshd, guests: GuestsOverSsh, verb: str
+) -> None:
+    """Short verbs are called, long ones submitted."""
+    failure = await refusal(guests, sshd.host(), verb)
+
+    assert (failure.code, sshd.sessions()) == (Code.INPUT, [])

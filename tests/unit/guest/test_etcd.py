@@ -1,0 +1,185 @@
+"""etcd: recorded member lists and refusals, on the machine and through the etcd container."""
+
+from pathlib import Path
+
+import pytest
+
+from cpcd.guest.etcd import etcd_members, etcd_move_leader, etcd_remove, etcd_snapshot
+from cpcd.guest.machine import Machine, Ran, Refused
+from tests.unit.guest.recorded import Programs, machine, put, recorded
+
+LEADER, LEARNER = "2677674080080550774", "13746457066106863781"
+TWO_MEMBERS = Ran(0, recorded(253).out.splitlines()[0])
+HEALTHY = Ran(0, '[{"endpoint":"https://10.77.0.11:2379","health":true,"took":"9ms"}]')
+
+
+def etcd(member: Ran, **more: Ran) -> dict[str, Ran]:
+    """Return the answers of an etcd, by the last words of the command."""
+    return {
+        "etcdctl": Ran(0),
+        "member list": member,
+        "endpoint status": recorded(171),
+        "endpoint health": HEALTHY,
+        **more,
+    }
+
+
+def asked(root: Path, answers: dict[str, Ran]) -> Machine:
+    """Return a machine whose etcdctl answers by sub-command."""
+
+    def answer(argv: list[str]) -> Ran:
+        line = " ".join(argv)
+        return next(
+            (ran for words, ran in reversed(answers.items()) if f" {words}" in line), Ran(1, err="Error: asked")
+        )
+
+    return machine(root, {"etcdctl": answer, "etcdutl": answer})
+
+
+def test_members_have_decimal_ids_and_an_unstarted_learner_has_no_name(tmp_path: Path) -> None:
+    """Recorded [253]: ids are over 2^53 and isLearner appears only when true."""
+    assert etcd_members(asked(tmp_path, etcd(TWO_MEMBERS)), {}, "") == {
+        "members": [
+            {
+                "id": LEADER,
+                "name": "cp1",
+                "peer_urls": ["https://10.77.0.11:2380"],
+                "client_urls": ["https://10.77.0.11:2379"],
+                "learner": False,
+                "started": True,
+                "healthy": True,
+            },
+            {
+                "id": LEARNER,
+                "name": "",
+                "peer_urls": ["https://10.77.0.13:2380"],
+                "client_urls": [],
+                "learner": True,
+                "started": False,
+                "healthy": False,
+            },
+        ],
+        "leader": LEADER,
+    }
+
+
+def test_an_ill_member_is_told_from_the_healthy_ones(tmp_path: Path) -> None:
+    """`endpoint health` prints its JSON even with rc 1 (recorded [162])."""
+    ill = Ran(1, '[{"endpoint":"https://10.77.0.11:2379","health":false,"error":"context deadline exceeded"}]')
+
+    seen = etcd_members(asked(tmp_path, etcd(recorded(170), **{"endpoint health": ill})), {}, "")
+
+    assert [member["healthy"] for member in seen["members"]] == [False]
+
+
+def test_without_quorum_the_list_is_refused(tmp_path: Path) -> None:
+    """Recorded [343]: a linearizable list ends at its time-out."""
+    with pytest.raises(Refused) as refused:
+        etcd_members(asked(tmp_path, etcd(recorded(343))), {}, "")
+
+    assert refused.value.reason == "NoQuorum"
+
+
+def test_a_member_that_is_not_listed_is_removed_already(tmp_path: Path) -> None:
+    """Recorded [272]; repeating is safe."""
+    gone = asked(tmp_path, {"member remove": recorded(272)})
+
+    assert etcd_remove(gone, {"id": LEARNER}, "") == {"removed": True}
+
+
+@pytest.mark.parametrize("id_", [LEARNER, "bec539dea97540a5"])
+def test_ids_reach_etcdctl_as_hexadecimal(tmp_path: Path, id_: str) -> None:
+    """JSON has them decimal, the argument of remove is hexadecimal."""
+    programs = Programs({"etcdctl": Ran(0)})
+
+    etcd_remove(Machine(root=tmp_path, run=programs), {"id": id_}, "")
+
+    assert [call.rpartition(" ")[2] for call in programs.calls] == ["bec539dea97540a5"]
+
+
+@pytest.mark.parametrize("id_", ["", "cp1", "https://10.0.0.1:2380"])
+def test_what_is_no_id_never_reaches_etcdctl(tmp_path: Path, id_: str) -> None:
+    """An empty id is a usage error of etcdctl with rc 128 (recorded [350])."""
+    programs = Programs({"etcdctl": Ran(0)})
+
+    with pytest.raises(Refused) as refused:
+        etcd_remove(Machine(root=tmp_path, run=programs), {"id": id_}, "")
+
+    assert (refused.value.reason, programs.calls) == ("InvalidInput", [])
+
+
+def test_leadership_is_moved_by_asking_all_members(tmp_path: Path) -> None:
+    """Only the leader can be asked (recorded [337])."""
+    both = recorded(170).out.replace('"]}]}', '"]},{"ID":7,"name":"cp2","clientURLs":["https://10.77.0.13:2379"]}]}')
+    answers = etcd(Ran(0, both), **{"move-leader": Ran(0)})
+    moved = asked(tmp_path, answers)
+
+    assert etcd_move_leader(moved, {"to": "7"}, "") == {"leader": "7"}
+    assert isinstance(moved.run, Programs)
+    assert "--endpoints=https://10.77.0.11:2379,https://10.77.0.13:2379" in moved.run.calls[-1]
+
+
+def test_the_leader_is_not_moved_to_itself(tmp_path: Path) -> None:
+    """Repeating is safe."""
+    still = asked(tmp_path, etcd(recorded(170)))
+
+    assert etcd_move_leader(still, {"to": LEADER}, "") == {"leader": LEADER}
+    assert isinstance(still.run, Programs)
+    assert not any("move-leader" in call for call in still.run.calls)
+
+
+def test_without_etcdctl_the_running_etcd_container_is_asked(tmp_path: Path) -> None:
+    """Kubeadm's machines have no etcdctl; a stopped container of the same pod is passed over."""
+    programs = Programs(
+        {
+            "ctr -n k8s.io containers ls": Ran(0, "old\nnew\n"),
+            "ctr -n k8s.io tasks ls": Ran(0, "TASK PID STATUS\nold 1 STOPPED\nother 2 RUNNING\nnew 3 RUNNING\n"),
+            "ctr -n k8s.io tasks exec": Ran(0),
+        }
+    )
+
+    etcd_remove(Machine(root=tmp_path, run=programs), {"id": "255"}, "")
+
+    assert " new etcdctl --cacert=" in programs.calls[-1]
+
+
+def test_no_etcd_at_all_is_said(tmp_path: Path) -> None:
+    """A worker, or a control plane whose etcd is down."""
+    with pytest.raises(Refused) as refused:
+        etcd_members(machine(tmp_path, {}), {}, "")
+
+    assert refused.value.reason == "EtcdDown"
+
+
+def saving(root: Path, status: Ran) -> Machine:
+    """Return a machine whose etcdctl saves a snapshot and whose etcdutl judges it."""
+
+    def save(_argv: list[str]) -> Ran:
+        put(root, "/var/lib/etcd/cpcd-snapshot.db", "snapshot")
+        return Ran(0, "Snapshot saved")
+
+    return machine(root, {"etcdutl snapshot status": status, "etcdctl --cacert": save, "etcdctl snapshot": Ran(1)})
+
+
+def test_a_snapshot_gets_its_name_only_after_it_was_verified(tmp_path: Path) -> None:
+    """Recorded [415]: hash as etcdutl's table prints it."""
+    put(tmp_path, "/var/lib/etcd/member/wal")
+    status = Ran(0, recorded(415).out.splitlines()[2])
+
+    made = etcd_snapshot(saving(tmp_path, status), {"path": "/var/backups/cpcd/s.db"})
+
+    assert made == {"path": "/var/backups/cpcd/s.db", "hash": "108016b7", "revision": 693, "size": 8}
+    assert (tmp_path / "var/backups/cpcd/s.db").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "var/lib/etcd").iterdir()] == ["member"]
+
+
+def test_a_snapshot_that_cannot_be_verified_leaves_nothing(tmp_path: Path) -> None:
+    """Etcdutl crashes on a cut file (recorded [416])."""
+    put(tmp_path, "/var/lib/etcd/member/wal")
+
+    with pytest.raises(Refused) as refused:
+        etcd_snapshot(saving(tmp_path, Ran(2, "", recorded(416).err)), {"path": "/var/backups/s.db"})
+
+    assert refused.value.reason == "SnapshotCorrupt"
+    assert not (tmp_path / "var/backups").exists()
+    assert [path.name for path in (tmp_path / "var/lib/etcd").iterdir()] == ["member"]

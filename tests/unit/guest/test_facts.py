@@ -1,0 +1,182 @@
+"""Facts: files and recorded outputs of a real machine come out in the catalogue's shape."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cpcd.guest.facts import addresses, certificates, cloud_init, facts, kubeadm, modules, packages, prepared, services
+from cpcd.guest.facts import results as results_of
+from cpcd.guest.machine import Machine, Ran, run_command
+from cpcd.ports.guests import SHORT_VERBS
+from tests.unit.guest.recorded import machine, put, recorded
+
+FRESH = {
+    "kubelet --version": recorded(36),
+    "kubeadm version": Ran(0, "v1.35.4\n"),
+    "kubectl version": Ran(0, "Client Version: v1.35.4\nKustomize Version: v5.7.1\n"),
+    "containerd --version": recorded(33),
+    "ip -j addr": recorded(47),
+    "cloud-init status": recorded(53),
+    "apt-mark showhold": Ran(0, "kubeadm\nkubelet\n"),
+    "systemctl show containerd": Ran(0, "ActiveState=active\nUnitFileState=enabled\n"),
+    "systemctl show kubelet": Ran(0, "ActiveState=inactive\nUnitFileState=enabled\n"),
+}
+
+
+def test_facts_have_exactly_the_keys_of_the_port(tmp_path: Path) -> None:
+    """The catalogue is a contract."""
+    assert set(SHORT_VERBS["facts"][1]) == set(facts(machine(tmp_path, FRESH), {}, ""))
+
+
+def test_identity_is_read_from_the_kernel_and_the_firmware(tmp_path: Path) -> None:
+    """The DMI UUID comes with dashes and lower case, as the Node's systemUUID (recorded [6])."""
+    put(tmp_path, "/sys/class/dmi/id/product_uuid", recorded(6).out.upper())
+    put(tmp_path, "/etc/machine-id", "6b4ff37e6f3320eddaf9850a8fb8c52d\n")
+    put(tmp_path, "/proc/sys/kernel/random/boot_id", "76c958c2-ddea-4d20-badb-9eb89e907149\n")
+
+    seen = facts(machine(tmp_path, FRESH), {}, "")
+
+    assert (seen["system_uuid"], seen["machine_id"], seen["boot_id"]) == (
+        "7a75593f-bd36-3877-f89f-506286f4caaa",
+        "6b4ff37e6f3320eddaf9850a8fb8c52d",
+        "76c958c2-ddea-4d20-badb-9eb89e907149",
+    )
+
+
+def test_versions_come_from_the_programs(tmp_path: Path) -> None:
+    """Baked images have no packages; Debian's suffix is cut (recorded [33])."""
+    expected = {"kubelet": "1.35.4", "kubeadm": "1.35.4", "kubectl": "1.35.4", "containerd": "1.7.24"}
+
+    assert expected == packages(machine(tmp_path, FRESH))
+
+
+def test_absent_programs_have_an_empty_version(tmp_path: Path) -> None:
+    """A machine before prepare."""
+    assert packages(machine(tmp_path, {})) == dict.fromkeys(("kubelet", "kubeadm", "kubectl", "containerd"), "")
+
+
+def test_an_enabled_but_waiting_kubelet_is_not_active(tmp_path: Path) -> None:
+    """Before init the kubelet does not run (recorded [27])."""
+    expected = {"kubelet": {"active": False, "enabled": True}, "containerd": {"active": True, "enabled": True}}
+
+    assert expected == services(machine(tmp_path, FRESH))
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (recorded(53), "disabled"),
+        (recorded(1006), "done"),
+        (Ran(0, '{"status": "not started"}'), "running"),
+        (Ran(2, "status: running\n", ""), "running"),
+        (Ran(1, '{"status": "error", "errors": ["scripts-user: 1 failures"]}'), "error"),
+        (Ran(127), "absent"),
+    ],
+)
+def test_cloud_init_is_judged_by_status_not_by_rc(tmp_path: Path, answer: Ran, status: str) -> None:
+    """Rc is 2 for a mere deprecation (recorded [1006], `failures.md` G03); old versions know no JSON."""
+    assert status == cloud_init(machine(tmp_path, {"cloud-init status": answer}))["status"]
+
+
+def test_a_failed_cloud_init_says_why(tmp_path: Path) -> None:
+    """The errors are the detail."""
+    answer = Ran(1, '{"status": "error", "detail": "DataSourceNoCloud", "errors": ["scripts-user: 1 failures"]}')
+
+    assert cloud_init(machine(tmp_path, {"cloud-init": answer}))["detail"] == "scripts-user: 1 failures"
+
+
+def test_modules_may_be_loaded_or_built_in(tmp_path: Path) -> None:
+    """Recorded [18] lists one; the other only has a directory in sysfs."""
+    put(tmp_path, "/proc/modules", "\n".join(line for line in recorded(18).out.splitlines() if "overlay" not in line))
+    put(tmp_path, "/sys/module/overlay/parameters/metacopy")
+
+    assert modules(machine(tmp_path, {})) == ["overlay", "br_netfilter"]
+
+
+@pytest.mark.parametrize(
+    ("swaps", "on"),
+    [
+        ("Filename\tType\tSize\tUsed\tPriority\n", False),
+        ("Filename\tType\tSize\tUsed\tPriority\n/swapfile file 1 0 -2\n", True),
+    ],
+)
+def test_swap_is_what_the_kernel_uses(tmp_path: Path, swaps: str, on: bool) -> None:
+    """Not what fstab says."""
+    put(tmp_path, "/proc/swaps", swaps)
+
+    assert on is facts(machine(tmp_path, FRESH), {}, "")["swap"]
+
+
+def test_addresses_leave_loopback_out(tmp_path: Path) -> None:
+    """Recorded [47]: one global address on eth0."""
+    assert addresses(machine(tmp_path, FRESH)) == ["10.77.0.11"]
+
+
+def test_files_of_kubeadm_are_named(tmp_path: Path) -> None:
+    """A worker that was killed in its join: bootstrap-kubelet.conf and ca.crt (recorded [388-397])."""
+    put(tmp_path, "/etc/kubernetes/bootstrap-kubelet.conf")
+    put(tmp_path, "/etc/kubernetes/pki/ca.crt")
+    put(tmp_path, "/etc/kubernetes/manifests/kube-vip.yaml")
+
+    assert kubeadm(machine(tmp_path, {})) == {
+        "admin_conf": False,
+        "kubelet_conf": False,
+        "bootstrap_conf": True,
+        "pki": True,
+        "etcd_data": False,
+        "manifests": ["kube-vip"],
+    }
+
+
+def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
+    """Files below pki and the certificates inside kubeconfigs, by the real openssl."""
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    put(tmp_path, "/etc/kubernetes/pki/etcd/server.crt")
+    crt = tmp_path / "etc/kubernetes/pki/etcd/server.crt"
+    subprocess.run([*make, "-keyout", "/dev/null", "-out", crt, "-days", "2"], check=True, capture_output=True)
+    (tmp_path / "etc/kubernetes/admin.conf").write_text(f"client-certificate-data: {_base64(crt)}\n")
+    real = Machine(root=tmp_path, run=run_command)
+
+    ends = certificates(real)
+
+    assert set(ends) == {"etcd-server", "admin.conf"}
+    assert ends["etcd-server"] - crt.stat().st_mtime == pytest.approx(2 * 86400, abs=60)
+
+
+def _base64(path: Path) -> str:
+    done = subprocess.run(["base64", "-w0", path], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(("text", "profile"), [('{"profile": "p1"}', "p1"), ("", ""), ("{", ""), ("[]", "")])
+def test_the_mark_of_prepare_is_its_profile(tmp_path: Path, text: str, profile: str) -> None:
+    """A half-written mark is none."""
+    put(tmp_path, "/var/lib/cpcd/prepared.json", text)
+
+    assert profile == prepared(machine(tmp_path, {}))
+
+
+def test_results_name_each_op_that_was_begun_here(tmp_path: Path) -> None:
+    """A finished one and one whose unit is gone."""
+    put(tmp_path, "/proc/sys/kernel/random/boot_id", "boot-2")
+    for op, verb in (("a", "init"), ("b", "reset")):
+        put(tmp_path, f"/var/lib/cpcd/ops/{op}/verb", verb)
+        put(tmp_path, f"/var/lib/cpcd/ops/{op}/boot_id", "boot-1")
+    put(tmp_path, "/var/lib/cpcd/ops/a/result.json", '{"rc": 1, "output": {}, "error": {"reason": "x", "message": ""}}')
+
+    assert results_of(machine(tmp_path, {})) == {
+        "a": {"verb": "init", "state": "failed", "rc": 1},
+        "b": {"verb": "reset", "state": "lost", "rc": None},
+    }

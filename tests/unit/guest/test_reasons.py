@@ -1,0 +1,111 @@
+"""Reasons: recorded texts of kubeadm, etcdctl, apt and dpkg come out as one closed list."""
+
+import pytest
+
+from cpcd.guest.machine import Ran
+from cpcd.guest.reasons import REASONS, classify, words
+from tests.unit.guest.recorded import recorded
+
+RECORDED = [
+    (61, "init", "InvalidConfig"),
+    (73, "init", "VersionUnsupported"),
+    (78, "init", "InvalidConfig"),
+    (87, "init", "PreflightPortInUse"),
+    (109, "init", "RuntimeDown"),
+    (111, "prepare", "AptLocked"),
+    (113, "prepare", "AptLocked"),
+    (114, "prepare", "AptLocked"),
+    (117, "init", "PreflightFilesPresent"),
+    (125, "prepare", "DpkgInterrupted"),
+    (127, "init", "NotRoot"),
+    (130, "prepare", "PackageMissing"),
+    (132, "prepare", "MirrorUnreachable"),
+    (141, "init", "ImagePull"),
+    (162, "etcd_members", "EtcdUnhealthy"),
+    (189, "init", "PreflightFilesPresent"),
+    (212, "init", "ApiTimeout"),
+    (241, "join", "CertificatesMissing"),
+    (242, "join", "CertificateSecretAbsent"),
+    (248, "join", "TokenUnknown"),
+    (249, "join", "TokenWrong"),
+    (261, "etcd_members", "LearnerNotReady"),
+    (265, "join", "EndpointUnreachable"),
+    (272, "etcd_remove", "MemberNotFound"),
+    (278, "join", "EndpointUnreachable"),
+    (280, "join", "EndpointUnreachable"),
+    (312, "join", "KubeletBootstrap"),
+    (319, "join", "KubeletBootstrap"),
+    (343, "etcd_members", "NoQuorum"),
+    (430, "join", "PreflightFilesPresent"),
+]
+
+
+@pytest.mark.parametrize(("seq", "verb", "reason"), RECORDED)
+def test_a_recorded_failure_has_its_reason(seq: int, verb: str, reason: str) -> None:
+    """The stable text decides, whatever warnings stand around it."""
+    ran = recorded(seq)
+
+    assert reason == classify(verb, ran.rc, ran.out, ran.err)
+    assert reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("error downloading certs: cipher: message authentication failed", "CertificateKeyWrong"),
+        ('secrets "kubeadm-certs" not found', "CertificateSecretAbsent"),
+        ('none of the public keys "sha256:aa" are pinned', "CaHashWrong"),
+        ('error: a Node with name "w1" and status "Ready" already exists in the cluster', "NameTaken"),
+        ("etcdserver: too many learner members in cluster", "TooManyLearners"),
+        ("etcdserver: Peer URLs already exists", "PeerExists"),
+        ("[ERROR SystemVerification]: unsupported kernel", "Preflight"),
+        ("Error: no leader endpoint given at [https://10.0.0.1:2379]", "NotLeader"),
+        ("x509: certificate has expired or is not yet valid: current time", "ClockSkew"),
+        ("E: You don't have enough free space in /var/cache/apt/archives/.", "DiskFull"),
+        ("E: The following held packages were changed: Held packages were changed and -y was used", "PackageHeld"),
+        ("GPG error: EXPKEYSIG 234654DA9A296436", "RepositoryKey"),
+        ("dial tcp 10.0.0.9:6443: connect: no route to host", "ApiUnreachable"),
+        ("another operation holds the machine", "busy"),
+        ("something new", "Failed"),
+    ],
+)
+def test_texts_from_the_failure_corpus_have_their_reason(text: str, reason: str) -> None:
+    """What was not recorded but is documented is known too; the unknown is Failed, never something else."""
+    assert reason == classify("join", 1, "", text)
+
+
+@pytest.mark.parametrize(("rc", "reason"), [(124, "Timeout"), (127, "CommandMissing"), (137, "Killed"), (-9, "Killed")])
+def test_without_words_the_exit_status_decides(rc: int, reason: str) -> None:
+    """A killed or absent program says nothing itself."""
+    assert reason == classify("init", rc, "", "")
+
+
+def test_no_quorum_is_a_word_of_etcd_verbs_alone() -> None:
+    """The same text from kubeadm is a slow API."""
+    text = "Error: context deadline exceeded"
+
+    assert (classify("etcd_members", 1, "", text), classify("join", 1, "", text)) == ("NoQuorum", "ApiTimeout")
+
+
+def test_an_etcd_that_does_not_listen_is_down_rather_than_without_quorum() -> None:
+    """Etcdctl quotes the refused connection in its warning and then only says that time is up (recorded [159])."""
+    text = 'dial tcp 127.0.0.1:2379: connect: connection refused"}\nError: context deadline exceeded'
+
+    assert classify("etcd_members", 1, "", text) == "EtcdDown"
+
+
+def test_words_are_the_lines_that_carry_the_cause() -> None:
+    """Findings and the error line stay, advice and warnings go."""
+    ran = recorded(87)
+
+    assert words(ran.rc, ran.out, ran.err) == (
+        "[ERROR Port-6443]: Port 6443 is in use; [ERROR Port-10250]: Port 10250 is in use; "
+        "error: error execution phase preflight: preflight checks failed"
+    )
+
+
+def test_words_never_carry_a_token_or_a_key() -> None:
+    """Tokens and certificate keys are masked, a CA hash is public."""
+    ran = Ran(1, err=f"error: join --token abcdef.0123456789abcdef --key {'a1' * 32} sha256:{'b2' * 32}")
+
+    assert words(1, ran.out, ran.err) == f"error: join --token <masked> --key <masked> sha256:{'b2' * 32}"

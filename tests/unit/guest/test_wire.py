@@ -1,0 +1,61 @@
+"""The wire: what is written and read at both ends, and that the bundle is one text for old Pythons."""
+
+import ast
+
+import pytest
+
+from cpcd.guest.wire import COMMAND, bundle, decode_reply, decode_request, encode_reply, encode_request
+
+
+def test_a_request_comes_out_as_it_went_in() -> None:
+    """Whatever the bundle holds, newlines included."""
+    sent = encode_request(b"line\nline\n", "join", {"config": "a: ü\n"}, op="op1")
+
+    assert decode_request(sent) == ("join", {"config": "a: ü\n"}, "op1")
+
+
+@pytest.mark.parametrize("output", [{}, {"token": "x"}])
+def test_an_answer_comes_out_as_it_went_in(output: dict[str, str]) -> None:
+    """An empty output is still an answer."""
+    assert decode_reply(encode_reply(output)) == {"ok": True, "output": output}
+
+
+def test_a_refusal_comes_out_as_it_went_in() -> None:
+    """Reason and message."""
+    reply = encode_reply(None, reason="busy", message="held")
+
+    assert decode_reply(reply) == {"ok": False, "reason": "busy", "message": "held"}
+
+
+def test_a_shell_that_greets_does_not_hide_the_reply() -> None:
+    """Login shells print what they like."""
+    assert decode_reply(b"Welcome!\n" + encode_reply({})) == {"ok": True, "output": {}}
+
+
+@pytest.mark.parametrize("stdout", [b"", b"\n", b"Last login: today\n", b'{"ok": true, "outp', b"[]\n"])
+def test_what_is_no_reply_is_said(stdout: bytes) -> None:
+    """Cut off, or something else altogether."""
+    with pytest.raises(ValueError):
+        decode_reply(stdout)
+
+
+def test_the_bundle_is_python_3_9_of_the_standard_library_alone() -> None:
+    """It must run on Debian 11 and import nothing of cpcd."""
+    tree = ast.parse(bundle(), feature_version=(3, 9))
+
+    imports = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imports |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert not any(name.startswith("cpcd") for name in imports)
+
+
+def test_the_bundle_defines_each_name_once() -> None:
+    """Modules that are joined to one text must not shadow each other."""
+    names = [node.name for node in ast.parse(bundle()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_command_is_constant_and_one_line() -> None:
+    """Nothing variable, so nothing secret, ever stands in a process list."""
+    assert "\n" not in COMMAND
+    assert "{" not in COMMAND

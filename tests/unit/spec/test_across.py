@@ -1,0 +1,97 @@
+"""Several clusters in one spec: what only shows when they stand side by side."""
+
+import pytest
+
+from cpcd.spec import read_spec
+
+
+def second(valid: str, **changes: str) -> str:
+    """Return another cluster that shares the Proxmox but nothing else, with changes."""
+    text = valid.replace("{name: home}", "{name: work}").replace(
+        "10.10.10.110-10.10.10.139", "10.10.10.140-10.10.10.149"
+    )
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text
+
+
+def mistakes(first: str, other: str) -> list[str]:
+    """Return what two files side by side give."""
+    return [str(m) for m in read_spec({"a.yaml": first.encode(), "b.yaml": other.encode()}).mistakes]
+
+
+def test_two_clusters_may_share_a_proxmox(valid: str) -> None:
+    """Different names and ranges are no mistake, and the default VMID range is shared on purpose."""
+    assert mistakes(valid, second(valid)) == []
+
+
+def test_one_file_may_hold_several_documents(valid: str) -> None:
+    """Documents of one file and of a directory are one spec."""
+    reading = read_spec({"cluster.yaml": f"{second(valid)}---\n{valid}".encode()})
+
+    assert (tuple(d.name for d in reading.documents), reading.mistakes) == (("home", "work"), ())
+
+
+def test_one_name_for_two_clusters(valid: str) -> None:
+    """The later one has the mistake, with the place of the first."""
+    assert mistakes(valid, valid) == [
+        'b.yaml:3:18: metadata.name: "home" is another cluster (cluster "home" on the same Proxmox); see a.yaml:3:18'
+    ]
+
+
+def test_overlapping_addresses(valid: str) -> None:
+    """Two clusters on one Proxmox never hand out one address twice."""
+    other = valid.replace("{name: home}", "{name: work}").replace("110-10.10.10.139", "130-10.10.10.150")
+
+    assert mistakes(valid, other) == [
+        (
+            "b.yaml:10:32: spec.infrastructure.proxmox.ipv4Config.addresses[0]: 10.10.10.130-10.10.10.150 overlaps "
+            '10.10.10.110-10.10.10.139 (cluster "home" on the same Proxmox); see a.yaml:10:32'
+        )
+    ]
+
+
+def test_another_proxmox_has_addresses_of_its_own(valid: str) -> None:
+    """Equal ranges are fine where the hypervisors differ; the default port does not make them differ."""
+    other = valid.replace("{name: home}", "{name: work}")
+
+    assert mistakes(valid, other.replace("pve.home", "pve.work")) == []
+    assert len(mistakes(valid, other.replace("arpa:8006", "arpa"))) == 1
+
+
+def test_overlapping_vmids(valid: str) -> None:
+    """Ranges that were written down are promises to the reader of the file."""
+    ranges = "      vmIDRange: {start: %d, end: %d}\n      credentialsRef"
+    first = valid.replace("      credentialsRef", ranges % (300, 399))
+    other = second(valid).replace("      credentialsRef", ranges % (399, 499))
+
+    assert mistakes(first, other) == [
+        (
+            "b.yaml:9:18: spec.infrastructure.proxmox.vmIDRange: 399-499 overlaps 300-399 "
+            '(cluster "home" on the same Proxmox); see a.yaml:9:18'
+        )
+    ]
+
+
+@pytest.mark.parametrize(("host", "count"), [("10.10.10.4", 1), ("10.10.10.120", 1), ("10.10.10.5", 0)])
+def test_endpoints_are_not_shared(valid: str, host: str, count: int) -> None:
+    """An endpoint is neither another's endpoint nor an address of another's pool."""
+    first = valid + "  controlPlaneEndpoint: {host: 10.10.10.4}\n"
+
+    assert count == len(mistakes(first, second(valid) + f"  controlPlaneEndpoint: {{host: {host}}}\n"))
+
+
+def test_one_template_name_with_two_meanings(valid: str) -> None:
+    """Templates belong to the Proxmox, so a name means one thing there."""
+    first, other = (
+        text + f"  templates: [{{name: ubuntu, templateID: {vmid}}}]\n"
+        for text, vmid in ((valid, 9000), (second(valid), 9001))
+    )
+
+    assert mistakes(first, other) == [
+        (
+            'b.yaml:13:15: spec.templates[0]: template "ubuntu" is defined in two ways '
+            '(cluster "home" on the same Proxmox); see a.yaml:13:15'
+        )
+    ]
+    assert mistakes(first, other.replace("9001", "9000")) == []
