@@ -19,7 +19,7 @@ class Backoff:
 
     def failed(self, retry: Retry) -> float:
         """Count one failure and return the seconds until the next try."""
-        ceiling = min(retry.max, retry.base * retry.multiplier**self.failures)
+        ceiling = min(retry.max, retry.base * retry.multiplier ** min(self.failures, 64))  # a float ends at 2**1024
         self.failures += 1
         return max(FLOOR, self.rng.uniform(0, ceiling))
 

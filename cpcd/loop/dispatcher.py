@@ -125,8 +125,9 @@ class Dispatcher:
                 failures=backoff.failures if backoff else 0,
                 next_in=next_in,
                 conditions=found.plan.conditions,
+                steps=tuple((one.verb, one.sentence) for one in found.acted),
                 degraded=backoff is not None and backoff.degraded(retry),
-            )  # fmt: skip
+            )
         )
 
     def _verdict(self, key: Key, found: Finding) -> tuple[Outcome, str, str, float | None]:

@@ -28,7 +28,8 @@ class Pass:
     """One pass over one key.
 
     `failures` is how many failed in a row, this one included; `degraded` whether that reached the class's limit;
-    `next_in` seconds until it is looked at again, None when only news wakes it. `duration` is in seconds.
+    `next_in` seconds until it is looked at again, None when only news wakes it. `duration` is in seconds. `steps` are
+    the (verb, sentence) of every action that the pass began, also when it failed or waits after them.
     """
 
     key: Key
@@ -44,3 +45,4 @@ class Pass:
     reason: str = ""
     next_in: float | None = None
     conditions: tuple[Condition, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()

@@ -214,7 +214,10 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
         return None
     have, want = len(one.rows), one.group.replicas
     unready = [row for row in one.rows if not one.ready(row) and row not in old]
-    if have < want + one.group.max_surge:
+    made = have - len(old)
+    if have > want + min(made, one.group.max_surge):
+        return None  # more than the rollout itself made: that is a scale-down, with its own consent
+    if have < want + one.group.max_surge and made < want:
         return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated")
     if unready:
         name = unready[0].name
@@ -269,7 +272,7 @@ def _retire(  # noqa: PLR0917 - a retirement is told what, why, how grave and by
 
 
 def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
-    if f"identity/{cluster.name}" in view.facts or f"elected/{cluster.name}" in view.facts:
+    if f"identity/{cluster.name}" in view.facts or view.facts.get(f"elected/{cluster.name}") in view.machines:
         return None
     rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE and row.wanted]
     return Plan(steps=(ElectInit(key=key, row=rows[0]),)) if rows else None

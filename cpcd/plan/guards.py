@@ -28,14 +28,14 @@ def paused(action: Action, view: View) -> Wait | None:
 
 def exclusive(action: Action, view: View) -> Wait | None:
     """Nothing else touches the target of an open operation."""
-    busy = next((op for op in view.ops.values() if op.target == action.target and op.key != action.key), None)
+    busy = next((op for op in view.ops.values() if op.target == action.target and op.key != action.owner), None)
     return Wait("Busy", f"waiting for {busy.verb} of {busy.key}", 10) if busy else None
 
 
 def permits(action: Action, view: View) -> Wait | None:
     """Slots are counted in open ops: clones a template node, control-plane changes, disruptions."""
     for slot, limit in action.slots(view).items():
-        taken = [op for op in view.ops.values() if slot in op.slots and op.key != action.key]
+        taken = [op for op in view.ops.values() if slot in op.slots and op.key != action.owner]
         if len(taken) >= limit:
             holder = view.row(taken[0].key)
             name = holder.name if holder else str(taken[0].key)

@@ -77,7 +77,8 @@ def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     claimed = fields.owner(vm) == (view.installation, row.cluster, row.uid)
     if vm.exists and claimed and not vm.lock:
         return Done()
-    if vm.exists and not claimed and not vm.lock:
+    foreign = vm.exists and not claimed and (vm.lock != "clone" or fields.owner(vm) is not None)
+    if foreign:
         return Failed(Code.VALIDATION, f"VMID {row.vmid} belongs to somebody else", _elsewhere(row, view))
     if vm.exists and task is None:
         return (

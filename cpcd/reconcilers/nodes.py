@@ -71,9 +71,13 @@ def keys(view: View) -> tuple[Key, ...]:
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return the Node, once its machine has joined."""
+    """Return the Node, once its machine has joined, and the requests while one of them is its own."""
     row = _row(key, view)
-    return (scopes.node(key.cluster, key.name),) if row is not None and row.joined else ()
+    if row is None or not row.joined:
+        return ()
+    pending: tuple[Csr, ...] = view.known(scopes.csrs(key.cluster)) or ()
+    own = any(csr.username == f"system:node:{key.name}" for csr in pending)
+    return (scopes.node(key.cluster, key.name), *((scopes.csrs(key.cluster),) if own else ()))
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:

@@ -5,7 +5,7 @@ then the wait for the kubelet's TLS bootstrap; so a join can fail with its membe
 """
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from cpcd.lab.guests.config import Configuration, parse
 from cpcd.lab.guests.failed import kubeadm_failed
@@ -29,6 +29,8 @@ from cpcd.lab.kube import Cluster, EtcdRefused, Kubelet, Member
 from cpcd.lab.kube.budgets import is_ready
 from cpcd.lab.kube.tokens import key_refused
 from cpcd.lab.provenance import recorded, source
+
+T = TypeVar("T")
 
 __all__ = ["join"]
 
@@ -145,7 +147,7 @@ def _promote(machine: Machine, cluster: Cluster, member: Member, share: float) -
     yield from _insist(machine, "etcd-promote", lambda: cluster.etcd.promote(member))
 
 
-def _insist[T](machine: Machine, stage: str, attempt: Callable[[], T]) -> Generator[Stage, None, T]:
+def _insist(machine: Machine, stage: str, attempt: Callable[[], T]) -> Generator[Stage, None, T]:
     """Repeat a request to etcd as long as kubeadm does; what it says last is the failure."""
     deadline = machine.now + machine.durations.etcd_call
     while True:

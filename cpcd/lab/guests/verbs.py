@@ -4,7 +4,7 @@ Keys and values are those of `guest/ops.py`; the contract suite holds both to th
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cpcd.lab.guests.config import seconds
 from cpcd.lab.guests.failed import VerbFailed, said
@@ -13,6 +13,8 @@ from cpcd.lab.guests.upkeep import PROGRAMS, etcd_running
 from cpcd.lab.kube import Cluster, EtcdRefused, Member
 from cpcd.lab.kube.tokens import mint, upload
 from cpcd.lab.provenance import recorded, source
+
+T = TypeVar("T")
 
 __all__ = ["VERBS", "Answer"]
 
@@ -116,7 +118,7 @@ def kubeconfig(machine: Machine, _given: Given) -> Answer:
     return {"kubeconfig": cluster.admin_kubeconfig(), "ca_hash": cluster.ca_hash}, machine.durations.short
 
 
-def _in_etcd[T](machine: Machine, verb: str, ask: Callable[[Cluster], T]) -> T:
+def _in_etcd(machine: Machine, verb: str, ask: Callable[[Cluster], T]) -> T:
     """Ask the local etcd; without quorum it answers nothing for its whole time-out."""
     etcd_running(machine, verb)
     assert machine.disk.cluster is not None, "etcd runs for a cluster"

@@ -89,7 +89,7 @@ class Naming(Model):
     domain: DNSName | None = None
     """Domain of the host names."""
     hostname: Annotated[str, AfterValidator(_hostname)] = "{cluster}-{role}-{index}"
-    """Host names; `{role}` is `control-plane` or the deployment's name, `{index}` the lowest that is free."""
+    """Host names; `{role}` is `cp` or the deployment's name, `{index}` the lowest that is free."""
     release_letter: str | None = None
     """Letter of the short names of CPC, such as ck1 and wk1."""
 

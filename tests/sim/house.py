@@ -1,0 +1,224 @@
+"""The whole daemon in virtual time against the lab: one function builds it, stories drive it.
+
+The proxmoxer paths, the codec, the error table, the ledger's SQL and the kubeconfig files are the real ones; sockets,
+threads and processes are refused by the loop.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cpcd.adapters.journal import SqliteJournal
+from cpcd.adapters.kubeconfigs import KubeconfigFiles
+from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.adapters.requests import names_of
+from cpcd.daemon import Daemon, Parts
+from cpcd.lab.guests import Durations
+from cpcd.lab.inprocess import LabGuests, LabKube, LabTransport
+from cpcd.lab.pve import Settings, Storage
+from cpcd.lab.simloop import SimClock, SimLoop
+from cpcd.lab.world import World
+from cpcd.model.errors import Unreachable
+from cpcd.model.ledger import Machine
+from cpcd.model.report import Pass
+from cpcd.model.view import View
+from cpcd.ports.bundle import Ports
+from cpcd.ports.guests import Host
+from cpcd.sources.specs import Specs
+
+EPOCH = 1_795_000_000.0
+TOKEN = "cpcd@pve!lab"
+
+SPEC = """
+apiVersion: cpcd.dev/v1alpha1
+kind: Cluster
+metadata: {{name: demo}}
+spec:
+  version: v1.34.2
+  controlPlaneEndpoint: {{host: 127.77.0.4}}
+  infrastructure:
+    proxmox:
+      url: https://127.0.0.1:8006
+      credentialsRef: {{env: TOKEN}}
+      availabilityZones: [{{name: a, nodes: [pve1]}}, {{name: b, nodes: [pve2]}}, {{name: c, nodes: [pve3]}}]
+      ipv4Config: {{addresses: [127.77.0.10-127.77.0.60], prefix: 16, gateway: 127.77.0.1}}
+  templates: [{{name: ubuntu, os: ubuntu, templateID: {template}}}]
+  machineDefaults:
+    numCores: 2
+    memoryMiB: {memory}
+    full: false
+    disks: {{bootVolume: {{sizeGb: 20}}}}
+  changePolicy: {{Destroy: {destroy}}}
+  controlPlane: {{replicas: {masters}}}
+  workers: {{machineDeployments: [{{name: general, replicas: {workers}, metadata: {{labels: {labels}}}}}]}}
+  addons: [{{name: hello, manifests: [{{file: hello.yaml}}]}}]
+"""
+
+HELLO = b"""
+apiVersion: v1
+kind: Namespace
+metadata: {name: hello}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: hello, namespace: hello}
+data: {greeting: hello}
+"""
+
+
+def spec(  # noqa: PLR0913 - the knobs that stories turn
+    *, masters: int = 3, workers: int = 2, memory: int = 2048, template: int = 9000, labels: str = "{}",
+    destroy: str = "Approve",
+) -> str:  # fmt: skip
+    """Return a cluster.yaml."""
+    return SPEC.format(
+        masters=masters, workers=workers, memory=memory, template=template, labels=labels, destroy=destroy
+    )
+
+
+def settings_of() -> Settings:
+    """Return an installation whose templates lie on storage that all nodes share."""
+    shared = Storage("shared", "nfs", shared=True)
+    return Settings(epoch=EPOCH, storages=(*Settings().storages, shared))
+
+
+@dataclass
+class Committed:
+    """A spec that is committed by assignment; implements `sources.specs.Files`."""
+
+    text: str
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    count: int = 0
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        return {"cluster.yaml": self.text.encode()}
+
+    @property
+    def referred(self) -> Mapping[str, bytes]:
+        return {"hello.yaml": HELLO}
+
+    @property
+    def generation(self) -> str:
+        return f"commit-{self.count}"
+
+    uncommitted = False
+    source = "git HEAD"
+
+    async def read(self) -> "Committed":
+        return self
+
+    async def watch(self) -> AsyncIterator[None]:
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            yield
+
+    def commit(self, text: str) -> None:
+        self.text = text
+        self.count += 1
+        self.changed.set()
+
+
+class House:
+    """A lab and, while one lives, a daemon; `crash` kills the daemon, `start` starts another on the same disk."""
+
+    def __init__(self, loop: SimLoop, directory: Path, text: str, *, seed: int = 1) -> None:
+        self.loop, self.directory, self.seed = loop, directory, seed
+        self.clock = SimClock(loop, EPOCH)
+        settings = settings_of()
+        self.world = World(now=loop.time, seed=seed, settings=settings, durations=Durations())
+        for vmid in (9000, 9010):
+            self.world.pve.add_template(
+                vmid, settings.nodes[0].name, f"tpl-{vmid}", "cpcd-ubuntu", disk="10", storage="shared"
+            )
+        self.token = next(f"{t.id}={t.secret}" for t in settings.tokens if t.id == TOKEN)
+        self.file = Committed(text)
+        self.passes: list[Pass] = []
+        self.daemon: Daemon | None = None
+        self.lives = 0
+        self.listeners: tuple[Callable[[Pass], None], ...] = ()
+
+    async def start(self) -> Daemon:
+        """Start a daemon on the state directory."""
+        self.lives += 1
+        rng = random.Random(self.seed * 1000 + self.lives)
+        parts = Parts(
+            clock=self.clock, journal=SqliteJournal(self.directory / "ledger.db", threaded=False),
+            ports=self._ports, specs=lambda view: Specs(self.file, view=view, operator_key="ssh-ed25519 AAAAC3Nz cpcd"),
+            names_of=names_of, rng=rng, new_id=lambda: f"{rng.getrandbits(48):012x}",
+            listeners=(self.passes.append, *self.listeners),
+        )  # fmt: skip
+        self.daemon = Daemon(parts)
+        await self.daemon.start()
+        return self.daemon
+
+    async def crash(self) -> None:
+        """Kill the daemon: nothing is flushed, nothing is said."""
+        assert self.daemon is not None
+        await self.daemon.supervisor.stop()
+        self.daemon.journal._db.close() if hasattr(self.daemon.journal, "_dbx") else None
+        self.daemon = None
+
+    async def until(self, holds: Callable[[], bool], *, limit: float = 7200, what: str = "") -> float:
+        """Let time pass until something holds; return when it did. Fails at the limit with the board's words."""
+        end = self.loop.time() + limit
+        while not holds():
+            if self.loop.time() > end:
+                raise AssertionError(f"not within {limit:.0f} s: {what}\n{self.picture()}")
+            await asyncio.sleep(1)
+        return self.loop.time()
+
+    async def converged(self, *, limit: float = 7200) -> float:
+        """Let time pass until every object is settled and nothing is open."""
+        return await self.until(self.settled, limit=limit, what="converged")
+
+    def settled(self) -> bool:
+        """Whether every object's last pass found nothing to do, and no op is open."""
+        assert self.daemon is not None
+        keys = self.daemon.keys()
+        reports = [self.daemon.board.objects.get(key) for key in keys]
+        ready = all(r is not None and r.last.outcome == "settled" and r.ready for r in reports)
+        quiet = not self.daemon.state.view.ops and self.daemon.queue.depth() == 0
+        return ready and quiet and bool(keys)
+
+    def picture(self) -> str:
+        """Return what every object last said."""
+        if self.daemon is None:
+            return "no daemon"
+        view = self.daemon.state.view
+        names = {row.uid: row.name for row in view.machines.values()}
+        lines = [
+            f"{names.get(key.name, str(key)):32} {report.last.outcome:9} {report.last.sentence[:150]}"
+            for key, report in self.daemon.board.objects.items()
+        ]
+        ops = [f"op {op.verb} {names.get(op.key.name, op.key)} since {op.opened - EPOCH:.0f}" for op in view.ops.values()]
+        return "\n".join([f"t={self.loop.time():.0f}", *lines, *ops, *map(str, self.daemon.troubles.items())])
+
+    def vms(self) -> dict[int, str]:
+        """Return VMID -> name of every VM in the lab that is no template."""
+        return {vmid: vm.name for vmid, vm in self.world.pve.vms.items() if not vm.template}
+
+    def _ports(self, view: Callable[[], View]) -> Ports:
+        transport = LabTransport(self.world, asyncio.sleep)
+        guests = LabGuests(self.world, asyncio.sleep)
+        kubeconfigs = KubeconfigFiles(self.directory / "kubeconfigs")
+
+        def proxmox(site: str) -> ProxmoxApi:
+            return ProxmoxApi(transport, site, lambda: self.token)
+
+        def kube(cluster: str) -> Any:
+            written = kubeconfigs.describe(cluster)
+            if written is None:
+                raise Unreachable(f"kube:{cluster}", "there is no kubeconfig yet")
+            host, _, port = written.server.removeprefix("https://").partition(":")
+            return LabKube(self.world, host, int(port), asyncio.sleep)
+
+        def host(row: Machine) -> Host:
+            key = str(view().facts.get(f"hostkey/{row.uid}", ""))
+            return Host(row.uid, row.name, row.address, 2222, ("ubuntu", "root"), key)
+
+        return Ports(proxmox, kube, host, guests, kubeconfigs, lambda: view().installation)
