@@ -58,6 +58,7 @@ class Resource:
     template: bool
     tags: tuple[str, ...]
     lock: str
+    disks: tuple[tuple[str, str], ...] = ()  # of a template: slot and property string
 
 
 @dataclass(frozen=True, slots=True)

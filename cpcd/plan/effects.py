@@ -96,7 +96,10 @@ class Clone(MachineAction):
         return {"upids": [task.upid for task in listed]}
 
     def expect(self, view: View) -> View:
-        config = {"name": self.row.name, "description": fields.mark(view.installation, self.row, "-"), "digest": ""}
+        copies = (copy for scope, seen in view.bulk.items() if scope.kind == "template" for copy in seen.known or ())
+        disks = next((dict(copy.disks) for copy in copies if copy.vmid == self.row.template), {})
+        mark = fields.mark(view.installation, self.row, "-")
+        config = {**disks, "name": self.row.name, "description": mark, "digest": ""}
         return self.become(view, exists=True, node=self.row.node, status="stopped", config=config)
 
 

@@ -16,7 +16,7 @@ from cpcd.plan import scopes
 from cpcd.plan.effects import Destroy, Hold, MachineAction, RemoveMember, ResetVm, Shutdown, Stop
 from cpcd.plan.fleet import RetireMachine
 
-__all__ = ["GUARDS", "approval", "quorum_left"]
+__all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
 
 
 def paused(action: Action, view: View) -> Wait | None:
@@ -174,3 +174,6 @@ def _in_flight(cluster: Cluster, view: View, action: Action) -> bool:
 GUARDS: Final[tuple[Guard, ...]] = (
     paused, protected, exclusive, site_writable, etcd_quorum, consent, blast_radius, remediation, permits,
 )  # fmt: skip
+
+# What a plan is folded with: a paused cluster's plan shows what would be done.
+FORESEEN: Final[tuple[Guard, ...]] = GUARDS[1:]

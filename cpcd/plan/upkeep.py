@@ -78,7 +78,7 @@ def _reboot(case: Case, vm: Vm) -> Plan:
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
         return _step(effects.Snapshot(key=case.key, row=case.row), "Updating")
-    why = f"{', '.join(vm.pending)} take effect at a cold start"
+    why = f"{', '.join(vm.pending)} changed, which needs a cold start"
     limit = case.cluster.blast.max_unavailable
     return _step(effects.Hold(key=case.key, row=case.row, why=why, limit=limit), "Updating")
 

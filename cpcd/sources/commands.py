@@ -13,7 +13,7 @@ from cpcd.model.seen import Seen
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.fold import Step, fold
-from cpcd.plan.guards import GUARDS
+from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
@@ -50,7 +50,7 @@ class Commands:
         """Return all remaining steps, folded from the view with pods and members read afresh."""
         await self._refresh()
         view = self._state.view
-        steps = fold(view, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+        steps = fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
         names = {machine_key(row): row.name for row in view.machines.values()}
         return {"generation": view.desired.generation, "steps": [_shown(step, names) for step in steps]}
 

@@ -12,13 +12,14 @@ from typing import Any
 from cpcd.model.seen import Csr, Facts, Member, Members, Node, Pod, Quorum, Resource, Task, Vm
 
 __all__ = [
-    "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "task", "vm",
+    "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "task", "vm", "with_disks",
     "with_made",
 ]  # fmt: skip
 
 JSON = Mapping[str, Any]
 # The only place that names the new VMID (`failures.md` P22, recorded: clone).
 MADE = re.compile(r"creating a clone of VM \d+ with ID (\d+)")
+DISK = re.compile(r"(scsi|virtio|sata|ide)\d+")
 MIRROR = "kubernetes.io/config.mirror"
 
 
@@ -77,6 +78,12 @@ def made(log: Sequence[str]) -> int:
 def with_made(given: Task, vmid: int) -> Task:
     """Return the task with what its log names."""
     return replace(given, made=vmid)
+
+
+def with_disks(given: Resource, config: JSON) -> Resource:
+    """Return a template with its disks, so that a plan knows what its clones begin with."""
+    disks = ((slot, str(value)) for slot, value in config.items() if DISK.fullmatch(slot) and "size=" in str(value))
+    return replace(given, disks=tuple(sorted(disks)))
 
 
 def facts(given: JSON, wall: float) -> Facts:

@@ -71,6 +71,7 @@ class Observer:
         finally:
             both.cancel()
             limit.cancel()
+            await asyncio.gather(both, limit, return_exceptions=True)
         self._known(site, began, decode.resources(rows), status)
         self._endpoints.up(endpoint)
 

@@ -135,9 +135,12 @@ class Reader:
         ref = next((g.machine.template for g in groups if g.machine.template.name == scope.name), None)
         if ref is None:
             return ()
-        resources = decode.resources(await self._proxmox(scope).resources())
+        proxmox = self._proxmox(scope)
+        resources = decode.resources(await proxmox.resources())
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
-        return tuple(sorted(found, key=lambda r: r.vmid))
+        configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
+        copies = [decode.with_disks(r, config or {}) for r, config in zip(found, configs, strict=True)]
+        return tuple(sorted(copies, key=lambda r: r.vmid))
 
     async def _guest(self, scope: Scope) -> Any:
         row = self._row(scope.name)

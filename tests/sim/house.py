@@ -69,7 +69,7 @@ data: {greeting: hello}
 """
 
 
-def spec(  # noqa: PLR0913 - the knobs that stories turn
+def spec(
     *, masters: int = 3, workers: int = 2, memory: int = 2048, template: int = 9000, labels: str = "{}",
     destroy: str = "Approve",
 ) -> str:  # fmt: skip
@@ -128,6 +128,7 @@ class House:
 
     def __init__(self, loop: SimLoop, directory: Path, text: str, *, seed: int = 1) -> None:
         self.loop, self.directory, self.seed = loop, directory, seed
+        directory.mkdir(parents=True, exist_ok=True)
         self.clock = SimClock(loop, EPOCH)
         settings = settings_of()
         self.world = World(now=loop.time, seed=seed, settings=settings, durations=Durations())
@@ -160,7 +161,6 @@ class House:
         """Kill the daemon: nothing is flushed, nothing is said."""
         assert self.daemon is not None
         await self.daemon.supervisor.stop()
-        self.daemon.journal._db.close() if hasattr(self.daemon.journal, "_dbx") else None
         self.daemon = None
 
     async def until(self, holds: Callable[[], bool], *, limit: float = 7200, what: str = "") -> float:
@@ -195,7 +195,9 @@ class House:
             f"{names.get(key.name, str(key)):32} {report.last.outcome:9} {report.last.sentence[:150]}"
             for key, report in self.daemon.board.objects.items()
         ]
-        ops = [f"op {op.verb} {names.get(op.key.name, op.key)} since {op.opened - EPOCH:.0f}" for op in view.ops.values()]
+        ops = [
+            f"op {op.verb} {names.get(op.key.name, op.key)} since {op.opened - EPOCH:.0f}" for op in view.ops.values()
+        ]
         return "\n".join([f"t={self.loop.time():.0f}", *lines, *ops, *map(str, self.daemon.troubles.items())])
 
     def vms(self) -> dict[int, str]:

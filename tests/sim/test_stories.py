@@ -1,0 +1,314 @@
+"""The stories in virtual time: build, scale, change, repair, replace, silence, and crashes anywhere."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpcd.lab.simloop import SimLoop, simulate
+from cpcd.model.keys import Key
+from cpcd.model.ledger import DropFact, PutFact
+from cpcd.plan.fold import Step, fold
+from cpcd.plan.guards import FORESEEN
+from cpcd.plan.resolve import resolve
+from cpcd.ports.kube import GVK
+from cpcd.reconcilers import RECONCILERS
+from tests.sim.house import House, spec
+
+Tale = Callable[[House], Coroutine[Any, Any, None]]
+
+
+def tell(directory: Path, tale: Tale, *, seed: int = 1, text: str = "") -> House:
+    """Play a tale in a house of its own and return the house as it was at the end."""
+    houses: list[House] = []
+
+    async def main(loop: SimLoop) -> None:
+        house = House(loop, directory, text or spec(), seed=seed)
+        houses.append(house)
+        await house.start()
+        await tale(house)
+
+    simulate(main, seed=seed)
+    return houses[0]
+
+
+def uids(house: House) -> list[str]:
+    """Return the machine uid in the mark of every VM."""
+    vms = (vm for vm in house.world.pve.vms.values() if not vm.template)
+    return [str(vm.config["description"]).split()[3] for vm in vms]
+
+
+def destroyed(house: House) -> list[int]:
+    """Return the VMIDs that were destroyed."""
+    return [call.vmid for call in house.world.pve.history if call.verb == "destroy"]
+
+
+def members(house: House) -> list[str]:
+    """Return the names of etcd's started voters."""
+    return sorted(m.name for m in house.world.clusters[0].etcd.members if not m.learner)
+
+
+def nodes(house: House) -> dict[str, Any]:
+    """Return the Nodes by name."""
+    listed, _ = house.world.clusters[0].store.list(GVK("v1", "Node"))
+    return {node["metadata"]["name"]: node for node in listed}
+
+
+async def built(house: House) -> None:
+    """Build the first cluster."""
+    await house.converged(limit=1500)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cluster_is_built_from_nothing(tmp_path: Path, seed: int) -> None:
+    """From an empty Proxmox: every object Ready, five marked VMs, three voters, the addon applied."""
+    house = tell(tmp_path, built, seed=seed)
+
+    assert len(house.vms()) == 5
+    assert len(set(uids(house))) == 5
+    assert members(house) == ["demo-cp-1", "demo-cp-2", "demo-cp-3"]
+    assert house.world.clusters[0].store.get(GVK("v1", "ConfigMap"), "hello", "hello")["data"] == {"greeting": "hello"}
+    assert destroyed(house) == []
+
+
+def test_a_settled_cluster_is_left_alone(tmp_path: Path) -> None:
+    """Converged means zero writes: half an hour later nothing but reads has happened."""
+    writes: list[dict[str, int]] = []
+
+    def count(house: House) -> dict[str, int]:
+        return {call: n for call, n in house.world.pve.calls.items() if not call.startswith("GET")}
+
+    async def tale(house: House) -> None:
+        await built(house)
+        writes.append(count(house))
+        await asyncio.sleep(1800)
+        writes.append(count(house))
+
+    tell(tmp_path, tale)
+
+    assert writes[0] == writes[1]
+
+
+def test_an_edit_is_carried_out_as_planned(tmp_path: Path) -> None:
+    """Workers 2 → 4, more memory, a label: no machine replaced, and the steps applied are the steps printed."""
+    printed: list[Step] = []
+    since: list[int] = []
+    before: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        before.append(sorted(uids(house)))
+        await house.daemon.state.commit((PutFact("paused/demo", 1.0),))
+        house.file.commit(spec(workers=4, memory=4096, labels="{tier: gold}"))
+        await asyncio.sleep(30)
+        view = house.daemon.state.view
+        printed.extend(fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve))
+        since.append(len(house.passes))
+        await house.daemon.state.commit((DropFact("paused/demo"),))
+        for key in house.daemon.keys():
+            house.daemon.dispatcher.reset(key)
+        await asyncio.sleep(1)
+        await house.converged(limit=3000)
+
+    house = tell(tmp_path, tale)
+    assert house.daemon is not None
+    names: dict[str, str] = {row.uid: row.name for row in house.daemon.state.view.machines.values()}
+    names |= {step.key.name: step.sentence.split()[-1] for step in printed if step.verb == "pin-host-key"}
+    applied = by_object(((done.key, said) for done in house.passes[since[0] :] for _, said in done.steps), names)
+    foreseen = by_object(((step.key, step.sentence) for step in printed), names)
+
+    assert set(before[0]) <= set(uids(house))
+    assert {vm.config["memory"] for vm in house.world.pve.vms.values() if not vm.template} <= {"4096", 4096}
+    assert {n["metadata"]["labels"].get("tier") for name, n in nodes(house).items() if "general" in name} == {"gold"}
+    assert foreseen == applied
+
+
+def by_object(steps: Iterable[tuple[Key, str]], names: dict[str, str]) -> dict[str, list[str]]:
+    """Return each object's sentences in order; repetitions of one step (a drain's sweeps) count as one."""
+    found: dict[str, list[str]] = {}
+    for key, sentence in steps:
+        said = found.setdefault(f"{key.kind}/{names.get(key.name, key.name)}", [])
+        said += [sentence] if said[-1:] != [sentence] else []
+    return found
+
+
+def test_a_deleted_and_a_stopped_worker_are_repaired(tmp_path: Path) -> None:
+    """The stopped VM is started, the deleted one gets a successor, and its Node goes."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        ids = {name: vmid for vmid, name in house.vms().items()}
+        house.world.pve.delete_vm(ids["demo-general-1"])
+        house.world.pve.stop_vm(ids["demo-general-2"])
+        await asyncio.sleep(60)
+        await house.converged(limit=3000)
+
+    house = tell(tmp_path, tale)
+
+    assert sorted(house.vms().values()) == ["demo-cp-1", "demo-cp-2", "demo-cp-3", "demo-general-2", "demo-general-3"]
+    assert "demo-general-1" not in nodes(house)
+    assert destroyed(house) == []
+
+
+def test_a_lost_control_plane_is_replaced(tmp_path: Path) -> None:
+    """The member of the lost machine leaves etcd before its successor joins."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        ids = {name: vmid for vmid, name in house.vms().items()}
+        house.world.pve.delete_vm(ids["demo-cp-1"])
+        await asyncio.sleep(60)
+        await house.converged(limit=3000)
+
+    house = tell(tmp_path, tale)
+
+    assert members(house) == ["demo-cp-2", "demo-cp-3", "demo-cp-4"]
+
+
+def test_a_new_template_replaces_every_machine(tmp_path: Path) -> None:
+    """All machines are new, the first control plane too; at no moment fewer than three voters were up."""
+    low: list[int] = []
+    before: list[set[str]] = []
+
+    async def watch(house: House) -> None:
+        while True:
+            etcd = house.world.clusters[0].etcd
+            low.append(sum(etcd.up(m) for m in etcd.members if not m.learner))
+            await asyncio.sleep(1)
+
+    async def tale(house: House) -> None:
+        await built(house)
+        before.append(set(uids(house)))
+        watcher = asyncio.ensure_future(watch(house))
+        house.file.commit(spec(template=9010))
+        await asyncio.sleep(1)
+        await house.converged(limit=9000)
+        watcher.cancel()
+
+    house = tell(tmp_path, tale)
+
+    assert set(uids(house)).isdisjoint(before[0])
+    assert len(house.vms()) == 5
+    assert min(low) >= 3
+    assert len(destroyed(house)) == 5
+
+
+def test_control_planes_scale_down_and_up_again(tmp_path: Path) -> None:
+    """3 → 1 → 3 with consent given in the file; members follow."""
+    seen: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(masters=1, destroy="Auto"))
+        await asyncio.sleep(1)
+        await house.converged(limit=9000)
+        seen.append(members(house))
+        house.file.commit(spec(masters=3, destroy="Auto"))
+        await asyncio.sleep(1)
+        await house.converged(limit=9000)
+        seen.append(members(house))
+
+    tell(tmp_path, tale)
+
+    assert seen == [["demo-cp-1"], ["demo-cp-1", "demo-cp-2", "demo-cp-3"]]
+
+
+def test_destruction_waits_for_approval(tmp_path: Path) -> None:
+    """Scaling down asks by default and says which command consents."""
+    waiting: list[str] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(workers=1))
+        await asyncio.sleep(600)
+        waiting.extend(done.sentence for done in house.passes if done.reason == "AwaitingApproval")
+
+    house = tell(tmp_path, tale)
+
+    assert "cpcd approve demo/retire/demo-general-2" in waiting[-1]
+    assert len(house.vms()) == 5
+
+
+def test_a_silent_proxmox_parks_its_keys(tmp_path: Path) -> None:
+    """Five minutes of silence: shown within 30 s, no pass fails twice, and everything is well again afterwards."""
+    shown: list[float] = []
+    failures: list[int] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        began = house.loop.time()
+        house.world.pve.silence(True)
+        await house.until(lambda: house.daemon is not None and house.daemon.endpoints.is_down("pve:127.0.0.1"))
+        shown.append(house.loop.time() - began)
+        await asyncio.sleep(300 - shown[0])
+        failures.extend(done.failures for done in house.passes if done.outcome == "failed")
+        house.world.pve.silence(False)
+        await asyncio.sleep(15)
+        await house.converged(limit=600)
+
+    tell(tmp_path, tale)
+
+    assert shown[0] <= 30
+    assert max(failures, default=0) <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crashes_anywhere_leave_nothing_double_and_nothing_behind(tmp_path: Path, seed: int) -> None:
+    """Killed every few seconds during a build, the daemon ends with the same cluster, each machine once."""
+    dice = random.Random(seed)
+
+    async def tale(house: House) -> None:
+        for _ in range(12):
+            await asyncio.sleep(dice.uniform(0.01, 40))
+            await house.crash()
+            await asyncio.sleep(dice.uniform(0.01, 5))
+            await house.start()
+        await house.converged(limit=4000)
+
+    house = tell(tmp_path, tale, seed=seed)
+
+    assert sorted(house.vms().values()) == [
+        f"demo-{name}" for name in ("cp-1", "cp-2", "cp-3", "general-1", "general-2")
+    ]
+    assert len(set(uids(house))) == 5
+    assert members(house) == ["demo-cp-1", "demo-cp-2", "demo-cp-3"]
+    assert destroyed(house) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crashes_during_a_rollout_spend_nothing(tmp_path: Path, seed: int) -> None:
+    """Killed again and again while every machine is replaced: the same end, only outdated machines destroyed."""
+    dice = random.Random(seed)
+    before: list[set[int]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        before.append(set(house.vms()))
+        house.file.commit(spec(template=9010))
+        for _ in range(20):
+            await asyncio.sleep(dice.uniform(0.01, 60))
+            await house.crash()
+            await house.start()
+        await house.converged(limit=9000)
+
+    house = tell(tmp_path, tale, seed=seed)
+
+    assert len(house.vms()) == 5
+    assert len(set(uids(house))) == 5
+    assert set(destroyed(house)) <= before[0]
+    assert len(members(house)) == 3
+
+
+def test_the_same_seed_gives_the_same_story(tmp_path: Path) -> None:
+    """Determinism: two runs with one seed make the same passes in the same order."""
+    first = tell(tmp_path / "a", built, seed=7)
+    second = tell(tmp_path / "b", built, seed=7)
+
+    assert [(p.key, p.outcome, p.sentence) for p in first.passes] == [
+        (p.key, p.outcome, p.sentence) for p in second.passes
+    ]
