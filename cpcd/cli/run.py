@@ -1,4 +1,4 @@
-"""`cpcd run`: reads the settings and hands over to `cpcd/daemon.py`."""
+"""`cpcd run`: reads the settings and hands over to `cpcd/wiring.py`."""
 
 import os
 from pathlib import Path
@@ -28,10 +28,10 @@ def command(ctx: click.Context, /, config: Path | None, verbose: int, quiet: int
 
     Flags win over CPCD_* variables, these over the file of settings. Under systemd use `systemctl start cpcd`.
     """
-    from cpcd import daemon
+    from cpcd import wiring
     from cpcd.settings import load_settings
 
     socket = ctx.obj.socket or None
     level = _LEVELS[min(max(2 + verbose - quiet, 0), 3)] if verbose or quiet else None
     settings = load_settings({**flags, "socket": socket, "log_level": level}, os.environ, config=config)
-    return daemon.main(settings)
+    return wiring.main(settings)

@@ -38,7 +38,7 @@ __all__ = [
     "Start",
     "Stop",
     "Uncordon",
-    "see",
+    "fresh_facts", "joined_view", "see",
 ]
 
 COOL_DOWN = 600.0  # seconds before a VMID or address is used again: ARP caches and DHCP-like leftovers (G15)
@@ -165,7 +165,7 @@ class Start(MachineAction):
     def expect(self, view: View) -> View:
         view = self.become(view, status="running", pending=(), host_key="ssh-ed25519 expected")
         known: Facts | None = view.known(scopes.guest(self.row))
-        facts = known or _fresh_facts(self.row)
+        facts = known or fresh_facts(self.row)
         return see(view, scopes.guest(self.row), facts)
 
 
@@ -237,12 +237,15 @@ class Prepare(MachineAction):
 
     given: Mapping[str, Any]
 
+    def before(self, _view: View) -> Evidence:
+        return {"profile": self.given["profile"]}
+
     @property
     def sentence(self) -> str:
         return f"prepare {self.row.name} for Kubernetes {self.given['version']}"
 
     def expect(self, view: View) -> View:
-        facts: Facts = view.known(scopes.guest(self.row)) or _fresh_facts(self.row)
+        facts: Facts = view.known(scopes.guest(self.row)) or fresh_facts(self.row)
         return see(view, scopes.guest(self.row), replace(facts, prepared=str(self.given["profile"])))
 
 
@@ -265,7 +268,7 @@ class Init(MachineAction):
     def expect(self, view: View) -> View:
         view = see(view, scopes.api(self.row.cluster), Api(ready=True, version="", uid="expected"))
         view = view.with_ledger((PutFact(f"identity/{self.row.cluster}", {"ca_hash": "expected", "uid": "expected"}),))
-        return _joined(view, self.row)
+        return joined_view(view, self.row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +290,7 @@ class Join(MachineAction):
         return {f"control-plane:{self.row.cluster}": 1} if self.row.role is Role.CONTROL_PLANE else {}
 
     def expect(self, view: View) -> View:
-        return _joined(view, self.row)
+        return joined_view(view, self.row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +305,7 @@ class Reset(MachineAction):
         return f"reset what an unfinished join left on {self.row.name}"
 
     def expect(self, view: View) -> View:
-        facts: Facts = view.known(scopes.guest(self.row)) or _fresh_facts(self.row)
+        facts: Facts = view.known(scopes.guest(self.row)) or fresh_facts(self.row)
         clean = replace(facts, admin_conf=False, kubelet_conf=False, etcd_data=False, manifests=())
         return see(view, scopes.guest(self.row), clean)
 
@@ -469,14 +472,16 @@ class Forget(MachineAction):
         )
 
 
-def _fresh_facts(row: Machine) -> Facts:
+def fresh_facts(row: Machine) -> Facts:
+    """Return what a machine tells of itself after its first boot."""
     return Facts(
         hostname=row.name, boot_id="expected", system_uuid=system_uuid(row.uid), clock_skew=0, cloud_init="done",
         prepared="", packages={}, admin_conf=False, kubelet_conf=False, etcd_data=False, manifests=(), readyz=0,
     )  # fmt: skip
 
 
-def _joined(view: View, row: Machine) -> View:
+def joined_view(view: View, row: Machine) -> View:
+    """Return the view in which a machine has become a member of its cluster."""
     node = Node(
         name=row.name, uid="expected", system_uuid=system_uuid(row.uid), ready="True", since=0.0, unschedulable=False,
         labels={}, annotations={}, taints=(), version="",

@@ -17,6 +17,7 @@ from cpcd.model.seen import Members, Task
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.effects import see
+from cpcd.plan.foresight import arrived, succeeded
 from cpcd.plan.guards import quorum_left
 from cpcd.plan.resolve import evidence
 
@@ -52,6 +53,8 @@ class Fold:
 
     def steps(self) -> Iterator[Step]:
         """Yield steps until none is left; what stays blocked comes last, with its reason."""
+        for op in list(self.view.ops.values()):
+            self.view = succeeded(op, self.view)
         progress = True
         while progress:
             progress = False
@@ -72,6 +75,11 @@ class Fold:
         self.blocked.pop(key, None)
         self._settle(key)
         plan: Plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
+        while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
+            if later == self.view:
+                break
+            self.view = later
+            plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
         for action in plan.steps:
             verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)
             if verdict is not None:

@@ -7,7 +7,15 @@ from cpcd.model.keys import Wall
 from cpcd.model.ledger import Event
 from cpcd.model.report import Outcome, Pass
 
-__all__ = ["event_of", "reason_of"]
+__all__ = ["event_of", "reason_of", "steps_of"]
+
+
+def steps_of(done: Pass, at: Wall) -> list[Event]:
+    """Return one event for each step that the pass began, whatever the pass came to: what was done is never left out.
+
+    The reason is the step's verb in CamelCase.
+    """
+    return [Event(at, str(done.key), done.run, "Normal", camel(verb), sentence) for verb, sentence in done.steps]
 
 
 def event_of(before: Pass | None, done: Pass, at: Wall) -> Event | None:
@@ -15,6 +23,8 @@ def event_of(before: Pass | None, done: Pass, at: Wall) -> Event | None:
 
     Severity is `Warning` for what failed or was refused, else `Normal`, as in Kubernetes.
     """
+    if done.outcome is Outcome.ACTED:
+        return None  # its steps speak for it
     reason = reason_of(done)
     repeated = before is not None and (before.sentence, reason_of(before)) == (done.sentence, reason)
     if repeated and done.outcome is not Outcome.FAILED:
@@ -26,4 +36,9 @@ def event_of(before: Pass | None, done: Pass, at: Wall) -> Event | None:
 def reason_of(done: Pass) -> str:
     """Return the reason that the pass gives, else its failure's, else its verb or outcome in CamelCase."""
     told = done.reason or (done.failure.reason if done.failure else done.outcome.value)
-    return told if told[:1].isupper() else "".join(word.capitalize() for word in told.split("-"))
+    return told if told[:1].isupper() else camel(told)
+
+
+def camel(verb: str) -> str:
+    """Return a verb such as `delete-node` as the reason `DeleteNode`."""
+    return "".join(word.capitalize() for word in verb.split("-"))

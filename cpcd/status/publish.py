@@ -9,7 +9,7 @@ from cpcd.model.keys import Wall
 from cpcd.model.report import Pass
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
-from cpcd.status.events import event_of
+from cpcd.status.events import event_of, steps_of
 from cpcd.status.logs import log_pass
 from cpcd.status.metrics import Metrics
 from cpcd.status.report import Board
@@ -37,6 +37,7 @@ class Publisher:
         if done.reason == GONE:
             self._board.forget(done.key)
         self._metrics.note(done, at)
-        log_pass(done, news=event is not None)
-        if event:
-            self._journal.record(event)
+        steps = steps_of(done, at)
+        log_pass(done, news=event is not None or bool(steps))
+        for one in (*steps, *((event,) if event else ())):
+            self._journal.record(one)

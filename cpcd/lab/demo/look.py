@@ -39,6 +39,12 @@ class Look:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
+    async def tell(self, path: str, body: Mapping[str, str]) -> None:
+        """POST to the control socket."""
+        assert self._daemon is not None, "the daemon was never asked anything"
+        async with self._daemon.post(path, json=dict(body)) as answer:
+            assert answer.status == 200, await answer.text()
+
     async def status(self) -> dict[str, Any]:
         """Return the daemon's status, empty while it does not answer."""
         return await self.daemon("/status") or {}

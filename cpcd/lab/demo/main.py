@@ -34,11 +34,14 @@ async def _play(*, keep: bool) -> int:
         try:
             await stage.open()
             await _acts(screen, story)
+            calls = await look.calls()
+        except BaseException:
+            await stage.close()
+            raise
         finally:
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)
-    calls = await look.calls()
-    await look.close()
+            await look.close()
     false = [proof for proof in story.proofs if not proof.holds]
     _end(screen, story, calls, time.monotonic() - began)
     if keep and not false:

@@ -80,7 +80,7 @@ class Screen:
         table.add_column(no_wrap=True, overflow="ellipsis")
         for one in self._status.get("objects", []):
             if one["kind"] == "machine":
-                reason = "Ready" if one["ready"] else str(one.get("reason", ""))
+                reason = "Ready" if one["ready"] == "True" else str(one.get("reason", ""))
                 bar = ProgressBar(total=100, completed=PROGRESS.get(reason, 10), width=16)
                 table.add_row(Text(one["name"]), bar, Text(one["sentence"], style="dim"))
         return table

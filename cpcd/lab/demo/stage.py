@@ -22,7 +22,6 @@ from cpcd.model.errors import Code, Failure
 __all__ = ["Stage"]
 
 SPEED: Final = 30.0  # lab seconds in a real one: as fast as two cores keep up with
-TEMPLATES: Final = (9000, 9010)
 
 
 @dataclass
@@ -64,15 +63,25 @@ class Stage:
         """Start the lab and lay out the work tree with the first spec committed."""
         log = (self.directory / "lab.log").open("wb")
         self.lab = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cpcd", "lab", "--speed", str(SPEED), "--templates", ",".join(map(str, TEMPLATES)),
+            sys.executable, "-m", "cpcd", "lab", "--rate", str(SPEED), "--port", "0", "-o", "json",
             stdout=subprocess.PIPE, stderr=log, start_new_session=True,
         )  # fmt: skip
-        assert self.lab.stdout is not None
-        line = await asyncio.wait_for(self.lab.stdout.readline(), 30)
-        if not line:
-            raise Failure(Code.EXECUTION, "the lab did not start", hint=f"See {self.directory / 'lab.log'}.")
-        self.about = {**json.loads(line), "metricsPort": _free_port()}
+        self.about = {**await asyncio.wait_for(self._told(), 30), "metricsPort": _free_port()}
         self._lay_out()
+
+    async def _told(self) -> dict[str, Any]:
+        """Read what the lab says of itself: one JSON document on its standard output."""
+        assert self.lab is not None
+        assert self.lab.stdout is not None
+        text = ""
+        while not text.endswith("\n}\n"):
+            line = await self.lab.stdout.readline()
+            if not line:
+                what = "the lab did not start"
+                raise Failure(Code.EXECUTION, what, hint=f"See {self.directory / 'lab.log'}.")
+            text += line.decode()
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     async def start(self) -> None:
         """Start the daemon."""
@@ -115,6 +124,10 @@ class Stage:
         self._git("add", "-A")
         self._git("commit", "--quiet", "--message", message)
 
+    def head(self) -> str:
+        """Return the newest commit's id."""
+        return (self.tree / ".git" / "refs" / "heads" / "main").read_text(encoding="utf-8").strip()
+
     def _lay_out(self) -> None:
         (self.tree / "addons").mkdir(parents=True)
         token = self.directory / "pve-token"
@@ -126,7 +139,7 @@ class Stage:
         for pattern, new in (
             (r"url: .*", f"url: {self.about['proxmox']}"),
             (r"credentialsRef: .*", f"credentialsRef: {{file: {token}}}"),
-            (r"fingerprint: .*?([},]|$)", f'fingerprint: "{self.about["fingerprint"]}"\\1'),
+            (r"fingerprint: .*", f'fingerprint: "{self.about["fingerprint"]}"'),
         ):
             text = re.sub(pattern, new, text, count=1, flags=re.MULTILINE)
         self._git("init", "--quiet", "--initial-branch", "main")

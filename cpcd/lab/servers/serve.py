@@ -38,7 +38,8 @@ class Lab:
         self.world = World(now=self.clock.now, seed=settings.seed, settings=installation, durations=Durations())
         for each in settings.templates:
             self.world.pve.add_template(
-                each.vmid, each.node, each.name, each.tags, disk=each.disk, memory=each.memory, cores=each.cores
+                each.vmid, each.node, each.name, each.tags, disk=each.disk, storage=each.storage,
+                memory=each.memory, cores=each.cores,
             )
         self.calls: Counter[str] = Counter()
         self.authority = Authority("cpcd lab")

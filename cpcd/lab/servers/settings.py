@@ -21,6 +21,7 @@ class Template:
     name: str
     tags: str = ""
     disk: str = "10"
+    storage: str = "local-lvm"
     memory: int = 2048
     cores: int = 2
 

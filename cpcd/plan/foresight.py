@@ -1,0 +1,70 @@
+"""What is awaited, taken as come: so that a plan made in the middle of things still goes to the end.
+
+An operation on its way is taken as succeeded, a machine that boots as booted. Nothing of this is ever acted on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from cpcd.model.keys import Key, Uid
+from cpcd.model.ledger import Machine, Op
+from cpcd.model.plan import Wait
+from cpcd.model.seen import Facts, Vm
+from cpcd.model.view import View
+from cpcd.plan import effects, scopes
+
+__all__ = ["arrived", "succeeded"]
+
+Make = Callable[[Key, Machine], effects.MachineAction]
+
+_MAKE: Final[Mapping[str, Make]] = {
+    "clone": lambda key, row: effects.Clone(key=key, row=row, pool="", full=True),
+    "start": lambda key, row: effects.Start(key=key, row=row),
+    "shutdown": lambda key, row: effects.Shutdown(key=key, row=row),
+    "stop": lambda key, row: effects.Stop(key=key, row=row),
+    "reset": lambda key, row: effects.ResetVm(key=key, row=row),
+    "destroy": lambda key, row: effects.Destroy(key=key, row=row),
+    "init": lambda key, row: effects.Init(key=key, row=row, given={}),
+    "kubeadm-reset": lambda key, row: effects.Reset(key=key, row=row),
+    "etcd-snapshot": lambda key, row: effects.Snapshot(key=key, row=row),
+}
+
+
+def succeeded(op: Op, view: View) -> View:
+    """Return the view in which an open operation of a machine has succeeded; a hold stays."""
+    row = view.machines.get(Uid(op.key.name))
+    if row is None or op.disrupts:
+        return view
+    match op.verb:
+        case "join":
+            return effects.joined_view(view, row)
+        case "prepare":
+            profile = str(op.before.get("profile", ""))
+            return effects.Prepare(key=op.key, row=row, given={"profile": profile, "version": ""}).expect(view)
+        case "resize":
+            disk, size = str(op.before.get("disk", "")), int(op.before.get("size_gb", 0))
+            return effects.Grow(key=op.key, row=row, disk=disk, size_gb=size).expect(view)
+        case verb:
+            return _MAKE[verb](op.key, row).expect(view)
+
+
+def arrived(key: Key, wait: Wait, view: View) -> View:
+    """Return the view in which what a machine waits for has come; the same view when nothing can be told."""
+    row = view.row(key)
+    if row is None:
+        return view
+    vm: Vm | None = view.known(scopes.vm(row))
+    match wait.reason:
+        case "Booting" if vm is not None:
+            return effects.see(view, scopes.vm(row), replace(vm, host_key="ssh-ed25519 expected"))
+        case "VmLocked" if vm is not None:
+            return effects.see(view, scopes.vm(row), replace(vm, lock=""))
+        case "VmUnknown" if vm is None and not row.started:
+            return effects.see(view, scopes.vm(row), Vm(exists=False))
+        case "GuestSilent" | "CloudInit" | "HostnameWrong" | "ClockSkew":
+            known: Facts | None = view.known(scopes.guest(row))
+            fresh = effects.fresh_facts(row)
+            return effects.see(view, scopes.guest(row), replace(fresh, prepared=known.prepared if known else ""))
+        case _:
+            return view

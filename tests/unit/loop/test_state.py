@@ -1,0 +1,195 @@
+"""The view in force: decisions are visible at once, durable on return, and frozen when the journal cannot write."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cpcd.lab.simloop import SimClock, SimLoop, simulate
+from cpcd.loop.interest import Interest
+from cpcd.loop.state import State
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.ledger import DropFact, PutFact
+from cpcd.model.seen import Seen
+from tests.unit.loop.engine import EPOCH, Disk
+
+LAMP = Key("lab", Kind.MACHINE, "a")
+SCOPE = Scope("vm", "lab", "a")
+
+
+def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
+    """Return a state on a disk, and the keys that it woke."""
+    clock, woken = SimClock(loop, EPOCH), []
+    disk = Disk(clock, [])
+    made = State(
+        journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here
+        affected=lambda _change, _view: (LAMP,), mint=iter("abcdefgh").__next__,
+    )  # fmt: skip
+    made.interest, made.wake = Interest(woken.append), woken.append
+    return made, disk, woken
+
+
+def seen(value: Any, *, began: float = 0.0, complete: bool = True) -> dict[Scope, Seen[Any]]:
+    """Return an observation of the lamp."""
+    return {SCOPE: Seen(value, Instant(began), complete)}
+
+
+def test_a_commit_is_in_the_view_before_the_journal_has_it() -> None:
+    """Guards of other keys see it at once."""
+
+    async def main(loop: SimLoop) -> tuple[Any, bool, Any]:
+        made, disk, _ = state(loop)
+        task = asyncio.ensure_future(made.commit((PutFact("x", 1),)))
+        await asyncio.sleep(0)
+        early = made.view.facts.get("x"), "x" in disk.holds.facts
+        await task
+        return (*early, disk.holds.facts.get("x"))
+
+    assert (1, False, 1) == simulate(main, seed=0)
+
+
+def test_nobody_is_woken_by_what_is_not_durable_yet() -> None:
+    """The key and the token's waiters come when the journal has it."""
+
+    async def main(loop: SimLoop) -> tuple[list[Any], list[Any]]:
+        made, _, woken = state(loop)
+        made.interest.set("waiter", ["fact:x"])  # type: ignore[union-attr, arg-type] # any key will do
+        task = asyncio.ensure_future(made.commit((PutFact("x", 1),)))
+        await asyncio.sleep(0)
+        early = list(woken)
+        await task
+        return early, woken
+
+    assert ([], ["waiter", LAMP]) == simulate(main, seed=0)
+
+
+def test_a_failed_commit_freezes_everything_after_it() -> None:
+    """The next mutation is refused without asking the disk."""
+
+    async def main(loop: SimLoop) -> tuple[list[str], dict[str, Any]]:
+        made, disk, _ = state(loop)
+        disk.broken = Failure(Code.STATE, "the disk is full", hint="make room")
+        with pytest.raises(Failure, match="full"):
+            await made.commit((PutFact("x", 1),))
+        disk.broken = None
+        with pytest.raises(Failure, match="full"):
+            await made.commit((PutFact("y", 1),))
+        with pytest.raises(Failure) as refused:
+            made.refuse_when_frozen()
+        return [refused.value.what, refused.value.hint], dict(disk.holds.facts)
+
+    assert (["nothing is changed: the disk is full", "make room"], {}) == simulate(main, seed=0)
+
+
+def test_a_failed_commit_wakes_nobody() -> None:
+    """What did not happen is no news."""
+
+    async def main(loop: SimLoop) -> list[Any]:
+        made, disk, woken = state(loop)
+        disk.broken = Failure(Code.STATE, "the disk is full")
+        with pytest.raises(Failure):
+            await made.commit((PutFact("x", 1),))
+        return woken
+
+    assert [] == simulate(main, seed=0)
+
+
+def test_a_thaw_takes_the_journals_truth() -> None:
+    """What was shown but never stored is gone; what is stored is there."""
+
+    async def main(loop: SimLoop) -> tuple[dict[str, Any], Failure | None]:
+        made, disk, _ = state(loop)
+        await made.commit((PutFact("kept", 1),))
+        disk.broken = Failure(Code.STATE, "the disk is full")
+        with pytest.raises(Failure):
+            await made.commit((PutFact("lost", 1), DropFact("kept")))
+        disk.broken = None
+        await made.thaw()
+        return dict(made.view.facts), made.frozen
+
+    assert ({"kept": 1}, None) == simulate(main, seed=0)
+
+
+def test_a_thaw_that_fails_stays_frozen() -> None:
+    """Ours is not put in the place of what could not be read."""
+
+    async def main(loop: SimLoop) -> tuple[Any, bool]:
+        made, disk, _ = state(loop)
+        disk.broken = Failure(Code.STATE, "the disk is full")
+        with pytest.raises(Failure):
+            await made.commit((PutFact("x", 1),))
+        with pytest.raises(Failure):
+            await made.thaw()
+        return made.view.facts.get("x"), made.frozen is None
+
+    assert (1, False) == simulate(main, seed=0)
+
+
+def test_concurrent_commits_all_reach_the_disk_and_the_view() -> None:
+    """Neither overwrites the other."""
+
+    async def main(loop: SimLoop) -> tuple[dict[str, Any], dict[str, Any]]:
+        made, disk, _ = state(loop)
+        await asyncio.gather(*(made.commit((PutFact(f"f{n}", n),)) for n in range(5)))
+        return dict(made.view.facts), dict(disk.holds.facts)
+
+    view, disk = simulate(main, seed=3)
+
+    assert {f"f{n}": n for n in range(5)} == view == disk
+
+
+def test_an_observation_wakes_when_its_meaning_changed_and_only_then() -> None:
+    """A later reading of the same is no news; unknown is."""
+
+    async def main(loop: SimLoop) -> list[int]:
+        made, _, woken = state(loop)
+        made.interest.set(LAMP, [str(SCOPE)])  # type: ignore[union-attr] # set above
+        counts = []
+        for news in (seen(1), seen(1, began=5), seen(2), seen(None, complete=False), seen(2), seen(2)):
+            made.observe(news)
+            counts.append(len(woken))
+        return counts
+
+    assert [1, 1, 2, 3, 4, 4] == simulate(main, seed=0)
+
+
+def test_a_view_never_changes() -> None:
+    """Who holds one decides on one moment."""
+
+    async def main(loop: SimLoop) -> tuple[Any, Any]:
+        made, _, _ = state(loop)
+        old = made.view
+        await made.commit((PutFact("x", 1),))
+        made.observe(seen(1))
+        return old.facts.get("x"), old.known(SCOPE)
+
+    assert (None, None) == simulate(main, seed=0)
+
+
+def test_every_view_has_the_time_and_an_id_of_its_own() -> None:
+    """Two rows are never minted from one id."""
+
+    async def main(loop: SimLoop) -> tuple[Any, Any]:
+        made, _, _ = state(loop)
+        loop.advance(5)
+        return made.view.wall - EPOCH, (made.view.fresh, made.view.fresh)
+
+    assert (5.0, (("b",), ("c",))) == simulate(main, seed=0)
+
+
+def test_a_wait_keeps_its_beginning_until_another_reason_comes() -> None:
+    """Time-outs count from the first sight of one and the same reason."""
+
+    async def main(loop: SimLoop) -> dict[str, float]:
+        made, _, _ = state(loop)
+        made.mark(LAMP, "Booting")
+        loop.advance(5)
+        made.mark(LAMP, "Booting")
+        first = dict(made.view.since)
+        made.stamp(LAMP, "drain")
+        made.mark(LAMP, "Draining")
+        return {**first, **made.view.since}
+
+    wanted = {f"{LAMP}/Booting": EPOCH, f"{LAMP}/drain": EPOCH + 5, f"{LAMP}/Draining": EPOCH + 5}
+    assert wanted == simulate(main, seed=0)
