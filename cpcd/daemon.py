@@ -143,9 +143,13 @@ class Daemon:
 
     def scrape(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
-        self.board.endpoints = {endpoint.name: endpoint.up for endpoint in self.endpoints.all()}
+        self.note_endpoints()
         self.metrics.refresh(self.state.view, self.board, self.vitals())
         return self.metrics.render()
+
+    def note_endpoints(self) -> None:
+        """Let the board know who answers."""
+        self.board.endpoints = {endpoint.name: endpoint.up for endpoint in self.endpoints.all()}
 
     def unhealthy(self) -> str:
         """Return why the daemon is not live, "" when it is."""

@@ -77,7 +77,7 @@ async def _run(settings: Settings) -> None:
     )
     commands = Commands(
         state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=clock,
-        read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports),
+        read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), note_endpoints=daemon.note_endpoints,
     )  # fmt: skip
     await _serve(settings, daemon, commands)
     await links.close()

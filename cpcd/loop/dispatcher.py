@@ -134,7 +134,9 @@ class Dispatcher:
         """Return outcome, sentence, reason and when to look again."""
         if found.failure is not None:
             return (Outcome.FAILED, str(found.failure.what), found.failure.reason, self._next(key, found.failure))
-        self._backoff.pop(key, None)
+        settled = not found.acted and found.wait is None and found.refusal is None
+        if settled or found.progressed:
+            self._backoff.pop(key, None)  # a wait in between forgives nothing: its op may fail again
         if found.refusal is not None:
             return (Outcome.REFUSED, found.refusal.sentence, found.refusal.reason, SLOW)
         if found.acted and found.again is not None and found.wait is None:

@@ -34,6 +34,7 @@ class Finding:
     failure: Failure | None = None
     tokens: set[str] = field(default_factory=set)
     again: float | None = None
+    progressed: bool = False
 
 
 class Runner:
@@ -94,6 +95,7 @@ class Runner:
             wall = Wall(self._clock.wall())
             match self._resolve(op, self._state.view, wall):
                 case Done(changes):
+                    found.progressed = True
                     await self._state.commit((*changes, CloseOp(op.id)))
                 case Absent():
                     await self._state.commit((CloseOp(op.id),))

@@ -59,6 +59,7 @@ class Resource:
     tags: tuple[str, ...]
     lock: str
     disks: tuple[tuple[str, str], ...] = ()  # of a template: slot and property string
+    shared: bool = False  # of a template: every disk is on storage that all nodes share
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from cpcd.model.seen import Resource
 from cpcd.model.view import View
 from cpcd.plan import scopes
 
-__all__ = ["address", "hostname", "index", "node", "template_copies", "vmid"]
+__all__ = ["address", "hostname", "index", "node", "template_copy", "vmid"]
 
 
 def index(view: View, cluster: Cluster, group: Group) -> int:
@@ -45,26 +45,36 @@ def address(view: View, cluster: Cluster) -> str | None:
     return next((ip for ip in infra.addresses if ip not in taken), None)
 
 
-def template_copies(view: View, cluster: Cluster, group: Group) -> dict[str, int]:
-    """Return node -> VMID of the template's copies; empty while unknown."""
-    copies: tuple[Resource, ...] = (
-        view.known(scopes.template(cluster.infrastructure.site, group.machine.template.name)) or ()
-    )
-    return {copy.node: copy.vmid for copy in copies}
+def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Resource | None:
+    """Return the copy of the template that a machine on `node` is cloned from: the node's own, or a shared one.
+
+    A copy on another node's local storage cannot be cloned across (`failures.md` P12). None while unknown, too.
+    """
+    copies = _copies(view, cluster, group)
+    own = [copy for copy in copies if copy.node == node]
+    return next((copy for copy in (*own, *copies) if copy in own or copy.shared), None)
+
+
+def _copies(view: View, cluster: Cluster, group: Group) -> tuple[Resource, ...]:
+    scope = scopes.template(cluster.infrastructure.site, group.machine.template.name)
+    found: tuple[Resource, ...] = view.known(scope) or ()
+    return found
 
 
 def node(view: View, cluster: Cluster, group: Group) -> str | None:
     """Return the node for the next machine of a group: emptiest failure domain, then emptiest node.
 
-    Only online nodes count. A group's `failure_domain` pins the zone. Rows that are to go do not count, so that a
-    replacement comes back to the domain that it leaves empty.
+    Only online nodes count, and without failure domains only those that the template can reach. A group's
+    `failure_domain` pins the zone. Rows that are to go do not count, so that a replacement comes back to the domain
+    that it leaves empty.
     """
     infra = cluster.infrastructure
     quorum = view.known(scopes.quorum(infra.site))
     allowed = [
         n for n in infra.allowed_nodes or sorted(quorum.online if quorum else ()) if quorum and n in quorum.online
     ]
-    zones = {name: [n for n in nodes if n in allowed] for name, nodes in infra.zones.items()} or {"": allowed}
+    reached = [n for n in allowed if template_copy(view, cluster, group, n)]
+    zones = {name: [n for n in nodes if n in allowed] for name, nodes in infra.zones.items()} or {"": reached}
     zones = {name: nodes for name, nodes in zones.items() if nodes and group.failure_domain in {"", name}}
     if not zones:
         return None

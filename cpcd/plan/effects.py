@@ -38,7 +38,9 @@ __all__ = [
     "Start",
     "Stop",
     "Uncordon",
-    "fresh_facts", "joined_view", "see",
+    "fresh_facts",
+    "joined_view",
+    "see",
 ]
 
 COOL_DOWN = 600.0  # seconds before a VMID or address is used again: ARP caches and DHCP-like leftovers (G15)

@@ -242,23 +242,22 @@ def _age(row: Machine, *, newest: bool) -> tuple[float, int]:
 
 def _add(key: Key, one: Fleet, why: str) -> Plan:
     view, cluster, group = one.view, one.cluster, one.group
-    copies = alloc.template_copies(view, cluster, group)
     node, vmid, address = alloc.node(view, cluster, group), alloc.vmid(view, cluster), alloc.address(view, cluster)
-    if not copies:
-        name = group.machine.template.name
-        return Plan(wait=Wait("TemplateUnknown", f"{group.name} waits for template {name}", 30))
+    name = group.machine.template.name
     if node is None:
-        return Plan(wait=Wait("NoNode", f"{group.name}: none of its Proxmox nodes is online", 30))
+        return Plan(wait=Wait("NoNode", f"{group.name}: no Proxmox node is online and has template {name}", 30))
+    copy = alloc.template_copy(view, cluster, group, node)
+    if copy is None:
+        return Plan(wait=Wait("TemplateUnknown", f"{group.name} waits for template {name} on {node}", 30))
     if vmid is None or address is None:
         what = "VMID in vmIDRange" if vmid is None else "address in ipv4Config.addresses"
         hint = "Widen the range; what was used is free again 10 minutes after its machine is gone."
         return Plan(refusal=Refusal(Code.CONFIG, "PoolExhausted", f"{group.name}: no free {what}", hint))
     number = alloc.index(view, cluster, group)
-    source = node if node in copies else min(copies)
     row = Machine(
         uid=Uid(view.fresh[0]), cluster=cluster.name, role=group.role, group=group.name, index=number,
         name=alloc.hostname(cluster, group, number), site=cluster.infrastructure.site, node=node, vmid=vmid,
-        address=address, template=copies[source], template_node=source, revision=one.current, created=view.wall,
+        address=address, template=copy.vmid, template_node=copy.node, revision=one.current, created=view.wall,
     )  # fmt: skip
     return Plan(steps=(AddMachine(key=key, row=row, why=why),))
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, OpId, Scope
+from cpcd.model.keys import Instant, Key, Kind, OpId, Scope
 from cpcd.model.ledger import CloseOp, Op, OpenOp
 from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
 from cpcd.model.seen import Members, Task
@@ -28,9 +28,10 @@ LIMIT: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as printed; `wait` says why it is not taken now, `quorum` what is left of etcd while it is."""
+    """One step as printed; `name` is the object's for people, `wait` says why it is not taken now, `quorum` what is left of etcd while it is."""
 
     key: Key
+    name: str
     verb: str
     target: str
     risk: str
@@ -126,8 +127,10 @@ class Fold:
         return see(self.view, scope, value)
 
     def _step(self, action: Action, verdict: Refusal | Wait | None) -> Step:
+        row = getattr(action, "row", None)
         return Step(
-            key=action.key, verb=action.verb, target=str(action.target), risk=action.risk.value,
+            key=action.key,
+            name=row.name if row is not None and action.key.kind is Kind.MACHINE else action.key.name, verb=action.verb, target=str(action.target), risk=action.risk.value,
             sentence=action.sentence, disrupts=action.disrupts.value if action.disrupts else "",
             quorum=self._quorum(action), wait=verdict.sentence if verdict else "",
         )  # fmt: skip

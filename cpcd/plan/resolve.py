@@ -33,8 +33,13 @@ def evidence(op: Op, view: View) -> tuple[Scope, ...]:
             return (scopes.tasks(row.site, row.template_node, row.template),)
         case "resize" | "start" | "shutdown" | "stop" | "reset" | "destroy":
             return (scopes.tasks(row.site, row.node, row.vmid),)
-        case "prepare" | "init" | "join" | "kubeadm-reset" | "etcd-snapshot":
-            return (scopes.guestop(row, op.id), scopes.guest(row))
+        case "prepare" | "kubeadm-reset" | "etcd-snapshot":
+            return (scopes.guestop(row, op.id),)
+        case "init":
+            return (scopes.guestop(row, op.id), scopes.guest(row), scopes.api(row.cluster))
+        case "join":
+            etcd = (scopes.etcd(row.cluster),) if row.role == "control-plane" else ()
+            return (scopes.guestop(row, op.id), scopes.node(row.cluster, row.name), *etcd)
         case _:
             return ()
 
@@ -177,7 +182,9 @@ def _polled(op: Op, row: Machine, view: View) -> Any:
 
 def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     """A long verb on a machine: its result file decides."""
-    polled = _polled(op, row, view)
+    polled, vm = _polled(op, row, view), _vm(row, view)
+    if polled is None and vm is not None and (not vm.exists or vm.status == "stopped"):
+        return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
     if polled is None:
         return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
     match polled["state"]:

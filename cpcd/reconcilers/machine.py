@@ -6,9 +6,9 @@ provision → prepare → member → upkeep, or retire. The actions stand in `pl
 
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Instant, Key, Kind, Role, Scope
-from cpcd.model.ledger import Op
+from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status
-from cpcd.model.seen import Vm
+from cpcd.model.seen import Facts, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, kubeadm, scopes
 from cpcd.plan.case import Case, machine_key
@@ -34,22 +34,27 @@ def keys(view: View) -> tuple[Key, ...]:
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return what a pass needs fresh: the VM always, the rest as far as the machine has come."""
+    """Return what a pass needs fresh: the VM always, while an op is on its way only its evidence, else as far as the
+    machine has come.
+    """
     row = view.row(key)
     if row is None:
         return ()
     ops = view.open_ops(key)
     wanted = [scopes.vm(row), *(scope for op in ops for scope in evidence(op, view))]
+    if all(op.disrupts for op in ops):
+        wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _own_reads(row: Machine, view: View) -> list[Scope]:
+    """Tasks where a power action may follow; the guest's facts until it has joined."""
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is None or not vm.exists:
-        wanted.append(scopes.tasks(row.site, row.template_node, row.template))
-    elif vm.status != "running" or vm.pending or row.retire:
-        wanted.append(scopes.tasks(row.site, row.node, row.vmid))
-    if vm is not None and vm.status == "running" and not row.joined and f"hostkey/{row.uid}" in view.facts:
-        wanted.append(scopes.guest(row))
-    if f"identity/{row.cluster}" in view.facts or any(op.verb == "init" for op in ops):
-        wanted += _cluster_reads(key, view)
-    return tuple(dict.fromkeys(wanted))
+        return [scopes.tasks(row.site, row.template_node, row.template)]
+    if vm.status != "running" or vm.pending or row.retire:
+        return [scopes.tasks(row.site, row.node, row.vmid)]
+    return [scopes.guest(row)] if not row.joined and f"hostkey/{row.uid}" in view.facts else []
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
@@ -60,16 +65,18 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return (*reads(key, view), scopes.api(row.cluster), scopes.quorum(row.site), scopes.node(row.cluster, row.name))
 
 
-def _cluster_reads(key: Key, view: View) -> list[Scope]:
-    row = view.machines[key.name]  # type: ignore[index] # the name of a machine key is its uid
+def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
+    """API and Node once there is a cluster to join or leave; members and pods when it comes to that."""
+    facts: Facts | None = view.known(scopes.guest(row))
+    near = row.joined or bool(row.retire) or (facts is not None and bool(facts.prepared))
+    if not near or f"identity/{row.cluster}" not in view.facts:
+        return []
     wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
-    busy = row.retire or view.open_ops(key) or not row.joined
     vm: Vm | None = view.known(scopes.vm(row))
-    if busy or (row.role is Role.CONTROL_PLANE and vm is not None and vm.pending):
-        wanted.append(scopes.etcd(row.cluster))
-    if row.retire or any(op.disrupts for op in view.open_ops(key)):
-        wanted.append(scopes.pods(row.cluster, row.name))
-    return wanted
+    held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
+    control = row.role is Role.CONTROL_PLANE and (held or (vm is not None and bool(vm.pending)))
+    wanted += [scopes.etcd(row.cluster)] if control or not row.joined else []
+    return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
 
 
 def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:

@@ -8,7 +8,7 @@ from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Key, Kind, Scope
-from cpcd.model.ledger import DropFact, PutFact
+from cpcd.model.ledger import DropFact, Event, PutFact
 from cpcd.model.seen import Seen
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
@@ -38,12 +38,15 @@ class Commands:
         read: Callable[[Scope], Awaitable[Seen[Any]]],
         kubeconfig: Callable[[str], str],
         doctor: Doctor,
+        note_endpoints: Callable[[], None],
     ) -> None:
         self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
         self._clock, self._read, self._text, self._doctor = clock, read, kubeconfig, doctor
+        self._note_endpoints = note_endpoints
 
     async def status(self) -> dict[str, Any]:
         """Return `status.document`."""
+        self._note_endpoints()
         return document(self._state.view, self._board, self._clock.wall())  # type: ignore[arg-type] # Wall is a float
 
     async def plan(self) -> dict[str, Any]:
@@ -51,13 +54,13 @@ class Commands:
         await self._refresh()
         view = self._state.view
         steps = fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
-        names = {machine_key(row): row.name for row in view.machines.values()}
-        return {"generation": view.desired.generation, "steps": [_shown(step, names) for step in steps]}
+        return {"generation": view.desired.generation, "steps": [_shown(step) for step in steps]}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest events first."""
         selected = str(self._find(key)[0]) if key else ""
-        return [asdict(event) for event in await self._journal.history(key=selected, limit=limit)]
+        names = {str(machine_key(row)): row.name for row in self._state.view.machines.values()}
+        return [_told(event, names) for event in await self._journal.history(key=selected, limit=limit)]
 
     async def approve(self, request: str) -> dict[str, Any]:
         """Give consent to what awaits approval under this id."""
@@ -143,10 +146,15 @@ def _means(key: Key, name: str, parts: list[str]) -> bool:
             return False
 
 
-def _shown(step: Step, names: dict[Key, str]) -> dict[str, Any]:
-    name = names.get(step.key, step.key.name)
+def _told(event: Event, names: dict[str, str]) -> dict[str, Any]:
+    """Return an event with a machine's name in place of its uid, as long as there is such a machine."""
+    cluster, kind, name = event.key.split("/", maxsplit=2)
+    return {**asdict(event), "key": f"{cluster}/{kind}/{names.get(event.key, name)}"}
+
+
+def _shown(step: Step) -> dict[str, Any]:
     return {
-        "cluster": step.key.cluster, "key": f"{step.key.kind.value}/{name}", "verb": step.verb, "target": step.target,
+        "cluster": step.key.cluster, "key": f"{step.key.kind.value}/{step.name}", "verb": step.verb, "target": step.target,
         "risk": step.risk, "sentence": step.sentence, "disrupts": step.disrupts, "quorum": step.quorum,
         "wait": step.wait,
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from cpcd.model.seen import Csr, Facts, Member, Members, Node, Pod, Quorum, Resource, Task, Vm
 
 __all__ = [
-    "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "task", "vm", "with_disks",
+    "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "shared_storages", "task", "vm", "with_disks",
     "with_made",
 ]  # fmt: skip
 
@@ -80,10 +80,16 @@ def with_made(given: Task, vmid: int) -> Task:
     return replace(given, made=vmid)
 
 
-def with_disks(given: Resource, config: JSON) -> Resource:
-    """Return a template with its disks, so that a plan knows what its clones begin with."""
-    disks = ((slot, str(value)) for slot, value in config.items() if DISK.fullmatch(slot) and "size=" in str(value))
-    return replace(given, disks=tuple(sorted(disks)))
+def shared_storages(rows: Sequence[JSON]) -> frozenset[str]:
+    """Return the storages of `/cluster/resources` that all nodes share."""
+    return frozenset(str(row["storage"]) for row in rows if row.get("type") == "storage" and row.get("shared"))
+
+
+def with_disks(given: Resource, config: JSON, shared: frozenset[str]) -> Resource:
+    """Return a template with its disks, so that a plan knows what its clones begin with and where they can be."""
+    disks = {slot: str(value) for slot, value in config.items() if DISK.fullmatch(slot) and "size=" in str(value)}
+    everywhere = bool(disks) and all(value.partition(":")[0] in shared for value in disks.values())
+    return replace(given, disks=tuple(sorted(disks.items())), shared=everywhere)
 
 
 def facts(given: JSON, wall: float) -> Facts:
@@ -91,7 +97,7 @@ def facts(given: JSON, wall: float) -> Facts:
     kubeadm, cloud_init = given.get("kubeadm", {}), given.get("cloud_init", {})
     return Facts(
         hostname=str(given.get("hostname", "")), boot_id=str(given.get("boot_id", "")),
-        system_uuid=str(given.get("system_uuid", "")), clock_skew=round(float(given.get("clock", wall)) - wall, 0),
+        system_uuid=str(given.get("system_uuid", "")), clock_skew=_skew(float(given.get("clock", wall)) - wall),
         cloud_init=str(cloud_init.get("status", "")), prepared=str(given.get("prepared", "")),
         packages=dict(given.get("packages", {})), admin_conf=bool(kubeadm.get("admin_conf")),
         kubelet_conf=bool(kubeadm.get("kubelet_conf") or kubeadm.get("bootstrap_conf")),
@@ -155,6 +161,11 @@ def reference(obj: JSON) -> tuple[str, str, str, str, str]:
     """Return apiVersion, kind, namespace, name and uid."""
     meta = obj["metadata"]
     return (obj["apiVersion"], obj["kind"], meta.get("namespace", ""), meta["name"], meta["uid"])
+
+
+def _skew(seconds: float) -> float:
+    """Round to tens: what jitters with every round trip is no news."""
+    return round(seconds, -1)
 
 
 def _time(text: str | None) -> float:

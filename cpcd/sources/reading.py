@@ -87,7 +87,7 @@ class Reader:
         if config is None or status is None:
             return await self._absent(scope, row)
         running = status.get("status") == "running"
-        pending = decode.pending(await proxmox.pending(row.node, vmid)) if running else ()
+        pending = decode.pending(await proxmox.pending(row.node, vmid)) if running and row.joined else ()
         host_key = await self._host_key(row) if running else ""
         return decode.vm(row.node, config, status, pending, host_key)
 
@@ -136,10 +136,11 @@ class Reader:
         if ref is None:
             return ()
         proxmox = self._proxmox(scope)
-        resources = decode.resources(await proxmox.resources())
+        rows = await proxmox.resources()
+        resources, shared = decode.resources(rows), decode.shared_storages(rows)
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
-        copies = [decode.with_disks(r, config or {}) for r, config in zip(found, configs, strict=True)]
+        copies = [decode.with_disks(r, config or {}, shared) for r, config in zip(found, configs, strict=True)]
         return tuple(sorted(copies, key=lambda r: r.vmid))
 
     async def _guest(self, scope: Scope) -> Any:

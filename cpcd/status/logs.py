@@ -64,7 +64,7 @@ def configure_logs(level: str = "info", *, stream: TextIO | None = None, pretty:
     logging.root.handlers = [handler]
     logging.root.setLevel(number)
     for name in _TAMED:
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),

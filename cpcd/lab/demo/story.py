@@ -225,8 +225,9 @@ async def silence(story: Story) -> None:
     degraded = [c for c in status["clusters"][0]["conditions"] if c["type"] == "ProxmoxAvailable"]
     story.prove("the cluster says so", bool(degraded) and degraded[0]["status"] == "False")
     await story.look.do("silence", on=False)
-    await story.until("everything is well again without a hand", story.settled)
-    story.prove("recovery needed no hand", await _endpoint(story, up=True))
+    await story.until("Proxmox counts as back", lambda: _endpoint(story, up=True), limit=120)
+    taken = await story.until("everything is well again", story.settled)
+    story.prove("recovery needed no hand", holds=True, detail=f"{taken:.0f} s after it answered")
 
 
 async def ending(story: Story) -> None:
@@ -294,7 +295,7 @@ async def _applied(story: Story) -> list[dict[str, Any]]:
 def _by_key(steps: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for step in steps:
-        said = found.setdefault(str(step["key"]).split("/", maxsplit=2)[-1], [])
+        said = found.setdefault("/".join(str(step["key"]).split("/")[-2:]), [])
         sentence = step.get("sentence") or step.get("message")
         if not said or said[-1] != sentence:
             said.append(str(sentence))

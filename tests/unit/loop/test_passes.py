@@ -219,6 +219,37 @@ def test_failures_in_a_row_are_counted_backed_off_and_degrade() -> None:
     assert (True, True) == (min(pauses) >= 1, max(pauses) <= 60)
 
 
+def test_an_effect_that_fails_again_and_again_degrades_though_it_is_begun_each_time() -> None:
+    """To begin is no success: only what was proved forgives."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.takes = 1e9
+        engine.verdicts["switch"] = lambda _op, _view: Failed(Code.EXECUTION, "the bulb broke")
+        await engine.run(300)
+        return engine
+
+    failed = [one for one in simulate(main, seed=1).passes if one.outcome is Outcome.FAILED]
+
+    assert [(1, False), (2, False), (3, True), (4, True)] == [(one.failures, one.degraded) for one in failed[:4]]
+
+
+def test_a_proved_effect_forgives_the_failures_before_it() -> None:
+    """The next failure is the first in a row."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.takes = 1e9
+        verdicts = [Failed(Code.EXECUTION, "x"), Failed(Code.EXECUTION, "x"), Done()]
+        engine.verdicts["switch"] = lambda _op, _view: verdicts.pop(0) if verdicts else Failed(Code.EXECUTION, "x")
+        await engine.run(200)
+        return engine
+
+    failed = [one.failures for one in simulate(main, seed=1).passes if one.outcome is Outcome.FAILED]
+
+    assert [1, 2, 1, 2, 3] == failed[:5]
+
+
 def test_a_key_that_works_again_forgets_its_failures() -> None:
     """The count is of failures in a row."""
 
@@ -453,9 +484,9 @@ def test_a_permit_is_never_held_twice_and_everybody_has_it_once(seed: int) -> No
                 ready(key) if view.known(light(key.name)) else Plan(steps=(Switch(key=key, slot="one"),))
             )
         engine.guards.append(lambda _action, view: Wait("Queued", "queued", 60, ("slot:one",)) if view.ops else None)
-        run, most = asyncio.create_task(engine.run(400)), 0
+        run, most = asyncio.create_task(engine.run(90)), 0
         while not run.done():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
             most = max(most, len(engine.state.view.ops))
         return most, engine
 

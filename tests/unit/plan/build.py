@@ -209,7 +209,9 @@ def view(  # noqa: PLR0913 - one argument a part of the view
 def site(*, online: Iterable[str] = ("pve1", "pve2", "pve3"), quorate: bool = True) -> dict[Scope, Seen[Any]]:
     """Return the observations of a Proxmox of three nodes."""
     up = frozenset(online)
-    copies = (Resource(TEMPLATE, "pve1", "ubuntu", "stopped", True, (), ""),)
+    copies = (
+        Resource(TEMPLATE, "pve1", "ubuntu", "stopped", True, (), "", (("scsi0", "local:0,size=4G"),), shared=True),
+    )
     return {
         scopes.quorum(SITE): seen(Quorum(quorate, up, frozenset({"pve1", "pve2", "pve3"}) - up)),
         scopes.resources(SITE): seen({}),

@@ -1,0 +1,156 @@
+"""Options of a VM: what differs, what is written first, and what proves that a VM is ours."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpcd.model.keys import system_uuid
+from cpcd.plan import fields
+from tests.unit.plan import build
+from tests.unit.plan.build import INSTALLATION, cluster, clone_of, row, spec, vm
+
+ROW = row("u1")
+
+
+def test_a_vm_as_wanted_differs_in_nothing() -> None:
+    """No drift, no work."""
+    assert {} == fields.delta(cluster(), spec(), vm(ROW).config)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({"cores": 4}, {"cores": 4}),
+        ({"sockets": 2}, {"sockets": 2}),
+        ({"cpu_type": "x86-64-v3"}, {"cpu": "x86-64-v3"}),
+        ({"memory_mib": 8192}, {"memory": 8192}),
+        ({"balloon": True}, {"balloon": None}),
+        ({"on_boot": False}, {"onboot": 0}),
+        ({"tags": ("Prod",)}, {"tags": "cpcd;lab;prod"}),
+    ],
+)
+def test_each_wanted_change_is_the_only_difference(changed: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """By Proxmox's own names; None deletes."""
+    assert wanted == fields.delta(cluster(), spec(**changed), vm(ROW).config)
+
+
+@pytest.mark.parametrize("present", [{"memory": "4096"}, {"memory": 4096}, {"cores": "2", "sockets": "1"}])
+def test_numbers_and_their_text_are_the_same(present: dict[str, Any]) -> None:
+    """Proxmox answers some options as text."""
+    assert {} == fields.delta(cluster(), spec(), {**vm(ROW).config, **present})
+
+
+def test_what_people_set_besides_is_left_alone() -> None:
+    """Only options that the file speaks of are compared."""
+    assert {} == fields.delta(cluster(), spec(), {**vm(ROW).config, "numa": 1, "args": "-foo"})
+
+
+def test_the_first_options_carry_identity_and_cloud_init() -> None:
+    """Everything that is frozen after the first start."""
+    options = fields.first_options(cluster(domain="lab.example"), ROW, spec(), clone_of(ROW).config)
+
+    wanted = {
+        "smbios1": f"uuid={system_uuid(ROW.uid)}", "agent": "1", "ipconfig0": "ip=10.0.0.11/24,gw=10.0.0.1",
+        "ciuser": "cpcd", "sshkeys": "ssh-ed25519%20AAAA%20cpcd", "nameserver": "10.0.0.1",
+        "searchdomain": "lab.example", "net0": "virtio,bridge=vmbr0", "memory": 4096,
+    }  # fmt: skip
+    assert wanted == {name: options[name] for name in wanted}
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, "virtio=BC:24:11:00:00:01,bridge=vmbr0"),
+        ({"nic_model": "e1000"}, "e1000=BC:24:11:00:00:01,bridge=vmbr0"),
+        (
+            {"vlan": 12, "mtu": 9000, "firewall": True, "bridge": "vmbr1"},
+            "virtio=BC:24:11:00:00:01,bridge=vmbr1,firewall=1,mtu=9000,tag=12",
+        ),
+    ],
+)
+def test_the_clones_mac_is_kept(changed: dict[str, Any], wanted: str) -> None:
+    """A PUT without one makes a new one each time (recorded: encoding and types)."""
+    config = {**clone_of(ROW).config, "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr9"}
+
+    assert wanted == fields.first_options(cluster(), ROW, spec(**changed), config)["net0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, True),
+        ({"name": "lab-cp-2"}, False),
+        ({"description": ""}, False),
+        ({"description": "cpcd/1 other lab u1 op-1"}, False),
+        ({"description": "cpcd/1 inst prod u1 op-1"}, False),
+        ({"description": "cpcd/1 inst lab u2 op-1"}, False),
+        ({"description": "a note\ncpcd/1 inst lab u1 op-1"}, False),
+        ({"description": "cpcd/1 inst lab u1 op-1\na note by hand"}, True),
+        ({"smbios1": ""}, False),
+        ({"smbios1": "uuid=00000000-0000-0000-0000-000000000000"}, False),
+        ({"smbios1": f"base64=1,uuid={system_uuid(ROW.uid)}"}, True),
+    ],
+)
+def test_a_vm_is_ours_only_when_every_mark_agrees(options: dict[str, str], wanted: bool) -> None:
+    """Name, mark and SMBIOS UUID, at the row's VMID; one that differs is enough to keep hands off."""
+    assert wanted == fields.ours(vm(ROW, options=options), ROW, INSTALLATION)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60).filter(lambda text: not text.strip().startswith("cpcd/1")))
+def test_no_text_but_our_mark_names_an_owner(text: str) -> None:
+    """People may write what they like into a description."""
+    assert fields.owner(build.Vm(True, config={"description": text})) is None
+
+
+def test_the_mark_and_its_reading_belong_together() -> None:
+    """What the clone writes is what proves ownership later."""
+    marked = build.Vm(True, config={"description": fields.mark(INSTALLATION, ROW, "op-9")})
+
+    assert (INSTALLATION, "lab", "u1") == fields.owner(marked)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("local:1,size=20G", 20.0),
+        ("local:1,discard=on,size=512M", 0.5),
+        ("local:1,size=2T", 2048.0),
+        ("local:1,size=1048576K", 1.0),
+        ("local:1,size=2147483648", 2.0),
+        ("local:1", None),
+        ("", None),
+    ],
+)
+def test_disk_sizes_are_read_in_every_unit(text: str, wanted: float | None) -> None:
+    """Property strings as Proxmox writes them."""
+    assert wanted == fields.boot_disk_gb({"scsi0": text}, "scsi0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "in_place", "replaces"),
+    [
+        ({"memory_mib": 1}, True, False),
+        ({"cores": 64}, True, False),
+        ({"tags": ("x",)}, True, False),
+        ({"timezone": "Europe/Berlin"}, True, False),
+        ({"boot_disk_gb": 99}, True, False),
+        ({"memory_mib": 1}, False, True),
+        ({"boot_disk_gb": 99}, False, True),
+        ({"bridge": "vmbr1"}, True, True),
+        ({"vlan": 7}, True, True),
+        ({"full": True}, True, True),
+        ({"ssh_keys": ("ssh-ed25519 BBBB",)}, True, True),
+        ({"template": build.TemplateRef("ubuntu", "ubuntu", vmid=9001)}, True, True),
+        ({"template": build.TemplateRef("renamed", "ubuntu", vmid=9000)}, True, False),
+    ],
+)
+def test_the_revision_changes_with_what_only_a_new_clone_can_have(
+    changed: dict[str, Any], in_place: bool, replaces: bool
+) -> None:
+    """And with everything when in-place changes are off."""
+    before, after = fields.revision(spec(), in_place=in_place), fields.revision(spec(**changed), in_place=in_place)
+
+    assert replaces == (before != after)

@@ -1,0 +1,224 @@
+"""A machine's way into its cluster: situation → the one next step, for provision, prepare and member."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cpcd.model.keys import Scope
+from cpcd.model.plan import Plan
+from cpcd.model.seen import Api, Vm
+from cpcd.plan import effects, scopes
+from cpcd.plan.member import member, peer
+from cpcd.plan.prepare import prepare
+from cpcd.plan.provision import provision
+from tests.unit.plan.build import (
+    CP, NAME, WORKERS, alive, case, clone_of, cluster, facts, group, identity, member_row, members, node, row, said,
+    seen, step, unknown, view, vm,
+)  # fmt: skip
+
+ONE = cluster(group(CP, 3), group(WORKERS, 2))
+ROW = row("u9", CP, 9)
+RAN = replace(ROW, started=True)
+WORKER = row("u8", WORKERS, 8, started=True)
+PINNED = {"hostkey/u9": "ssh-ed25519 HOST"}
+
+
+def provisioned(one: Any, found: Vm | None, known: Mapping[str, Any] | None = None) -> Plan | None:
+    """Return what provisioning decides for a VM; None is one that cannot be read."""
+    bulk = {scopes.vm(one): unknown() if found is None else seen(found)}
+    return provision(case(one, view(ONE, rows=[one], known=known, bulk=bulk)))
+
+
+GROWN = {"scsi0": "local:1,size=20G"}
+SMALL = {"scsi0": "local:1,size=4G"}
+
+
+@pytest.mark.parametrize(
+    ("one", "found", "known", "wanted"),
+    [
+        (ROW, None, {}, "VmUnknown"),
+        (ROW, Vm(exists=False), {}, "clone"),
+        (RAN, Vm(exists=False), {}, "VmGone"),
+        (member_row("u9", CP, 9), Vm(exists=False), {}, "VmGone"),
+        (ROW, clone_of(ROW), {}, "configure"),
+        (ROW, clone_of(ROW, lock="clone"), {}, "VmLocked"),
+        (RAN, clone_of(ROW), {}, "ForeignVm"),
+        (ROW, Vm(True, "pve1", "stopped", config={"name": "theirs"}), {}, "ForeignVm"),
+        (RAN, vm(ROW, options={"name": "renamed"}), {}, "ForeignVm"),
+        (ROW, vm(ROW, options={"description": "cpcd/1 other lab u9 op"}), {}, "ForeignVm"),
+        (ROW, vm(ROW, ONE, status="stopped", lock="backup"), {}, "VmLocked"),
+        (ROW, vm(ROW, ONE, status="stopped", options=SMALL), {}, "resize"),
+        (ROW, vm(ROW, ONE, status="stopped", options={"cores": 1}), {}, "configure"),
+        (ROW, vm(ROW, ONE, status="stopped"), {}, "start"),
+        (RAN, vm(ROW, ONE, status="stopped"), {}, "start"),
+        (RAN, vm(ROW, ONE), {}, "pin-host-key"),
+        (RAN, vm(ROW, ONE, host_key=""), {}, "Booting"),
+        (RAN, vm(ROW, ONE), PINNED, ""),
+        (RAN, vm(ROW, ONE, host_key=""), PINNED, ""),
+    ],
+)
+def test_from_a_row_to_a_running_vm(one: Any, found: Vm | None, known: Mapping[str, Any], wanted: str) -> None:
+    """Clone, configure, grow, start, first contact; what is not ours is not touched."""
+    assert wanted == said(provisioned(one, found, known))
+
+
+def test_the_configuration_is_written_against_the_digest_that_was_read() -> None:
+    """A foreign change in between is refused by Proxmox (`failures.md` P30)."""
+    decided = step(provisioned(ROW, clone_of(ROW, config={**clone_of(ROW).config, "digest": "d7"})))
+
+    assert isinstance(decided, effects.Configure)
+    assert ("d7", True) == (decided.digest, "smbios1" in decided.options)
+
+
+def test_a_disk_is_grown_to_an_absolute_size() -> None:
+    """Repeating it is a no-op (`failures.md` P04)."""
+    decided = step(provisioned(ROW, vm(ROW, ONE, status="stopped", options=SMALL)))
+
+    assert isinstance(decided, effects.Grow)
+    assert ("scsi0", 20) == (decided.disk, decided.size_gb)
+
+
+def test_a_pinned_host_key_is_never_replaced_by_what_the_agent_says_later() -> None:
+    """First contact only."""
+    assert provisioned(RAN, vm(ROW, ONE, host_key="ssh-ed25519 OTHER"), PINNED) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        (None, "GuestSilent"),
+        ({"hostname": "ubuntu"}, "HostnameWrong"),
+        ({"hostname": "lab-cp-9.lab.example"}, ""),
+        ({"cloud_init": "running"}, "CloudInit"),
+        ({"clock_skew": 31.0}, "ClockSkew"),
+        ({"clock_skew": -31.0}, "ClockSkew"),
+        ({"clock_skew": 29.0}, ""),
+        ({"prepared": ""}, "prepare"),
+        ({"prepared": "1 v1.33.0 Etc/UTC"}, "prepare"),
+        ({}, ""),
+    ],
+)
+def test_from_a_running_vm_to_a_prepared_machine(changed: dict[str, Any] | None, wanted: str) -> None:
+    """Each thing that is not yet right is a wait; the baseline is the one step."""
+    found = unknown() if changed is None else seen(facts(ROW, **changed))
+
+    decided = prepare(case(RAN, view(ONE, rows=[RAN], bulk={scopes.guest(RAN): found})))
+
+    assert wanted == said(decided)
+
+
+PEERS = [member_row("u1", CP, 1), member_row("u2", CP, 2)]
+
+
+def joining(one: Any, bulk: Mapping[Scope, Any], *, known: Mapping[str, Any] | None = None) -> Plan | None:
+    """Return what is decided for a machine that has not joined a cluster of two control planes."""
+    rows = [*PEERS, one]
+    known = identity() if known is None else known
+    found = {**alive(PEERS, ONE), scopes.guest(one): seen(facts(one)), scopes.node(NAME, one.name): seen(None), **bulk}
+    return member(case(one, view(ONE, rows=rows, known=known, bulk=found)))
+
+
+def own_member(*, learner: bool = False, started: bool = True) -> dict[Scope, Any]:
+    """Return the members with the row's own one among them."""
+    found = members(*PEERS, RAN)
+    own = replace(found.members[2], learner=learner, started=started)
+    return {scopes.etcd(NAME): seen(replace(found, members=(*found.members[:2], own)))}
+
+
+DIRTY = {scopes.guest(RAN): seen(facts(RAN, etcd_data=True))}
+OWN_NODE = {scopes.node(NAME, RAN.name): seen(node(RAN))}
+STALE_NODE = {scopes.node(NAME, RAN.name): seen(node(RAN, system_uuid="another"))}
+ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({}, "join"),
+        ({scopes.guest(RAN): unknown()}, "GuestSilent"),
+        ({API: unknown()}, "ApiUnavailable"),
+        ({API: seen(Api(ready=False, version=""))}, "ApiUnavailable"),
+        ({ETCD: unknown()}, "EtcdUnhealthy"),
+        ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "EtcdUnhealthy"),
+        ({ETCD: seen(members(*PEERS, sick=PEERS))}, "EtcdUnhealthy"),
+        (STALE_NODE, "delete-node"),
+        (DIRTY, "kubeadm-reset"),
+        ({**DIRTY, **OWN_NODE}, "delete-node"),
+        ({**DIRTY, **own_member(learner=True)}, "etcd-remove"),
+        ({**DIRTY, **own_member(started=False)}, "etcd-remove"),
+        ({**DIRTY, **own_member()}, "etcd-remove"),
+        (own_member(learner=True), "etcd-remove"),
+        ({**OWN_NODE, **own_member(learner=True)}, "etcd-remove"),
+        ({**OWN_NODE, **own_member()}, ""),
+    ],
+)
+def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], wanted: str) -> None:
+    """The member goes before the reset, the stale Node before the join; every voter has to be healthy."""
+    assert wanted == said(joining(RAN, bulk))
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({}, "join"),
+        ({ETCD: unknown()}, "EtcdUnhealthy"),
+        ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "join"),
+        ({scopes.guest(WORKER): seen(facts(WORKER, kubelet_conf=True))}, "kubeadm-reset"),
+        ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, ""),
+        ({scopes.node(NAME, WORKER.name): seen(node(WORKER, system_uuid="another"))}, "delete-node"),
+    ],
+)
+def test_from_a_prepared_machine_to_a_worker(bulk: Mapping[Scope, Any], wanted: str) -> None:
+    """A worker needs one healthy peer that mints its token."""
+    assert wanted == said(joining(WORKER, bulk))
+
+
+def test_before_there_is_a_cluster_only_the_elected_machine_begins() -> None:
+    """All others wait for the identity, which wakes them."""
+    elected = joining(RAN, {}, known={f"elected/{NAME}": "u9"})
+    other = joining(WORKER, {}, known={f"elected/{NAME}": "u9"})
+
+    assert ("init", "ControlPlaneInitializing") == (said(elected), said(other))
+    assert other is not None
+    assert other.wait is not None
+    assert (f"fact:identity/{NAME}",) == other.wait.on
+
+
+def test_who_has_joined_is_left_alone() -> None:
+    """Even when nothing of the cluster can be seen."""
+    one = member_row("u9", CP, 9)
+
+    assert member(case(one, view(ONE, rows=[one], known=identity()))) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, "u1"),
+        ({"u1": {"retire": "old"}}, "u2"),
+        ({"u1": {"joined": False}}, "u2"),
+        ({"u1": {"retire": "old"}, "u2": {"retire": "old"}}, "u1"),
+        ({"u1": {"joined": False}, "u2": {"joined": False}}, None),
+    ],
+)
+def test_the_peer_is_a_healthy_joined_control_plane_preferably_one_that_stays(
+    changes: dict[str, dict[str, Any]], wanted: str | None
+) -> None:
+    """It speaks for the cluster; the machine itself never does."""
+    rows = [replace(one, **changes.get(one.uid, {})) for one in PEERS]
+    whole = view(ONE, rows=[*rows, RAN], known=identity(), bulk=alive(PEERS, ONE))
+
+    found = peer(case(RAN, whole))
+
+    assert wanted == (found.uid if found else None)
+
+
+def test_an_unhealthy_member_or_a_learner_is_no_peer() -> None:
+    """It cannot answer linearizably."""
+    listed = members(*PEERS, sick=[PEERS[0]])
+    learner = replace(listed.members[1], learner=True)
+    bulk = {**alive(PEERS, ONE), ETCD: seen(replace(listed, members=(listed.members[0], learner)))}
+
+    assert peer(case(RAN, view(ONE, rows=[*PEERS, RAN], known=identity(), bulk=bulk))) is None

@@ -1,0 +1,484 @@
+"""Op × evidence → verdict: a row of design.md's tables is a row here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpcd.model.errors import Code
+from cpcd.model.keys import system_uuid
+from cpcd.model.ledger import DropFact, Machine, Op, PutFact, PutMachine
+from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
+from cpcd.model.seen import Api, Members, Task, Vm
+from cpcd.plan import fields, scopes
+from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
+from tests.unit.plan import build
+from tests.unit.plan.build import (
+    CP, INSTALLATION, NAME, NOW, SITE, TEMPLATE, WORKERS, built, clone_of, hold, members, node, op, put, row, seen,
+    task, unknown, view, vm,
+)  # fmt: skip
+
+ROW = row("u9", WORKERS, 9)
+CLONES = scopes.tasks(SITE, "pve1", TEMPLATE)
+OWN = scopes.tasks(SITE, "pve1", ROW.vmid)
+GONE = Vm(exists=False)
+LATE = SETTLE + 1
+MINE = task("UPID:new", "qmclone", made=ROW.vmid)
+RUNNING = replace(MINE, exit="")
+BROKEN = replace(MINE, exit="unable to create image")
+OLD = task("UPID:old", "qmclone", made=ROW.vmid)
+OTHERS = task("UPID:other", "qmclone", made=777)
+FOREIGN = clone_of(ROW, config={"name": "theirs", "description": "cpcd/1 other prod x op"})
+UNMARKED = clone_of(ROW, config={"name": "by-hand"})
+HALF = clone_of(ROW, lock="clone")
+EMPTY = clone_of(ROW, lock="clone", config={})
+
+
+def cloned(found: Vm | None, tasks: tuple[Task, ...] | None, age: float, handle: str | None = None) -> Verdict:
+    """Return the verdict on a clone whose op had seen the old task already."""
+    bulk = {
+        scopes.vm(ROW): unknown() if found is None else seen(found),
+        CLONES: unknown() if tasks is None else seen(tasks),
+    }
+    asked = op(ROW, "clone", age=age, before={"upids": ["UPID:old"]}, handle=handle)
+    return resolve(asked, view(rows=[ROW], ops=[asked], bulk=bulk), NOW)
+
+
+@pytest.mark.parametrize(
+    ("found", "tasks", "age", "wanted"),
+    [
+        (None, (MINE,), LATE, Unknown),
+        (GONE, None, LATE, Unknown),
+        (GONE, (RUNNING,), 1, Running),
+        (HALF, (RUNNING,), LATE, Running),
+        (EMPTY, (RUNNING,), LATE, Running),
+        (clone_of(ROW), (MINE,), 1, Done),
+        (clone_of(ROW), (), LATE, Done),
+        (clone_of(ROW), (BROKEN,), LATE, Done),
+        (GONE, (BROKEN,), 1, Failed),
+        (GONE, (), SETTLE - 1, Unknown),
+        (GONE, (), LATE, Absent),
+        (GONE, (OLD,), SETTLE - 1, Unknown),
+        (GONE, (OLD,), LATE, Absent),
+        (GONE, (OTHERS,), LATE, Absent),
+        (GONE, (replace(RUNNING, made=0),), SETTLE - 1, Unknown),
+        (HALF, (), SETTLE - 1, Unknown),
+        (HALF, (), LATE, Failed),
+        (EMPTY, (), LATE, Failed),
+        (HALF, (BROKEN,), 1, Failed),
+        (HALF, (MINE,), 1, Unknown),
+        (clone_of(ROW, lock="backup"), (MINE,), 1, Unknown),
+        (FOREIGN, (), 1, Failed),
+        (FOREIGN, (MINE,), 1, Failed),
+        (UNMARKED, (), 1, Failed),
+    ],
+)
+def test_a_clone_is_judged_by_its_task_its_config_and_its_age(
+    found: Vm | None, tasks: tuple[Task, ...] | None, age: float, wanted: type[Verdict]
+) -> None:
+    """`design.md` 5, "Clone: Resolve"."""
+    assert wanted is type(cloned(found, tasks, age))
+
+
+def test_a_known_handle_is_the_task_whatever_its_log_names_yet() -> None:
+    """The UPID of the reply is one of ours even before its log has a line."""
+    assert isinstance(cloned(GONE, (task("UPID:h", "qmclone", exit_=""),), LATE, handle="UPID:h"), Running)
+
+
+def test_a_failed_clone_goes_on_under_another_vmid() -> None:
+    """The old one cools down; the words of Proxmox are kept."""
+    verdict = cloned(GONE, (BROKEN,), 1)
+
+    assert isinstance(verdict, Failed)
+    assert (Code.EXECUTION, "cloning lab-general-9 failed: unable to create image") == (verdict.code, verdict.sentence)
+    assert (PutFact(f"vmid/{SITE}/309", NOW + 600), PutMachine(replace(ROW, vmid=300))) == verdict.changes
+
+
+@pytest.mark.parametrize(("found", "tasks"), [(HALF, ()), (EMPTY, ()), (HALF, (BROKEN,))])
+def test_a_half_clone_is_quarantined_with_the_commands_that_root_must_type(found: Vm, tasks: tuple[Task, ...]) -> None:
+    """For good: nobody but root with a ticket can unlock it."""
+    verdict = cloned(found, tasks, LATE)
+
+    assert isinstance(verdict, Failed)
+    assert (PutFact(f"vmid/{SITE}/309", None), PutMachine(replace(ROW, vmid=300))) == verdict.changes
+    assert verdict.sentence.endswith("on pve1: qm unlock 309 && qm destroy 309 --purge")
+
+
+@pytest.mark.parametrize("tasks", [(), (BROKEN,), (MINE,)])
+@pytest.mark.parametrize(
+    "found",
+    [
+        FOREIGN,
+        UNMARKED,
+        replace(FOREIGN, lock="clone"),
+        replace(FOREIGN, lock="backup"),
+        replace(UNMARKED, lock="backup"),
+        replace(UNMARKED, lock="migrate"),
+    ],
+)
+def test_nobody_is_told_to_destroy_what_is_somebody_elses(found: Vm, tasks: tuple[Task, ...]) -> None:
+    """Two installations may race for one VMID: the loser goes elsewhere and says nothing of `qm destroy`."""
+    verdict = cloned(found, tasks, LATE)
+
+    assert isinstance(verdict, Failed)
+    assert (Code.VALIDATION, False) == (verdict.code, "qm " in verdict.sentence)
+    assert PutMachine(replace(ROW, vmid=300)) in verdict.changes
+
+
+POWER = {"start": "qmstart", "shutdown": "qmshutdown", "stop": "qmstop", "reset": "qmreset"}
+UP, DOWN = vm(ROW), vm(ROW, status="stopped")
+
+
+def acted(verb: str, found: Vm | None, tasks: tuple[Task, ...] | None, age: float = 1, **before: Any) -> Verdict:
+    """Return the verdict on a task of the row's own VM."""
+    bulk = {
+        scopes.vm(ROW): unknown() if found is None else seen(found),
+        OWN: unknown() if tasks is None else seen(tasks),
+    }
+    asked = op(ROW, verb, age=age, before={"upids": ["UPID:old"], **before})
+    return resolve(asked, view(rows=[ROW], ops=[asked], bulk=bulk), NOW)
+
+
+def own(kind: str, exit_: str = "OK", upid: str = "UPID:new") -> Task:
+    """Return a task of the row's VM."""
+    return task(upid, kind, exit_=exit_, vmid=ROW.vmid)
+
+
+@pytest.mark.parametrize("verb", POWER)
+@pytest.mark.parametrize(
+    ("known", "exit_", "age", "wanted"),
+    [
+        (False, "OK", 1, Unknown),
+        (True, "", 1, Running),
+        (True, "", LATE, Running),
+        (True, "timeout: no answer", 1, Failed),
+    ],
+)
+def test_a_power_task_that_has_not_reached_its_aim(  # noqa: PLR0917 - one column a fact
+    verb: str, known: bool, exit_: str, age: float, wanted: type[Verdict]
+) -> None:
+    """Unreadable is unknown, running is awaited, failed is failed."""
+    opposite = DOWN if verb == "start" else UP
+    tasks = (own(POWER[verb], exit_),) if known else None
+
+    assert wanted is type(acted(verb, opposite, tasks, age))
+
+
+@pytest.mark.parametrize("verb", POWER)
+def test_a_power_task_that_nobody_has_seen_is_absent_after_its_time(verb: str) -> None:
+    """Not before: the request may still be on its way; an older task of the kind is not ours."""
+    opposite, tasks = (DOWN if verb == "start" else UP), (own(POWER[verb], upid="UPID:old"),)
+
+    assert (Unknown, Absent) == (type(acted(verb, opposite, tasks)), type(acted(verb, opposite, tasks, LATE)))
+
+
+@pytest.mark.parametrize(
+    ("verb", "found", "tasks"),
+    [
+        ("start", UP, ()),
+        ("start", UP, (own("qmstart", "already running"),)),
+        ("shutdown", DOWN, ()),
+        ("shutdown", GONE, ()),
+        ("stop", DOWN, (own("qmstop", "VM quit/powerdown failed"),)),
+        ("stop", GONE, ()),
+        ("reset", UP, (own("qmreset"),)),
+        ("reset", UP, (own("qmreset", "WARNINGS: 1"),)),
+        ("destroy", GONE, None),
+    ],
+)
+def test_what_is_as_asked_is_done_whatever_the_task_said(verb: str, found: Vm, tasks: tuple[Task, ...] | None) -> None:
+    """The state of the world decides; only a reset leaves none and is judged by its task."""
+    assert isinstance(acted(verb, found, tasks), Done)
+
+
+def test_the_first_start_is_remembered() -> None:
+    """From then on a missing VM is a loss and not a beginning."""
+    assert Done((PutMachine(replace(ROW, started=True)),)) == acted("start", UP, ())
+
+
+def test_a_reset_counts_as_a_strike_at_its_time() -> None:
+    """The next rung of the ladder looks at both."""
+    wanted = Done((PutMachine(replace(ROW, strikes=1)), PutFact("remedy/u9", NOW)))
+
+    assert wanted == acted("reset", UP, (own("qmreset"),))
+
+
+@pytest.mark.parametrize(("size", "wanted"), [("4G", Absent), ("39.9G", Absent), ("40G", Done), ("50G", Done)])
+def test_a_resize_is_done_when_the_disk_is_as_large(size: str, wanted: type[Verdict]) -> None:
+    """Absolute sizes make a repetition harmless (`failures.md` P04)."""
+    found = vm(ROW, options={"scsi0": f"local:1,size={size}"})
+
+    assert wanted is type(acted("resize", found, (), LATE, disk="scsi0", size_gb=40))
+
+
+@pytest.mark.parametrize(
+    ("found", "tasks", "age", "wanted"),
+    [
+        (None, (own("qmdestroy"),), LATE, Unknown),
+        (DOWN, (own("qmdestroy", ""),), 1, Running),
+        (DOWN, (own("qmdestroy", "VM is running"),), 1, Failed),
+        (DOWN, (), 1, Unknown),
+        (DOWN, (), LATE, Absent),
+    ],
+)
+def test_a_destroy_is_done_only_when_the_vm_is_proved_absent(
+    found: Vm | None, tasks: tuple[Task, ...], age: float, wanted: type[Verdict]
+) -> None:
+    """Its task's word is not enough."""
+    assert wanted is type(acted("destroy", found, tasks, age))
+
+
+def on_guest(verb: str, state: str | None, *, one: Machine = ROW, age: float = 1, **bulk: Any) -> Verdict:
+    """Return the verdict on a long verb whose poll says `state`."""
+    asked = op(one, verb, age=age)
+    error = {"reason": "PreflightFailed", "message": "port 6443 is in use"}
+    polled = {"state": state, "output": {"ca_hash": "sha256:aa"}, "error": error}
+    found = {scopes.guestop(one, asked.id): unknown() if state is None else seen(polled), **bulk.get("bulk", {})}
+    return resolve(asked, view(rows=[one], ops=[asked], bulk=found), NOW)
+
+
+GUEST_VERBS = ("prepare", "kubeadm-reset", "etcd-snapshot", "init", "join")
+
+
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+@pytest.mark.parametrize(
+    ("state", "age", "wanted"),
+    [
+        (None, 1000, Unknown),
+        ("running", 1000, Running),
+        ("absent", GUEST_SETTLE - 1, Unknown),
+        ("absent", GUEST_SETTLE + 1, Absent),
+        ("lost", 1, Failed),
+        ("failed", 1, Failed),
+    ],
+)
+def test_a_long_verb_is_judged_by_its_result_on_the_machine(
+    verb: str, state: str | None, age: float, wanted: type[Verdict]
+) -> None:
+    """A silent machine is unknown for as long as it is silent."""
+    assert wanted is type(on_guest(verb, state, age=age))
+
+
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (unknown(), Unknown),
+        (seen(vm(ROW)), Unknown),
+        (seen(vm(ROW, status="stopped")), Failed),
+        (seen(GONE), Failed),
+    ],
+)
+def test_a_machine_that_is_silent_because_it_is_off_has_been_interrupted(
+    verb: str, found: Any, wanted: type[Verdict]
+) -> None:
+    """Its unit cannot have gone on; one that merely does not answer may."""
+    assert wanted is type(on_guest(verb, None, age=1000, bulk={scopes.vm(ROW): found}))
+
+
+def test_a_failed_verb_is_told_in_the_machines_own_words() -> None:
+    """Reason and message, not an exit code."""
+    verdict = on_guest("prepare", "failed")
+
+    assert isinstance(verdict, Failed)
+    assert "prepare on lab-general-9 failed: PreflightFailed: port 6443 is in use" == verdict.sentence
+
+
+@pytest.mark.parametrize(("verb", "changes"), [("prepare", 0), ("kubeadm-reset", 0), ("etcd-snapshot", 1)])
+def test_a_verb_that_ended_well_is_done(verb: str, changes: int) -> None:
+    """A snapshot's time is remembered: a single control plane is not disrupted without."""
+    verdict = on_guest(verb, "done")
+
+    assert isinstance(verdict, Done)
+    assert [PutFact(f"snapshot/{NAME}", NOW)] * changes == list(verdict.changes)
+
+
+MASTER = row("u1", CP, 1)
+API = scopes.api(NAME)
+
+
+@pytest.mark.parametrize(
+    ("api", "wanted"),
+    [
+        (unknown(), Running),
+        (seen(Api(ready=False, version="", uid="k")), Running),
+        (seen(Api(ready=True, version="v1.34.2", uid="")), Running),
+        (seen(Api(ready=True, version="v1.34.2", uid="k")), Done),
+    ],
+)
+def test_an_init_is_done_when_its_api_answers_with_an_identity(api: Any, wanted: type[Verdict]) -> None:
+    """Exit code 0 is not a cluster."""
+    assert wanted is type(on_guest("init", "done", one=MASTER, bulk={API: api}))
+
+
+def test_the_cluster_gets_its_identity_with_the_init() -> None:
+    """CA hash and kube-system UID, and the machine has joined."""
+    verdict = on_guest("init", "done", one=MASTER, bulk={API: seen(Api(ready=True, version="", uid="k"))})
+
+    identity = PutFact(f"identity/{NAME}", {"ca_hash": "sha256:aa", "uid": "k"})
+    assert Done((identity, PutMachine(replace(MASTER, joined=True)))) == verdict
+
+
+NODE = scopes.node(NAME, MASTER.name)
+ETCD = scopes.etcd(NAME)
+
+
+def voter(**changes: Any) -> Members:
+    """Return a list whose only member is the row's own."""
+    return Members((build.member(MASTER, **changes),), "m-u1")
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({NODE: seen(node(MASTER)), ETCD: seen(voter())}, Done),
+        ({NODE: seen(node(MASTER, system_uuid=system_uuid(MASTER.uid).upper())), ETCD: seen(voter())}, Done),
+        ({NODE: seen(None), ETCD: seen(voter())}, Running),
+        ({NODE: seen(node(MASTER, system_uuid="another")), ETCD: seen(voter())}, Running),
+        ({NODE: seen(node(MASTER)), ETCD: seen(voter(learner=True))}, Running),
+        ({NODE: seen(node(MASTER)), ETCD: seen(voter(started=False))}, Running),
+        ({NODE: seen(node(MASTER)), ETCD: seen(voter(peer="https://10.0.0.110:2380"))}, Running),
+        ({NODE: seen(node(MASTER)), ETCD: unknown()}, Running),
+        ({NODE: unknown(), ETCD: seen(voter())}, Running),
+    ],
+)
+def test_a_control_plane_has_joined_with_its_node_and_a_started_voter(
+    bulk: Mapping[Any, Any], wanted: type[Verdict]
+) -> None:
+    """Node with our name and systemUUID, voter with our peer URL."""
+    assert wanted is type(on_guest("join", "done", one=MASTER, bulk=bulk))
+
+
+def test_a_worker_has_joined_with_its_node_and_its_strikes_are_forgiven() -> None:
+    """It has no member."""
+    struck = replace(ROW, strikes=2)
+
+    verdict = on_guest("join", "done", one=struck, bulk={scopes.node(NAME, ROW.name): seen(node(ROW))})
+
+    assert Done((PutMachine(replace(ROW, joined=True, strikes=0)),)) == verdict
+
+
+@pytest.mark.parametrize("state", ["failed", "lost"])
+def test_a_failed_join_is_a_strike(state: str) -> None:
+    """Three of them retire the machine."""
+    verdict = on_guest("join", state, one=replace(ROW, strikes=1))
+
+    assert isinstance(verdict, Failed)
+    assert (PutMachine(replace(ROW, strikes=2)),) == verdict.changes
+
+
+REST = built()
+HELD, MATE = REST.machines["u1"], REST.machines["u4"]  # type: ignore[index] # uids are text
+MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({}, Done),
+        ({scopes.vm(HELD): unknown()}, Running),
+        ({scopes.vm(HELD): seen(vm(HELD, status="stopped"))}, Running),
+        ({scopes.vm(HELD): seen(vm(HELD, pending=("memory",)))}, Running),
+        ({scopes.node(NAME, HELD.name): unknown()}, Running),
+        ({scopes.node(NAME, HELD.name): seen(None)}, Running),
+        ({scopes.node(NAME, HELD.name): seen(node(HELD, ready="False"))}, Running),
+        ({scopes.node(NAME, HELD.name): seen(node(HELD, unschedulable=True))}, Running),
+        ({ETCD: unknown()}, Running),
+        ({ETCD: seen(members(*MASTERS, sick=[HELD]))}, Running),
+        ({ETCD: seen(members(*MASTERS[1:]))}, Running),
+        ({ETCD: seen(members(*MASTERS, sick=MASTERS[1:]))}, Done),
+    ],
+)
+def test_a_reboots_hold_ends_when_the_machine_serves_again(bulk: Mapping[Any, Any], wanted: type[Verdict]) -> None:
+    """Running without pending options, Node Ready and schedulable, its own voter healthy."""
+    assert wanted is type(resolve(hold(HELD), put(REST, bulk=bulk), NOW))
+
+
+def test_a_workers_hold_does_not_ask_etcd() -> None:
+    """It has no voter; its remedy is forgotten with the hold."""
+    whole = put(REST, bulk={ETCD: unknown()})
+
+    assert Done((DropFact("remedy/u4"),)) == resolve(hold(MATE), whole, NOW)
+
+
+@pytest.mark.parametrize("verb", ["reboot", "retire"])
+def test_a_retirements_hold_ends_only_with_its_row(verb: str) -> None:
+    """However well the machine is."""
+    going = replace(MATE, retire="scaled")
+    asked = hold(going, verb)
+
+    assert isinstance(resolve(asked, put(REST, going), NOW), Running)
+    assert Done() == resolve(asked, view(), NOW)
+
+
+def test_an_op_of_no_known_verb_is_an_error_and_not_a_guess() -> None:
+    """A new verb needs its rule."""
+    with pytest.raises(AssertionError, match="frobnicate"):
+        resolve(op(ROW, "frobnicate"), view(rows=[ROW]), NOW)
+
+
+ALL_VERBS = ("clone", "resize", *POWER, "destroy", *GUEST_VERBS, "reboot", "retire")
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS)
+def test_without_evidence_nothing_is_concluded(verb: str) -> None:
+    """However old the op is: unknown is not absent."""
+    verdict = resolve(op(ROW, verb, age=1e6), view(rows=[ROW]), NOW)
+
+    assert isinstance(verdict, Unknown | Running)
+
+
+class Asked(dict[Any, Any]):
+    """Observations that remember which of them were looked at."""
+
+    def __init__(self, found: Mapping[Any, Any]) -> None:
+        super().__init__(found)
+        self.scopes: set[Any] = set()
+
+    def get(self, scope: Any, default: Any = None) -> Any:
+        """Remember and return."""
+        self.scopes.add(scope)
+        return super().get(scope, default)
+
+
+@pytest.mark.parametrize("one", [ROW, MASTER])
+@pytest.mark.parametrize("verb", [verb for verb in ALL_VERBS if verb not in {"reboot", "retire"}])
+def test_a_verdict_rests_only_on_what_a_pass_reads_afresh_for_it(verb: str, one: Machine) -> None:
+    """On anything else it would be old, or unknown for good; the VM is always read."""
+    asked = op(one, verb, before={"upids": [], "disk": "scsi0", "size_gb": 20})
+    whole = view(rows=[one], ops=[asked])
+    read = {*evidence(asked, whole), scopes.vm(one)}
+    good = {"tasks": (), "vm": vm(one), "guestop": {"state": "done"}, "api": Api(ready=True, version="", uid="k")}
+    found = Asked({scope: seen(good.get(scope.kind)) for scope in read})
+    found |= {scopes.node(NAME, one.name): seen(node(one)), ETCD: seen(members(MASTER))}
+
+    resolve(asked, replace(whole, bulk=found), NOW)
+
+    assert found.scopes - {scopes.resources(SITE)} <= read
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lock=st.sampled_from(("", "clone", "backup")),
+    mark=st.sampled_from(("ours", "theirs", "none")),
+    tasks=st.lists(st.sampled_from((MINE, RUNNING, BROKEN, OLD, OTHERS)), max_size=3, unique_by=lambda one: one.upid),
+    exists=st.booleans(),
+    age=st.sampled_from((1.0, LATE)),
+)
+def test_a_clone_is_never_done_for_a_vm_that_is_not_marked_as_ours(  # noqa: PLR0917 - one argument a fact
+    lock: str, mark: str, tasks: list[Task], exists: bool, age: float
+) -> None:
+    """And never absent while a VM stands under its VMID: a second clone would be a duplicate."""
+    line = {"ours": fields.mark(INSTALLATION, ROW, "op-1"), "theirs": "cpcd/1 other prod x op", "none": ""}[mark]
+    found = clone_of(ROW, lock=lock, config={"name": ROW.name, "description": line}) if exists else GONE
+
+    verdict = cloned(found, tuple(tasks), age)
+
+    if isinstance(verdict, Done):
+        assert (True, "ours", "") == (exists, mark, lock)
+    if isinstance(verdict, Absent):
+        assert not exists
+        assert RUNNING not in tasks

@@ -1,0 +1,309 @@
+"""A member's daily life and its end: upkeep, drain and retirement as situation → the one next step."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cpcd.model.desired import Cluster, Remedy
+from cpcd.model.ledger import Machine
+from cpcd.model.plan import Plan
+from cpcd.model.seen import Api, Members, Vm
+from cpcd.model.view import View
+from cpcd.plan import effects, scopes
+from cpcd.plan.drain import drain
+from cpcd.plan.retire import retire
+from cpcd.plan.upkeep import sick_for, upkeep
+from tests.unit.plan import build
+from tests.unit.plan.build import (
+    CP, NAME, NOW, WORKERS, built, case, cluster, facts, group, health, hold, member, members, node, pod, put, said,
+    seen, spec, step, unknown, vm,
+)  # fmt: skip
+
+ONE = cluster(group(CP, 3), group(WORKERS, 2))
+REST = built(ONE)
+MASTER, WORKER = REST.machines["u1"], REST.machines["u4"]  # type: ignore[index] # uids are text
+MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
+NODE, PODS = scopes.node(NAME, WORKER.name), scopes.pods(NAME, WORKER.name)
+
+
+def kept(one: Machine, whole: View) -> Plan:
+    """Return what upkeep decides."""
+    found = case(one, whole)
+    assert found.vm is not None
+    return upkeep(found, found.vm)
+
+
+def wants(**changes: Any) -> Cluster:
+    """Return the cluster with other wishes for all machines."""
+    return cluster(group(CP, 3, machine=spec(**changes)), group(WORKERS, 2, machine=spec(**changes)))
+
+
+def test_a_member_at_rest_is_ready() -> None:
+    """No drift, no work, and a sentence that says what it is."""
+    conditions = kept(WORKER, REST).conditions
+
+    assert [("Ready", "True", "lab-general-1 is a Ready worker at 10.0.0.14")] == [
+        (one.type, one.status, one.message) for one in conditions
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "bulk", "wanted"),
+    [
+        (wants(memory_mib=8192), {}, "configure"),
+        (wants(tags=("x",)), {}, "configure"),
+        (wants(boot_disk_gb=40), {}, "resize"),
+        (wants(boot_disk_gb=10), {}, "Ready"),
+        (wants(timezone="Europe/Berlin"), {}, "prepare"),
+        (cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(memory_mib=8192))), {}, "Ready"),
+        (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))}, "reboot"),
+        (ONE, {scopes.guest(WORKER): unknown()}, "Ready"),
+        (ONE, {scopes.guest(WORKER): seen(facts(WORKER, prepared=""))}, "Ready"),
+        (ONE, {NODE: unknown()}, "NodeUnknown"),
+        (ONE, {NODE: seen(node(WORKER, unschedulable=True))}, "Ready"),
+    ],
+)
+def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, Any], wanted: str) -> None:
+    """In place, then grow, then the baseline, then a reboot for what stays pending."""
+    whole = put(replace(REST, desired=build.Desired({NAME: now})), bulk=bulk)
+
+    assert wanted == said(kept(WORKER, whole))
+
+
+SERVING = put(REST, ops=[hold(WORKER)])
+
+
+@pytest.mark.parametrize(
+    ("found", "seen_node", "wanted"),
+    [
+        ({"pending": ("memory",)}, {}, "drain"),
+        ({"pending": ("memory",)}, {"unschedulable": True}, "shutdown"),
+        ({}, {"ready": "Unknown", "unschedulable": True}, "Rebooting"),
+        ({}, {"unschedulable": True}, "uncordon"),
+        ({}, {}, "Rebooting"),
+    ],
+)
+def test_an_open_disruption_is_carried_to_its_end(
+    found: dict[str, Any], seen_node: dict[str, Any], wanted: str
+) -> None:
+    """Drained, off, started by provisioning, Ready, schedulable; nothing else is begun under it."""
+    bulk = {scopes.vm(WORKER): seen(vm(WORKER, ONE, **found)), NODE: seen(node(WORKER, **seen_node))}
+
+    assert wanted == said(kept(WORKER, put(SERVING, bulk=bulk)))
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        ({}, "etcd-snapshot"),
+        ({f"snapshot/{NAME}": NOW - 3601}, "etcd-snapshot"),
+        ({f"snapshot/{NAME}": NOW - 60}, "reboot"),
+    ],
+)
+def test_the_only_control_plane_is_not_rebooted_without_a_fresh_snapshot(known: dict[str, Any], wanted: str) -> None:
+    """An announced outage of the API, after a verified snapshot (promise 5)."""
+    one = cluster(group(CP, 1))
+    rest = built(one, known=known)
+    master = rest.machines["u1"]  # type: ignore[index] # uids are text
+    whole = put(rest, bulk={scopes.vm(master): seen(vm(master, one, pending=("memory",)))})
+
+    assert wanted == said(kept(master, whole))
+
+
+@pytest.mark.parametrize(
+    ("ready", "since", "known", "strikes", "wanted"),
+    [
+        ("False", 299, {}, 0, "NodeNotReady"),
+        ("False", 301, {}, 0, "reset"),
+        ("Unknown", 301, {}, 0, "reset"),
+        ("False", 301, {"remedy/u4": NOW - 60}, 0, "NodeNotReady"),
+        ("False", 301, {"remedy/u4": NOW - 301}, 0, "reset"),
+        ("False", 301, {}, 1, "NodeSick"),
+    ],
+)
+def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(  # noqa: PLR0917 - one column a fact
+    ready: str, since: float, known: dict[str, Any], strikes: int, wanted: str
+) -> None:
+    """Softly first; after the reset it is the fleet's to replace."""
+    one = replace(WORKER, strikes=strikes)
+    whole = put(REST, one, known=known, bulk={NODE: seen(node(WORKER, ready=ready, since=NOW - since))})
+
+    assert wanted == said(kept(one, whole))
+
+
+def test_without_the_reset_rung_nothing_is_reset() -> None:
+    """The ladder is the file's."""
+    gentle = cluster(*ONE.groups, health=health(ladder=(Remedy.START, Remedy.REPLACE)))
+    sick = {NODE: seen(node(WORKER, ready="False", since=NOW - 301))}
+
+    assert "NodeSick" == said(kept(WORKER, put(built(ONE, now=gentle), bulk=sick)))
+
+
+@pytest.mark.parametrize(
+    ("bulk", "since", "wanted"),
+    [
+        ({}, {}, None),
+        ({NODE: seen(node(WORKER, ready="False", since=NOW - 500))}, {}, 200.0),
+        ({NODE: seen(node(WORKER, ready="Unknown", since=NOW - 100))}, {}, -200.0),
+        ({NODE: unknown()}, {}, None),
+        ({NODE: seen(None)}, {}, -300.0),
+        ({NODE: seen(None)}, {"lab/machine/u4/NodeNotReady": NOW - 400}, 100.0),
+        ({NODE: seen(None), scopes.api(NAME): unknown()}, {}, None),
+        ({NODE: seen(None), scopes.api(NAME): seen(Api(ready=False, version=""))}, {}, None),
+        ({NODE: seen(node(WORKER, system_uuid="another"))}, {}, -300.0),
+    ],
+)
+def test_sickness_is_counted_past_its_time_out_and_never_from_the_unknown(
+    bulk: Mapping[Any, Any], since: Mapping[str, float], wanted: float | None
+) -> None:
+    """A Node that is gone is as sick as one that is not Ready; one that cannot be read is not."""
+    assert wanted == sick_for(case(WORKER, put(REST, bulk=bulk, since=since)))
+
+
+CORDONED = {NODE: seen(node(WORKER, unschedulable=True))}
+SWEPT = {"lab/machine/u4/drain": NOW - 3}
+
+
+@pytest.mark.parametrize(
+    ("bulk", "since", "wanted"),
+    [
+        ({}, {}, "drain"),
+        (CORDONED, {}, ""),
+        ({**CORDONED, PODS: seen((pod("a", "x", daemon=True), pod("b", "x", mirror=True)))}, {}, ""),
+        ({**CORDONED, PODS: seen((pod("a", "x", finished=True),))}, {}, ""),
+        ({**CORDONED, PODS: seen((pod("a", "x"),))}, {}, "drain"),
+        ({**CORDONED, PODS: seen((pod("a", "x"),))}, SWEPT, "Draining"),
+        ({**CORDONED, PODS: seen((pod("a", "x"),))}, {"lab/machine/u4/drain": NOW - 6}, "drain"),
+        ({**CORDONED, PODS: seen((pod("a", "x", deleting=True),))}, {}, "Draining"),
+        ({**CORDONED, PODS: unknown()}, {}, "Draining"),
+        ({NODE: unknown()}, {}, "Draining"),
+        ({NODE: seen(None)}, {}, ""),
+    ],
+)
+def test_a_drain_cordons_evicts_in_sweeps_and_waits(
+    bulk: Mapping[Any, Any], since: Mapping[str, float], wanted: str
+) -> None:
+    """Daemons, mirrors and finished pods stay; nothing that cannot be seen counts as gone."""
+    assert wanted == said(drain(case(WORKER, put(SERVING, bulk=bulk, since=since))))
+
+
+def test_a_sweep_names_pods_by_uid_and_leaves_out_what_goes_already() -> None:
+    """A pod that came back under its name is another one."""
+    pods = (pod("a", "x"), pod("b", "x", deleting=True), pod("c", "x", daemon=True))
+    decided = step(drain(case(WORKER, put(SERVING, bulk={PODS: seen(pods)}))))
+
+    assert isinstance(decided, effects.Drain)
+    assert (("default", "a", "pod-a"),) == decided.pods
+
+
+@pytest.mark.parametrize(("age", "wanted"), [(599, "Draining"), (601, "DrainStalled")])
+def test_a_drain_past_its_deadline_is_shown_as_stalled_and_never_forced(age: float, wanted: str) -> None:
+    """Deadlines raise visibility; they never authorise destruction."""
+    bulk = {**CORDONED, PODS: seen((pod("a", "x"),))}
+    whole = put(REST, ops=[hold(WORKER, age=age)], bulk=bulk, since=SWEPT)
+
+    assert wanted == said(drain(case(WORKER, whole)))
+
+
+GOING = replace(WORKER, retire="scaled")
+LEAVING = put(REST, GOING, ops=[hold(WORKER, "retire")])
+OUT = {NODE: seen(None)}
+
+
+def off(**options: str) -> dict[Any, Any]:
+    """Return the worker's VM stopped and its Node gone."""
+    return {**OUT, scopes.vm(WORKER): seen(vm(WORKER, ONE, status="stopped", options=options))}
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({scopes.vm(WORKER): unknown()}, "VmUnknown"),
+        ({scopes.api(NAME): unknown()}, "ApiUnavailable"),
+        ({}, "drain"),
+        (CORDONED, "delete-node"),
+        ({NODE: seen(node(WORKER, ready="Unknown"))}, "delete-node"),
+        ({NODE: unknown()}, "NodeUnknown"),
+        ({NODE: seen(node(WORKER, system_uuid="another"))}, "stop"),
+        (OUT, "stop"),
+        (off(), "destroy"),
+        (off(description="cpcd/1 other lab u4 op"), "ForeignVm"),
+        (off(name="renamed"), "ForeignVm"),
+        (off(smbios1="uuid=another"), "ForeignVm"),
+        (off(protection="1"), "Protected"),
+        ({**OUT, scopes.vm(WORKER): seen(vm(WORKER, ONE, lock="backup"))}, "VmLocked"),
+        ({**OUT, scopes.vm(WORKER): seen(Vm(exists=False))}, "forget"),
+        ({scopes.vm(WORKER): seen(Vm(exists=False))}, "delete-node"),
+    ],
+)
+def test_the_end_of_a_worker(bulk: Mapping[Any, Any], wanted: str) -> None:
+    """Drain, Node out, stop, destroy, forget; unknown is not absent, and foreign or protected is not touched."""
+    assert wanted == said(retire(case(GOING, put(LEAVING, bulk=bulk))))
+
+
+MASTER_GOING = replace(MASTER, retire="scaled")
+MASTER_OUT = {
+    scopes.node(NAME, MASTER.name): seen(node(MASTER, ready="Unknown")),
+    scopes.pods(NAME, MASTER.name): seen(()),
+}
+
+
+@pytest.mark.parametrize(
+    ("etcd", "wanted"),
+    [
+        (unknown(), "EtcdUnknown"),
+        (seen(members(*MASTERS)), "etcd-remove"),
+        (seen(members(*MASTERS[1:])), "delete-node"),
+        (seen(members(*MASTERS, sick=MASTERS[1:])), "EtcdUnhealthy"),
+        (seen(members(*MASTERS, sick=[MASTER])), "etcd-remove"),
+    ],
+)
+def test_a_control_plane_leaves_etcd_before_its_node_goes(etcd: Any, wanted: str) -> None:
+    """Through a healthy peer, never by its own hand."""
+    whole = put(REST, MASTER_GOING, bulk={**MASTER_OUT, scopes.etcd(NAME): etcd})
+
+    assert wanted == said(retire(case(MASTER_GOING, whole)))
+
+
+@pytest.mark.parametrize(
+    ("listed", "heir"),
+    [
+        (members(*MASTERS, leader="m-u1"), "m-u2"),
+        (members(*MASTERS, leader="m-u2"), ""),
+        (members(*MASTERS, leader="m-u1", sick=[MASTERS[1]]), "m-u3"),
+    ],
+)
+def test_a_leader_hands_over_to_a_healthy_voter_first(listed: Members, heir: str) -> None:
+    """Only a leader needs to."""
+    whole = put(REST, MASTER_GOING, bulk={**MASTER_OUT, scopes.etcd(NAME): seen(listed)})
+
+    decided = step(retire(case(MASTER_GOING, whole)))
+
+    assert isinstance(decided, effects.RemoveMember)
+    assert (member(MASTER).id, heir) == (decided.member, decided.heir)
+
+
+def test_a_machine_that_never_became_one_is_destroyed_by_its_mark_alone() -> None:
+    """A clone that was never started has our mark but not yet our UUID."""
+    one = replace(build.row("u9", WORKERS, 9), retire="scaled")
+    bulk = {scopes.vm(one): seen(build.clone_of(one)), scopes.node(NAME, one.name): seen(None)}
+
+    assert "destroy" == said(retire(case(one, put(REST, one, bulk=bulk))))
+    started = replace(one, started=True)
+    assert "ForeignVm" == said(retire(case(started, put(REST, started, bulk=bulk))))
+
+
+def test_what_is_forgotten_cools_down_and_closes_its_disruption() -> None:
+    """VMID and address rest for ten minutes; the pin and the hold go with the row."""
+    gone = put(LEAVING, bulk={**OUT, scopes.vm(WORKER): seen(Vm(exists=False))})
+    decided = step(retire(case(GOING, gone)))
+    assert decided is not None
+
+    after = gone.with_ledger(decided.changes(gone))
+
+    assert ("u4" in after.machines, dict(after.ops), "hostkey/u4" in after.facts) == (False, {}, False)
+    assert (NOW + 600, NOW + 600) == (
+        after.facts[f"vmid/home/{WORKER.vmid}"], after.facts[f"address/home/{WORKER.address}"],
+    )  # fmt: skip
