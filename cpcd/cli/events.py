@@ -22,9 +22,10 @@ def command(session: Session, name: str, limit: int, output: str) -> None:
     from cpcd.cli import views
 
     client, key = session.client(), ""
+    document = client.get("/status")
     if name:
-        document = client.get("/status")
         clusters = {cluster["name"] for cluster in document["clusters"]}
         key = name if name in clusters else key_of(find(document, name))
     events = client.get("/events", key=key, limit=limit)
-    emit(events, output, lambda: views.history(events, keys=True))
+    names = {key_of(entry): f"{entry['kind']}/{entry['name']}" for entry in document["objects"]}
+    emit(events, output, lambda: views.history(events, names=names))

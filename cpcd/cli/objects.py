@@ -23,7 +23,7 @@ def find(document: dict[str, Any], words: str) -> Object:
     if found:
         several = ", ".join(f"{entry['cluster']}/{entry['kind']}/{entry['name']}" for entry in found)
         raise Failure(Code.INPUT, f"{words} could be any of {several}", hint="Write it as CLUSTER/KIND/NAME.")
-    near = difflib.get_close_matches(words, known, 3) or known[:3]
+    near = [name for name in known if words in name][:3] or difflib.get_close_matches(words, known, 3) or known[:3]
     hint = f"Known are, among others: {', '.join(near)}." if known else "There is no object yet; see `cpcd status`."
     raise Failure(Code.INPUT, f"there is no object called {words}", hint=hint)
 

@@ -53,7 +53,7 @@ def _steps(steps: list[dict[str, Any]]) -> "RenderableType":
 
     made = table("", "OBJECT", "STEP")
     for step in steps:
-        notes = [note for note in (_disruption(step), step["wait"] and f"waits: {step['wait']}") if note]
+        notes = [note for note in (_disruption(step), step["wait"]) if note]
         mark, style = _RISKS.get(step["risk"], ("?", ""))
         told = Group(Text(step["sentence"]), *(Text(note, style="dim") for note in notes))
         made.add_row(Text(f"  {mark}", style=style), step["key"], told)

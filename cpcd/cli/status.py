@@ -1,5 +1,6 @@
 """`cpcd status`: the daemon's document as a table, one object in depth, or the same live."""
 
+import contextlib
 from typing import Any
 
 import click
@@ -31,7 +32,8 @@ def command(session: Session, name: str, watch: bool, interval: float, output: s
         raise click.UsageError("--watch shows the table of everything; leave out KIND/NAME and -o")
     client = session.client()
     if watch:
-        _follow(client, interval)
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(client, interval)
     elif name:
         shown = _one(client, name)
         emit(shown, output, lambda: views.one(shown))

@@ -18,7 +18,7 @@ __all__ = ["everything", "history", "one", "silent"]
 JSON = dict[str, Any]
 
 _GOOD: Final = {
-    "SpecValid", "ProxmoxAvailable", "ControlPlaneInitialized", "ControlPlaneAvailable", "WorkersAvailable",
+    "ProxmoxAvailable", "ControlPlaneInitialized", "ControlPlaneAvailable", "WorkersAvailable",
     "EtcdClusterHealthy", "AddonsApplied", "KubeconfigReady",
 }  # fmt: skip
 _NEWS: Final = {
@@ -32,7 +32,7 @@ _MARKS: Final = {
 def everything(document: JSON) -> RenderableType:
     """Return the whole status: the sentence, each cluster with its bars and news, objects, operations."""
     parts: list[RenderableType] = [Text(document["sentence"], style="bold"), Text()]
-    parts += [Text.assemble(("✗ ", "red"), mistake) for mistake in document["spec"]["mistakes"][:5]]
+    parts += [Text.assemble(("✗ ", "red"), mistake) for mistake in document["spec"]["mistakes"][1:5]]
     for cluster in document["clusters"]:
         parts += [_cluster(cluster), Text()]
     parts.append(_objects(document))
@@ -49,20 +49,24 @@ def one(shown: JSON) -> RenderableType:
     for found in entry["conditions"]:
         since = age(found["lastTransitionTime"], now)
         conditions.add_row(found["type"], found["status"], since, found["reason"], found["message"])
-    parts: list[RenderableType] = [head, Text(f"  {entry['sentence']}"), *_advice(entry), _place(entry), Text()]
+    told = Padding(Group(Text(entry["sentence"]), *_advice(entry), _place(entry)), (0, 0, 0, 2))
+    parts: list[RenderableType] = [head, told, Text()]
     return Group(*parts, conditions, Text(), history(shown["events"], now=now))
 
 
-def history(events: list[JSON], *, now: str = "", keys: bool = False) -> RenderableType:
-    """Return events as a table, the oldest first; `now` gives ages instead of times, `keys` names the objects."""
+def history(events: list[JSON], *, now: str = "", names: dict[str, str] | None = None) -> RenderableType:
+    """Return events as a table, the oldest first; `now` gives ages instead of times.
+
+    `names` (by key) adds the column of objects; one that is no more has its key there.
+    """
     if not events:
         return Text("no events yet", style="dim")
-    made = table("WHEN", *(("OBJECT",) if keys else ()), "REASON", "RUN", "MESSAGE")
+    made = table("WHEN", *(("OBJECT",) if names is not None else ()), "REASON", "RUN", "MESSAGE")
     for event in reversed(events):
         when = age(event["at"], now) if now else event["at"][5:19].replace("T", " ")
         style = "yellow" if event["severity"] == "Warning" else ""
-        names = (event["key"],) if keys else ()
-        made.add_row(when, *names, Text(event["reason"], style=style), event["run"], event["message"])
+        known = (names.get(event["key"], event["key"]),) if names is not None else ()
+        made.add_row(when, *known, Text(event["reason"], style=style), event["run"], event["message"])
     return made
 
 
@@ -83,7 +87,7 @@ def _cluster(cluster: JSON) -> RenderableType:
 
 def _is_news(condition: JSON) -> bool:
     kind, status = condition["type"], condition["status"]
-    told = kind == "SpecValid" and condition["reason"] == "Uncommitted"
+    told = kind == "SpecValid" and condition["reason"] == "Uncommitted"  # a mistake is in the first line already
     return told or (kind in _GOOD and status != "True") or (kind in _NEWS and status == "True")
 
 
@@ -128,14 +132,14 @@ def _mark(entry: JSON) -> Text:
 def _advice(entry: JSON) -> list[Text]:
     if not entry["code"]:
         return []
-    again = f"; again {entry['nextLook'][11:19]} UTC" if entry["nextLook"] else ""
+    again = f" Again at {entry['nextLook'][11:19]} UTC." if entry["nextLook"] else ""
     count = f" ({entry['failures']} in a row)" if entry["failures"] > 1 else ""
     return [Text(f"{entry['code']}{count}: {entry['hint']}{again}", style="dim")]
 
 
 def _place(entry: JSON) -> Text:
     words = {"group": entry["group"], "node": entry["node"], "VMID": entry["vmid"], "address": entry["address"]}
-    return Text("  " + "  ".join(f"{word} {value}" for word, value in words.items() if value), style="dim")
+    return Text("  ".join(f"{word} {value}" for word, value in words.items() if value), style="dim")
 
 
 def _ready(entry: JSON) -> JSON:

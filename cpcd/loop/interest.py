@@ -35,8 +35,8 @@ class Interest(Generic[K]):
         else:
             self._tokens.pop(key, None)
 
-    def signal(self, token: str) -> None:
-        """Wake whoever has this token."""
-        keys = list(self._keys.get(token, ()))
+    def signal(self, token: str, *, by: K | None = None) -> None:
+        """Wake whoever has this token, but for the one whose own doing it is."""
+        keys = [key for key in self._keys.get(token, ()) if key != by]
         for key in keys[:1] if token.startswith("slot:") else keys:
             self._wake(key)

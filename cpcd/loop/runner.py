@@ -87,7 +87,7 @@ class Runner:
                 return
             read.update(wanted)
             answers = await asyncio.gather(*(self._read(scope) for scope in wanted))
-            self._state.observe(dict(zip(wanted, answers, strict=True)))
+            self._state.observe(dict(zip(wanted, answers, strict=True)), by=key)
 
     async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
         """Resolve what is open; return what to wait for, holds aside."""
@@ -96,11 +96,11 @@ class Runner:
             match self._resolve(op, self._state.view, wall):
                 case Done(changes):
                     found.progressed = True
-                    await self._state.commit((*changes, CloseOp(op.id)))
+                    await self._state.commit((*changes, CloseOp(op.id)), by=key)
                 case Absent():
-                    await self._state.commit((CloseOp(op.id),))
+                    await self._state.commit((CloseOp(op.id),), by=key)
                 case Failed(code, sentence, changes):
-                    await self._state.commit((*changes, CloseOp(op.id)))
+                    await self._state.commit((*changes, CloseOp(op.id)), by=key)
                     found.failure = Failure(code, sentence, target=str(op.target))
                     return None
                 case Running(after, sentence) if op.disrupts is None:
@@ -125,7 +125,7 @@ class Runner:
                 return False
         op = self._open(action) if action.once else None
         changes = (*action.changes(view), *((OpenOp(op),) if op else ()))
-        await self._state.commit(changes)
+        await self._state.commit(changes, by=action.key)
         found.acted.append(action)
         if action.local:
             found.again = 0.0
@@ -133,7 +133,7 @@ class Runner:
         self._state.stamp(action.key, action.verb)
         handle = await reconciler.apply(action, self._ports, op)
         if op is not None and handle is not None:
-            await self._state.commit((SetHandle(op.id, handle),))
+            await self._state.commit((SetHandle(op.id, handle),), by=action.key)
         found.again = 1.0 if op is not None else 0.0
         return op is None
 

@@ -62,15 +62,21 @@ class State:
         """Put another spec in force."""
         self._view = replace(self._view, desired=desired)
 
-    def observe(self, seen: Mapping[Scope, Seen[Any]]) -> None:
-        """Take observations and wake whoever is interested in one whose meaning changed."""
+    def observe(self, seen: Mapping[Scope, Seen[Any]], *, by: Key | None = None) -> None:
+        """Take observations and wake whoever is interested in one whose meaning changed.
+
+        Not `by`, whose pass reads them: it decides on them now, and its backoff is not broken by what it saw itself.
+        """
         changed = [scope for scope, new in seen.items() if _differs(self._view.bulk.get(scope), new)]
         self._view = self._view.with_seen(seen)
         for scope in changed:
-            self.signal(str(scope))
+            self.signal(str(scope), by=by)
 
-    async def commit(self, changes: tuple[Change, ...]) -> None:
-        """Change the ledger now and make it durable; raises Failure(STATE) and freezes when that is impossible."""
+    async def commit(self, changes: tuple[Change, ...], *, by: Key | None = None) -> None:
+        """Change the ledger now and make it durable; raises Failure(STATE) and freezes when that is impossible.
+
+        Wakes whom the changes are about but `by`, whose own pass they are.
+        """
         if not changes:
             return
         if self.frozen is not None:
@@ -84,9 +90,10 @@ class State:
             raise
         for change in changes:
             for token in self._tokens(change, before):
-                self.signal(token)
+                self.signal(token, by=by)
             for key in self._affected(change, self._view):
-                self.wake(key)
+                if key != by:
+                    self.wake(key)
 
     async def thaw(self) -> None:
         """Try whether the journal can be written again; its content replaces ours."""
@@ -107,10 +114,10 @@ class State:
         """Remember when an idempotent effect was last tried."""
         self._since[f"{key}/{verb}"] = self._clock.wall()
 
-    def signal(self, token: str) -> None:
-        """Wake whoever waits for a token."""
+    def signal(self, token: str, *, by: Key | None = None) -> None:
+        """Wake whoever waits for a token, but for `by`."""
         if self.interest is not None:
-            self.interest.signal(token)
+            self.interest.signal(token, by=by)
 
     def refuse_when_frozen(self) -> None:
         """Raise when nothing may be changed because the ledger cannot be written."""

@@ -30,12 +30,12 @@ def mapped(endpoint: str, what: str) -> Iterator[None]:
         raise Failure(
             Code.EXECUTION, f"{what} failed: the cluster does not serve this kind", target=endpoint
         ) from error
-    except (aiohttp.ContentTypeError, ValueError) as error:
-        raise Failure(
-            Code.NETWORK, f"{what} failed: the answer is not the Kubernetes API's JSON", target=endpoint
-        ) from error
+    except aiohttp.ContentTypeError as error:
+        raise _not_json(endpoint, what) from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise _unanswered(endpoint, what, error) from error
+    except ValueError as error:  # after the others: a certificate error is a ValueError too
+        raise _not_json(endpoint, what) from error
 
 
 def message(error: ApiException) -> str:
@@ -78,6 +78,10 @@ def _refused(endpoint: str, what: str, error: ApiException) -> Failure:
     asked = _retry_after(error)
     said = f"{what} failed: {error.status} {word}: {text}"
     return Failure(code, said, target=endpoint, retry=wait if asked is None else asked)
+
+
+def _not_json(endpoint: str, what: str) -> Failure:
+    return Failure(Code.NETWORK, f"{what} failed: the answer is not the Kubernetes API's JSON", target=endpoint)
 
 
 def _retry_after(error: ApiException) -> float | None:

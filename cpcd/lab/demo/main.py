@@ -57,11 +57,12 @@ async def _play(*, keep: bool) -> int:
 async def _acts(screen: Screen, story: Story) -> None:
     for number, act in enumerate(ACTS):
         screen.act(number, "now")
-        before = len(story.proofs)
+        before, began = len(story.proofs), await story.time()
         with contextlib.suppress(StuckError):
             await act.play(story)
         fine = all(proof.holds for proof in story.proofs[before:])
         screen.act(number, "done" if fine else "false")
+        screen.line(f"[dim]{await story.time() - began:.0f} s of lab time[/]")
         if not fine:
             return
 

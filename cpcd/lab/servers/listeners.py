@@ -22,6 +22,8 @@ from cpcd.lab.world import World
 __all__ = ["Listeners"]
 
 _BACKLOG: Final = 128
+_CUT: Final = 0.01  # 0 would mean to wait for ever
+_LINGER: Final = 0.05  # seconds for open requests at a close; 0 would mean for ever to aiohttp
 
 
 class Listener(Protocol):
@@ -43,7 +45,9 @@ class ApiServer:
         self._cluster = cluster
         self._address = address
         self._port = port
-        self._runner = web.AppRunner(application(api), access_log=None, handler_cancellation=True, shutdown_timeout=0)
+        self._runner = web.AppRunner(
+            application(api), access_log=None, handler_cancellation=True, shutdown_timeout=_LINGER
+        )
 
     async def open(self) -> None:
         """See Listener."""

@@ -26,6 +26,8 @@ __all__ = ["Lab", "serve"]
 
 _TICK: Final = 0.05  # real seconds: the longest time for a listener to follow its machine
 _LEAST: Final = 0.002
+_CUT: Final = 0.01  # real seconds; 0 would mean to wait for ever
+_LINGER: Final = 0.05  # seconds for open requests at a close; 0 would mean for ever to aiohttp
 
 
 class Lab:
@@ -38,8 +40,14 @@ class Lab:
         self.world = World(now=self.clock.now, seed=settings.seed, settings=installation, durations=Durations())
         for each in settings.templates:
             self.world.pve.add_template(
-                each.vmid, each.node, each.name, each.tags, disk=each.disk, storage=each.storage,
-                memory=each.memory, cores=each.cores,
+                each.vmid,
+                each.node,
+                each.name,
+                each.tags,
+                disk=each.disk,
+                storage=each.storage,
+                memory=each.memory,
+                cores=each.cores,
             )
         self.calls: Counter[str] = Counter()
         self.authority = Authority("cpcd lab")
@@ -88,7 +96,7 @@ class Lab:
 
     async def _site(self, stack: AsyncExitStack, served: web.Application, port: int, tls: ssl.SSLContext | None) -> int:
         runner = web.AppRunner(
-            served, access_log=None, handler_cancellation=True, shutdown_timeout=0, keepalive_timeout=proxmox.IDLE
+            served, access_log=None, handler_cancellation=True, shutdown_timeout=_LINGER, keepalive_timeout=proxmox.IDLE
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()

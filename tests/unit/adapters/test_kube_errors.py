@@ -47,7 +47,7 @@ async def serving(handler: Handler, authority: Authority = AUTHORITY) -> AsyncIt
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     tls = server_context(Certificate(*authority.serving(["127.0.0.1"])), client_authority=authority.ca_pem)
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
@@ -238,11 +238,11 @@ async def test_watch_ends_with_the_server_and_raises_expired(tmp_path: Path) -> 
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(text="".join(json.dumps(event) + "\n" for event in events), content_type="application/json")
 
-    seen: list[str] = []
     async with serving(handler) as url, client(url, tmp_path) as api:
+        changes = api.watch(NODE, since="1")
+        seen, _ = await anext(changes)
         with pytest.raises(Failure) as caught:
-            async for kind, _ in api.watch(NODE, since="1"):
-                seen.append(kind)
+            await anext(changes)
 
-    assert ["MODIFIED"] == seen
+    assert "MODIFIED" == seen
     assert "410 Expired" in caught.value.what

@@ -175,11 +175,12 @@ class Engine:
         self.effects: dict[str, Callable[[Action], Awaitable[str | None]]] = {}
         self.verdicts: dict[str, Callable[[Op, View], Verdict]] = {}
         self.guards: list[Any] = []
+        self.traces: dict[str, int] = {}
         self.silent: dict[str, Failure] = {}
         self.applied: list[tuple[str, str, str]] = []
         self.durable: list[bool] = []
         self.passes: list[Pass] = []
-        self.takes, self.retry, self.reads_at_once = 1.0, Retry(), 0
+        self.takes, self.retry = 1.0, Retry()
         self.journal = journal or Disk(self.clock, self.trace)
         self._ids = 0
         self.queue: Queue[Key] = Queue(self.clock)
@@ -223,7 +224,7 @@ class Engine:
             raise self.silent[scope.name]
         began = Instant(self.clock.now())
         await self.clock.sleep(0.05)
-        return Seen(self.lit.get(scope.name), began, complete=True)
+        return Seen(self.traces.get(scope.name, self.lit.get(scope.name)), began, complete=True)
 
     def _guard(self, action: Action, view: View) -> Any:
         self.trace.append("guard")

@@ -53,6 +53,18 @@ def test_who_waits_on_keeps_the_place_in_line(woken: list[str]) -> None:
     assert ["a", "b", "b"] == woken
 
 
+def test_ones_own_doing_wakes_the_others_alone(woken: list[str]) -> None:
+    """A pass knows what it did; the next in line gets the slot."""
+    interest = Interest(woken.append)
+    for key in "ab":
+        interest.set(key, ["fact:x", "slot:clone"])
+
+    interest.signal("fact:x", by="a")
+    interest.signal("slot:clone", by="a")
+
+    assert ["b", "b"] == woken
+
+
 def test_a_token_of_nobody_wakes_nobody(woken: list[str]) -> None:
     """Signals are cheap and may be for nobody."""
     interest = Interest(woken.append)

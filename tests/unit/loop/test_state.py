@@ -15,6 +15,7 @@ from cpcd.model.seen import Seen
 from tests.unit.loop.engine import EPOCH, Disk
 
 LAMP = Key("lab", Kind.MACHINE, "a")
+OTHER = Key("lab", Kind.MACHINE, "b")
 SCOPE = Scope("vm", "lab", "a")
 
 
@@ -152,6 +153,20 @@ def test_an_observation_wakes_when_its_meaning_changed_and_only_then() -> None:
         return counts
 
     assert [1, 1, 2, 3, 4, 4] == simulate(main, seed=0)
+
+
+def test_ones_own_reads_and_commits_wake_only_the_others() -> None:
+    """They are decided on in the pass that makes them."""
+
+    async def main(loop: SimLoop) -> list[Any]:
+        made, _, woken = state(loop)
+        for key in (LAMP, OTHER):
+            made.interest.set(key, [str(SCOPE), "fact:x"])  # type: ignore[union-attr] # set above
+        made.observe(seen(1), by=LAMP)
+        await made.commit((PutFact("x", 1),), by=LAMP)
+        return woken
+
+    assert [OTHER, OTHER] == simulate(main, seed=0)
 
 
 def test_a_view_never_changes() -> None:

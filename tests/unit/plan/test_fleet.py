@@ -1,0 +1,371 @@
+"""Which machines there are: one decision at a time, in the order lost, missing, sick, outdated, surplus."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpcd.model.desired import Cluster, Remedy, Risk, TemplateRef
+from cpcd.model.keys import Wall
+from cpcd.model.ledger import DropMachine, Machine, PutMachine
+from cpcd.model.seen import Node, Vm
+from cpcd.model.view import View
+from cpcd.plan import effects, fields, scopes
+from cpcd.plan.fleet import AddMachine, ElectInit, RetireMachine, fleet
+from tests.unit.plan import build
+from tests.unit.plan.build import (
+    CP, KEY, NAME, NOW, WORKERS, built, cluster, group, health, identity, member_row, node, put, row, said, seen, spec,
+    step, unknown, view,
+)  # fmt: skip
+
+NEW = spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9001))
+GONE = Vm(exists=False)
+
+
+def decided(whole: View) -> Any:
+    """Return the cluster's next decision."""
+    return fleet(KEY, whole, whole.desired.clusters[NAME])
+
+
+def retired(whole: View) -> tuple[str, Risk] | None:
+    """Return who is retired, and how grave that is."""
+    action = step(decided(whole))
+    return (action.row.uid, action.kind) if isinstance(action, RetireMachine) else None
+
+
+def test_a_cluster_at_rest_decides_nothing() -> None:
+    """No drift, no work."""
+    assert "nothing" == said(decided(built()))
+
+
+def test_missing_machines_are_added_control_planes_first() -> None:
+    """The row says everything that later passes need."""
+    action = step(decided(view(cluster(group(CP, 1), group(WORKERS, 1)))))
+
+    assert isinstance(action, AddMachine)
+    made = action.row
+    assert ("new", CP, 1, "lab-cp-1", 300, "10.0.0.10", "pve1", 9000, NOW, fields.revision(spec())) == (
+        made.uid, made.group, made.index, made.name, made.vmid, made.address, made.node, made.template, made.created,
+        made.revision,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bulk", "infra", "wanted"),
+    [
+        ({scopes.template("home", "ubuntu"): unknown()}, {}, "TemplateUnknown"),
+        ({scopes.template("home", "ubuntu"): seen(())}, {}, "TemplateUnknown"),
+        ({scopes.quorum("home"): unknown()}, {}, "NoNode"),
+        (build.site(online=[]), {}, "NoNode"),
+        ({}, {"addresses": ("10.0.0.5",)}, "PoolExhausted"),
+        ({}, {"vmid_start": 300, "vmid_end": 299}, "PoolExhausted"),
+    ],
+)
+def test_what_keeps_a_machine_from_being_added_is_said(bulk: Any, infra: dict[str, Any], wanted: str) -> None:
+    """The unknown is waited for; an exhausted pool is the file's to widen."""
+    wished = cluster(group(CP, 1), infrastructure=build.infrastructure(**infra))
+
+    assert wanted == said(decided(view(wished, bulk=bulk)))
+
+
+def test_a_group_that_waits_does_not_stop_another() -> None:
+    """One failure stays one failure (promise 9)."""
+    pinned = cluster(group(WORKERS, 1, failure_domain="nowhere"), group("gpu", 1))
+
+    action = step(decided(view(pinned)))
+
+    assert isinstance(action, AddMachine)
+    assert "gpu" == action.row.group
+
+
+def test_one_control_plane_is_elected_for_good() -> None:
+    """The first; nobody is elected again while it is there or there is a cluster."""
+    rows = [row("u1", CP, 1, created=NOW), row("u2", CP, 2, created=NOW)]
+    wished = cluster(group(CP, 2))
+
+    action = step(decided(view(wished, rows=rows)))
+    elected = view(wished, rows=rows, known={f"elected/{NAME}": "u2"})
+    known = view(wished, rows=rows, known={f"identity/{NAME}": identity()[f"identity/{NAME}"]})
+
+    assert isinstance(action, ElectInit)
+    assert ("u1", "nothing", "nothing") == (action.row.uid, said(decided(elected)), said(decided(known)))
+
+
+def test_when_the_elected_machine_is_forgotten_before_there_is_a_cluster_another_is_elected() -> None:
+    """Nobody would ever initialise the control plane otherwise; while its row goes, nobody is."""
+    wished, rows = cluster(group(CP, 2)), [row("u2", CP, 2), row("u3", CP, 3)]
+    going = replace(row("u1", CP, 1), retire="its VM is gone")
+
+    forgotten = view(wished, rows=rows, known={f"elected/{NAME}": "u1"})
+    leaving = view(wished, rows=[*rows, going], known={f"elected/{NAME}": "u1"})
+
+    assert ("elect-init", "nothing") == (said(decided(forgotten)), said(decided(leaving)))
+
+
+def test_workers_do_not_initialise_anything() -> None:
+    """Only a control plane is elected."""
+    only = cluster(group(WORKERS, 1))
+
+    assert "nothing" == said(decided(view(only, rows=[row("u1", WORKERS, 1)])))
+
+
+@pytest.mark.parametrize(
+    ("one", "found", "wanted"),
+    [
+        ({}, seen(GONE), ("u4", Risk.IN_PLACE)),
+        ({"joined": False}, seen(GONE), ("u4", Risk.IN_PLACE)),
+        ({"joined": False, "started": False, "created": NOW}, seen(GONE), None),
+        ({}, unknown(), None),
+        ({"retire": "already"}, seen(GONE), None),
+    ],
+)
+def test_a_lost_vm_is_replaced_when_it_is_proved_absent(
+    one: dict[str, Any], found: Any, wanted: tuple[str, Risk] | None
+) -> None:
+    """Nothing is destroyed by that, so nothing is asked; unknown is not absent."""
+    rest = built()
+    lost = replace(rest.machines["u4"], **one)  # type: ignore[index] # uids are text
+
+    assert wanted == retired(put(rest, lost, bulk={scopes.vm(lost): found}))
+
+
+def ill(*uids: str, since: float = 700) -> dict[Any, Any]:
+    """Return the named machines' Nodes as not Ready for so long."""
+    rest = built()
+    found: dict[Any, Any] = {}
+    nodes: dict[str, Node] = {}
+    for one in rest.rows(NAME):
+        bad = one.uid in uids
+        nodes[one.name] = node(one, ready="Unknown", since=NOW - since) if bad else node(one)
+        found[scopes.node(NAME, one.name)] = seen(nodes[one.name])
+    return {**found, scopes.nodes(NAME): seen(nodes)}
+
+
+@pytest.mark.parametrize(
+    ("strikes", "since", "known", "ladder", "wanted"),
+    [
+        (0, 700, {}, tuple(Remedy), None),
+        (1, 700, {}, tuple(Remedy), ("u4", Risk.REPLACE)),
+        (1, 299, {}, tuple(Remedy), None),
+        (1, 700, {"remedy/u4": NOW - 60}, tuple(Remedy), None),
+        (1, 700, {"remedy/u4": NOW - 301}, tuple(Remedy), ("u4", Risk.REPLACE)),
+        (0, 700, {}, (Remedy.START, Remedy.REPLACE), ("u4", Risk.REPLACE)),
+        (1, 700, {}, (Remedy.START, Remedy.RESET), None),
+    ],
+)
+def test_a_node_that_a_reset_did_not_mend_is_replaced(  # noqa: PLR0917 - one column a fact
+    strikes: int, since: float, known: dict[str, Any], ladder: tuple[Remedy, ...], wanted: tuple[str, Risk] | None
+) -> None:
+    """The last rung, after the softer ones have had their time."""
+    wished = cluster(group(CP, 3), group(WORKERS, 2), health=health(ladder=ladder))
+    rest = built(wished, known=known)
+    struck = replace(rest.machines["u4"], strikes=strikes)  # type: ignore[index] # uids are text
+
+    assert wanted == retired(put(rest, struck, bulk=ill("u4", since=since)))
+
+
+def test_only_one_machine_goes_for_its_health_at_a_time() -> None:
+    """The next when the last one's row is gone."""
+    rest = built()
+    rows = [replace(rest.machines[uid], strikes=1) for uid in ("u4", "u5")]  # type: ignore[index] # uids are text
+    sick = put(rest, *rows, bulk=ill("u4", "u5"))
+    first = put(sick, replace(rows[0], retire="sick"), member_row("u9", WORKERS, 9, revision=fields.revision(spec())))
+
+    assert ("u4", Risk.REPLACE) == retired(sick)
+    assert retired(first) is None
+
+
+@pytest.mark.parametrize(
+    ("strikes", "age", "ops", "wanted"),
+    [
+        (2, 100, False, None),
+        (3, 100, False, ("u9", Risk.REPLACE)),
+        (0, 2699, False, None),
+        (0, 2701, False, ("u9", Risk.REPLACE)),
+        (0, 2701, True, None),
+    ],
+)
+def test_a_machine_that_never_becomes_a_node_is_given_up(
+    strikes: int, age: float, ops: bool, wanted: tuple[str, Risk] | None
+) -> None:
+    """After three failed joins, or when its start-up time is over and nothing is on its way."""
+    young = row(
+        "u9", WORKERS, 9, started=True, strikes=strikes, created=Wall(NOW - age), revision=fields.revision(spec())
+    )
+    rest = built(now=cluster(group(CP, 3), group(WORKERS, 3)))
+    whole = put(rest, young, ops=[build.op(young, "prepare")] if ops else [])
+
+    assert wanted == retired(whole)
+
+
+@pytest.mark.parametrize(("order", "wanted"), [("Newest", "u4"), ("Oldest", "u2")])
+def test_a_scale_down_takes_the_newest_or_the_oldest(order: str, wanted: str) -> None:
+    """`deletion.order`."""
+    before, after = group(WORKERS, 3), group(WORKERS, 2, deletion_order=order)
+    whole = built(cluster(group(CP, 1), before), now=cluster(group(CP, 1), after))
+
+    assert (wanted, Risk.DESTROY) == retired(whole)
+
+
+def test_a_scale_down_takes_who_does_not_serve_first() -> None:
+    """Whatever its age."""
+    whole = built(cluster(group(CP, 1), group(WORKERS, 3)), now=cluster(group(CP, 1), group(WORKERS, 2)))
+    nodes = dict(whole.known(scopes.nodes(NAME)))
+    nodes["lab-general-2"] = replace(nodes["lab-general-2"], ready="Unknown")
+
+    assert ("u3", Risk.DESTROY) == retired(put(whole, bulk={scopes.nodes(NAME): seen(nodes)}))
+
+
+def test_control_planes_scale_down_to_the_oldest() -> None:
+    """3 → 1: the newest goes first."""
+    assert ("u3", Risk.DESTROY) == retired(built(cluster(group(CP, 3)), now=cluster(group(CP, 1))))
+
+
+def test_machines_of_a_deployment_that_left_the_file_go_last_in_first_out() -> None:
+    """One at a time, and only when nothing else is to be decided."""
+    whole = built(cluster(group(CP, 1), group(WORKERS, 2)), now=cluster(group(CP, 1)))
+    busy = built(cluster(group(CP, 1), group(WORKERS, 2)), now=cluster(group(CP, 2)))
+
+    assert (("u3", Risk.DESTROY), "add-machine") == (retired(whole), said(decided(busy)))
+
+
+def rolling(*, surge: int = 1, unavailable: int = 0, want: int = 3, **parts: Any) -> View:
+    """Return three workers of the old template in a file that names the new one."""
+    old = cluster(group(CP, 1), group(WORKERS, 3))
+    strategy = {"max_surge": surge, "max_unavailable": unavailable}
+    now = cluster(group(CP, 1), group(WORKERS, want, machine=NEW, **strategy), **parts)
+    return built(old, now=now)
+
+
+def fresh(number: int, **changes: Any) -> tuple[Machine, Node]:
+    """Return a machine of the new template and its Node."""
+    one = member_row(f"n{number}", WORKERS, 20 + number, revision=fields.revision(NEW), **changes)
+    return one, node(one)
+
+
+def with_fresh(whole: View, *made: tuple[Machine, Node]) -> View:
+    """Return the view with machines of the new template among the Nodes."""
+    nodes = {**whole.known(scopes.nodes(NAME)), **{one.name: its for one, its in made if one.joined}}
+    return put(whole, *(one for one, _ in made), bulk={scopes.nodes(NAME): seen(nodes)})
+
+
+def test_a_rollout_adds_before_it_takes() -> None:
+    """Surge first; then, with the new one serving, the oldest goes as replaced."""
+    adding = rolling()
+    serving = with_fresh(adding, fresh(1))
+
+    assert ("add-machine", ("u2", Risk.REPLACE)) == (said(decided(adding)), retired(serving))
+
+
+@pytest.mark.parametrize("changes", [{"joined": False, "created": NOW}, {}])
+def test_a_rollout_waits_until_its_new_machine_serves(changes: dict[str, Any]) -> None:
+    """Joined, Ready and schedulable."""
+    one, its = fresh(1, **changes)
+    whole = with_fresh(rolling(), (one, replace(its, ready="False")))
+
+    assert "RollingOut" == said(decided(whole))
+
+
+def test_without_surge_a_rollout_takes_before_it_adds() -> None:
+    """`maxSurge: 0` needs `maxUnavailable`."""
+    whole = rolling(surge=0, unavailable=1)
+
+    assert ("u2", Risk.REPLACE) == retired(whole)
+    gone = whole.with_ledger((DropMachine("u2"),))  # type: ignore[arg-type] # uids are text
+    assert "add-machine" == said(decided(gone))
+
+
+def test_an_outdated_machine_that_does_not_serve_goes_first() -> None:
+    """It costs nothing."""
+    whole = with_fresh(rolling(), fresh(1))
+    nodes = dict(whole.known(scopes.nodes(NAME)))
+    nodes["lab-general-3"] = replace(nodes["lab-general-3"], ready="Unknown")
+
+    assert ("u4", Risk.REPLACE) == retired(put(whole, bulk={scopes.nodes(NAME): seen(nodes)}))
+
+
+def test_a_scale_down_in_the_same_edit_as_a_new_template_still_asks_as_destruction() -> None:
+    """Machines that are not to be replaced are destroyed, whatever else changed."""
+    assert Risk.DESTROY == (retired(rolling(want=1)) or ("", None))[1]
+
+
+@pytest.mark.parametrize("surge", [1, 2, 3, 9])
+def test_a_rollout_never_makes_more_machines_than_it_replaces(surge: int) -> None:
+    """At its end nothing is left over to be destroyed."""
+    made, taken, most = _play(rolling(surge=surge))
+
+    assert ([Risk.REPLACE] * 3, 3, True) == (taken, made, most <= 3 + surge)
+
+
+@pytest.mark.parametrize(("mode", "changed", "wanted"), [
+    ("Preferred", {"memory_mib": 8192}, "nothing"),
+    ("Never", {"memory_mib": 8192}, "add-machine"),
+    ("Preferred", {"bridge": "vmbr1"}, "add-machine"),
+    ("Only", {"bridge": "vmbr1"}, "nothing"),
+])  # fmt: skip
+def test_what_can_be_changed_in_place_is_not_replaced(mode: str, changed: dict[str, Any], wanted: str) -> None:
+    """`rollout.inPlace`."""
+    machine = spec(**changed)
+    whole = built(cluster(group(WORKERS, 1)), now=cluster(group(WORKERS, 1, in_place=mode, machine=machine)))
+    old = whole.machines["u1"]  # type: ignore[index] # uids are text
+    revision = fields.revision(spec(), in_place=mode != "Never")
+
+    assert wanted == said(decided(put(whole, replace(old, revision=revision))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.integers(1, 4), want=st.integers(1, 4), surge=st.integers(0, 3), new=st.booleans(), order=st.booleans()
+)
+def test_a_group_always_comes_to_rest_with_the_wanted_machines(  # noqa: PLR0917 - one argument a fact
+    before: int, want: int, surge: int, new: bool, order: bool
+) -> None:
+    """Whatever is edited at once: right number, right revision, never above the surge, never below what it had."""
+    wished = group(
+        WORKERS, want, machine=NEW if new else spec(), max_surge=surge, max_unavailable=1,
+        deletion_order="Newest" if order else "Oldest",
+    )  # fmt: skip
+    start = built(cluster(group(CP, 1), group(WORKERS, before)), now=cluster(group(CP, 1), wished))
+
+    _, taken, most = _play(start)
+
+    assert most <= max(before, want + surge)
+    assert max(0, before - want) == taken.count(Risk.DESTROY)
+
+
+def _play(whole: View) -> tuple[int, list[Risk], int]:
+    """Carry out the fleet's decisions as if each machine were built and destroyed at once, until none is left.
+
+    Returns how many were made, how each retirement was classed, and how many there were at most.
+    """
+    made, taken, most = 0, [], 0
+    for turn in range(60):
+        whole = replace(whole, fresh=(f"t{turn}",))
+        action = step(decided(whole))
+        nodes = dict(whole.known(scopes.nodes(NAME)))
+        match action:
+            case AddMachine(row=one):
+                made += 1
+                one = replace(one, started=True, joined=True)
+                whole = whole.with_ledger((PutMachine(one),))
+                nodes[one.name] = node(one)
+            case RetireMachine(row=one, kind=kind):
+                taken.append(kind)
+                whole = whole.with_ledger((DropMachine(one.uid),))
+                del nodes[one.name]
+            case None:
+                return made, taken, most
+        whole = effects.see(whole, scopes.nodes(NAME), nodes)
+        most = max(most, sum(one.group == WORKERS for one in whole.rows(NAME)))
+    raise AssertionError("the fleet does not come to rest")
+
+
+def test_a_fleet_of_another_cluster_is_not_touched() -> None:
+    """Rows are the cluster's own."""
+    other: Cluster = cluster(name="other")
+    whole = view(cluster(group(CP, 0)), rows=[member_row("o1", cluster="other")])
+
+    assert "nothing" == said(fleet(KEY, whole, whole.desired.clusters[NAME]))
+    assert "other" == other.name

@@ -1,0 +1,310 @@
+"""The plan to its end: what is printed is complete, ordered, ends at rest, and never spends quorum on the way."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpcd.model.desired import Cluster, Consent, Risk, TemplateRef
+from cpcd.model.keys import Kind, OpId, Role
+from cpcd.model.ledger import Ledger
+from cpcd.model.seen import Vm
+from cpcd.model.view import View
+from cpcd.plan import scopes
+from cpcd.plan.fold import Fold, Step, fold
+from cpcd.plan.guards import FORESEEN, GUARDS
+from cpcd.plan.resolve import resolve
+from cpcd.reconcilers import RECONCILERS
+from tests.unit.plan import build
+from tests.unit.plan.build import (
+    CP, NAME, NOW, SITE, WORKERS, built, cluster, group, hold, op, put, row, seen, spec, unknown, view, vm,
+)  # fmt: skip
+
+ONE = cluster(group(CP, 3), group(WORKERS, 2))
+BIG = spec(memory_mib=8192)
+NEW = spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9001))
+CREATE = ["clone", "configure", "resize", "start", "pin-host-key", "prepare"]
+REBOOT = ["reboot", "drain", "shutdown", "start", "uncordon"]
+
+
+def printed(whole: View, *, guards: Sequence[Any] = GUARDS) -> tuple[Step, ...]:
+    """Return all remaining steps."""
+    return fold(whole, reconcilers=RECONCILERS, guards=guards, resolve=resolve)
+
+
+def by_name(steps: Sequence[Step], kind: Kind = Kind.MACHINE) -> dict[str, list[str]]:
+    """Return the verbs of each object of a kind, in order."""
+    found: dict[str, list[str]] = {}
+    for one in steps:
+        if one.key.kind is kind:
+            found.setdefault(one.name, []).append(one.verb)
+    return found
+
+
+def walked(whole: View) -> Iterator[tuple[Step, View]]:
+    """Yield each step with the view as it is when that has succeeded, just before the next one."""
+    folding = Fold(whole, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+    steps = folding.steps()
+    taken = next(steps, None)
+    while taken is not None:
+        following = next(steps, None)
+        yield taken, folding.view
+        taken = following
+
+
+def end(whole: View) -> View:
+    """Return the view in which nothing is left to do."""
+    folding = Fold(whole, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+    for _ in folding.steps():
+        pass
+    return folding.view
+
+
+def nothing(wanted: Cluster = ONE) -> View:
+    """Return an empty Proxmox, with the places that are looked at known to be empty."""
+    return view(wanted, bulk={scopes.kubeconfig(NAME): seen(None), scopes.csrs(NAME): seen(())})
+
+
+def test_a_cluster_at_rest_has_no_steps() -> None:
+    """No drift, no work."""
+    assert () == printed(built(ONE))
+
+
+def test_from_nothing_every_machine_is_made_and_joined() -> None:
+    """Three control planes and two workers; the first initialises, the others join."""
+    steps = printed(nothing())
+
+    wanted = {name: [*CREATE, "join"] for name in ("lab-cp-2", "lab-cp-3", "lab-general-1", "lab-general-2")}
+    assert {"lab-cp-1": [*CREATE, "init"], **wanted} == by_name(steps)
+    assert {NAME: [*["add-machine"] * 5, "elect-init"]} == by_name(steps, Kind.CLUSTER)
+    assert {"admin": ["write-kubeconfig"]} == by_name(steps, Kind.KUBECONFIG)
+    assert {name: ["label", "approve-csr"] for name in ("lab-cp-1", *wanted)} == by_name(steps, Kind.NODES)
+
+
+def test_from_nothing_the_fold_ends_at_rest() -> None:
+    """Every machine joined, no op open, and the folded world needs no step more."""
+    last = end(nothing())
+
+    assert ([True] * 5, {}) == ([one.joined for one in last.rows(NAME)], dict(last.ops))
+    assert () == printed(last)
+
+
+def test_nothing_blocked_and_nothing_disruptive_is_in_a_first_build() -> None:
+    """No consent is asked, no quorum is spent."""
+    steps = printed(nothing())
+
+    assert {("", "", "InPlace")} == {(one.wait, one.disrupts, one.risk) for one in steps}
+
+
+def test_each_machine_is_spread_to_its_own_failure_domain() -> None:
+    """Three control planes on three nodes."""
+    last = end(nothing())
+
+    assert ["pve1", "pve2", "pve3"] == [one.node for one in last.rows(NAME) if one.role is Role.CONTROL_PLANE]
+
+
+def test_a_memory_change_reboots_one_after_the_other_and_replaces_nobody() -> None:
+    """Written at once everywhere, taken into effect under a hold each."""
+    now = cluster(group(CP, 3, machine=BIG), group(WORKERS, 2, machine=BIG))
+
+    steps = printed(built(ONE, now=now))
+
+    assert {one.name: ["configure", *REBOOT] for one in built(ONE).rows(NAME)} == by_name(steps)
+    assert {"configure lab-cp-1: memory 8192 MiB"} == {
+        one.sentence for one in steps if one.name == "lab-cp-1" and one.verb == "configure"
+    }
+    control = [one for one in steps if one.verb == "reboot" and one.disrupts == "control-plane"]
+    assert [("Reboot", "2 of 3 voters left")] * 3 == [(one.risk, one.quorum) for one in control]
+
+
+def test_a_single_control_planes_reboot_is_announced_as_an_outage_after_a_snapshot() -> None:
+    """Promise 5: with one control plane it cannot be hidden."""
+    single = cluster(group(CP, 1))
+
+    steps = printed(built(single, now=cluster(group(CP, 1, machine=BIG))))
+
+    assert {"lab-cp-1": ["configure", "etcd-snapshot", *REBOOT]} == by_name(steps)
+    assert ["0 of 1 voters left, an outage of the API"] == [one.quorum for one in steps if one.verb == "reboot"]
+
+
+def test_a_scale_up_only_adds() -> None:
+    """Two more workers, nothing else is touched."""
+    steps = printed(built(ONE, now=cluster(group(CP, 3), group(WORKERS, 4))))
+
+    assert {name: [*CREATE, "join"] for name in ("lab-general-3", "lab-general-4")} == by_name(steps)
+    assert {NAME: ["add-machine"] * 2} == by_name(steps, Kind.CLUSTER)
+
+
+DELETE = ["drain", "delete-node", "stop", "destroy", "forget"]
+
+
+def test_a_scale_down_takes_leave_of_one_after_the_other() -> None:
+    """Out of the cluster before off, off before destroyed."""
+    steps = printed(built(cluster(group(CP, 1), group(WORKERS, 3)), now=cluster(group(CP, 1), group(WORKERS, 1))))
+
+    assert {"lab-general-2": DELETE, "lab-general-3": DELETE} == by_name(steps)
+    order = [(one.verb, one.sentence.split()[1].rstrip(":,")) for one in steps if one.verb in {"retire", "forget"}]
+    names = ["lab-general-3", "lab-general-2"]
+    assert [(verb, name) for name in names for verb in ("retire", "forget")] == order
+    assert {"Destroy"} == {one.risk for one in steps if one.verb == "retire"}
+
+
+def test_control_planes_scale_from_one_to_three_and_back() -> None:
+    """1 → 3 → 1, members leaving before their machines."""
+    grown = end(built(cluster(group(CP, 1)), now=cluster(group(CP, 3))))
+    back = replace(grown, desired=built(cluster(group(CP, 1))).desired)
+
+    steps = printed(back)
+
+    leave = ["drain", "etcd-remove", "delete-node", "stop", "destroy", "forget"]
+    assert 3 == len(grown.known(scopes.etcd(NAME)).voters)
+    assert {"lab-cp-2": leave, "lab-cp-3": leave} == by_name(steps)
+    assert ["lab-cp-1"] == [one.name for one in end(back).rows(NAME)]
+    assert 1 == len(end(back).known(scopes.etcd(NAME)).voters)
+
+
+def test_a_new_template_replaces_control_planes_one_by_one_the_first_included() -> None:
+    """Surge, join, then retire: never fewer than three voters, never two on their way out."""
+    now = cluster(group(CP, 3, machine=NEW), group(WORKERS, 2))
+    whole = built(ONE, now=now)
+
+    history = list(walked(whole))
+
+    voters = [len(seen_.known(scopes.etcd(NAME)).voters) for _, seen_ in history]
+    going = [sum(not one.wanted for one in seen_.rows(NAME)) for _, seen_ in history]
+    assert (3, 4, 1) == (min(voters), max(voters), max(going))
+    retired = [one.sentence.split()[1].rstrip(":") for one, _ in history if one.verb == "retire"]
+    assert ["lab-cp-1", "lab-cp-2", "lab-cp-3"] == retired
+    last = history[-1][1]
+    assert set() == {"u1", "u2", "u3"} & set(last.machines)
+    assert (5, ()) == (len(last.machines), printed(last))
+
+
+@pytest.mark.parametrize("surge", [1, 2])
+def test_a_new_template_rolls_workers_within_their_surge(surge: int) -> None:
+    """As many more as allowed, and nothing is left over at the end."""
+    before = cluster(group(CP, 1), group(WORKERS, 3))
+    now = cluster(group(CP, 1), group(WORKERS, 3, machine=NEW, max_surge=surge))
+
+    history = list(walked(built(before, now=now)))
+
+    counts = [sum(one.group == WORKERS and one.wanted for one in seen_.rows(NAME)) for _, seen_ in history]
+    assert (3, 3 + surge, 3) == (min(counts), max(counts), counts[-1])
+    verbs = [one.verb for one, _ in history]
+    assert (3, 3) == (verbs.count("add-machine"), verbs.count("retire"))
+
+
+def test_what_waits_for_consent_is_printed_with_the_reason() -> None:
+    """It comes last, and nothing of what would follow it is promised."""
+    policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+    now = replace(cluster(group(CP, 3), group(WORKERS, 1)), change_policy=policy)
+
+    steps = printed(built(ONE, now=now))
+
+    assert [("retire", f"waits for `cpcd approve {NAME}/retire/lab-general-2`")] == [
+        (one.verb, one.wait.partition(": ")[2].partition(": ")[2]) for one in steps
+    ]
+
+
+def test_a_paused_clusters_plan_shows_what_would_be_done() -> None:
+    """Nothing is taken, yet everything is told."""
+    now = replace(cluster(group(CP, 3), group(WORKERS, 3)), paused=True)
+    whole = built(ONE, now=now)
+
+    blocked, told = printed(whole), printed(whole, guards=FORESEEN)
+
+    assert ["add-machine"] == [one.verb for one in blocked]
+    assert blocked[0].wait.startswith(f"{NAME} is paused")
+    assert {"lab-general-3": [*CREATE, "join"]} == by_name(told)
+
+
+def test_a_lost_vm_is_replaced_without_a_destroy() -> None:
+    """It is gone already."""
+    rest = built(ONE)
+    lost = rest.machines["u4"]  # type: ignore[index] # uids are text
+    whole = put(rest, bulk={scopes.vm(lost): seen(Vm(exists=False))})
+
+    names = by_name(printed(whole))
+
+    assert (["delete-node", "forget"], [*CREATE, "join"]) == (names["lab-general-1"], names["lab-general-3"])
+
+
+def test_a_plan_made_in_the_middle_of_things_goes_on_from_there() -> None:
+    """What is on its way is taken as succeeded."""
+    one = row("u9", WORKERS, 3, index=3, created=NOW)
+    whole = put(
+        built(ONE, now=cluster(group(CP, 3), group(WORKERS, 3))), one, ops=[op(one, "clone", handle="UPID:1")],
+        bulk={scopes.vm(one): seen(Vm(exists=False)), scopes.node(NAME, one.name): seen(None)},
+    )  # fmt: skip
+
+    assert [*CREATE[1:], "join"] == by_name(printed(whole))["lab-general-3"]
+
+
+def test_an_open_reboot_is_told_to_its_end() -> None:
+    """A hold stays until the machine serves again."""
+    rest = built(ONE)
+    held = rest.machines["u4"]  # type: ignore[index] # uids are text
+    whole = put(rest, ops=[hold(held)], bulk={scopes.vm(held): seen(vm(held, ONE, pending=("memory",)))})
+
+    assert {"lab-general-1": REBOOT[1:]} == by_name(printed(whole))
+
+
+def test_a_silent_proxmox_promises_nothing() -> None:
+    """What is not known is not planned over."""
+    whole = put(built(ONE, now=cluster(group(CP, 3), group(WORKERS, 4))), bulk={scopes.quorum(SITE): unknown()})
+
+    assert () == printed(whole)
+
+
+@pytest.mark.parametrize("taken", range(0, 30, 3))
+def test_the_rest_of_a_plan_is_the_plan_of_the_rest(taken: int) -> None:
+    """Planned again in the middle, each key's remaining steps are those that were printed first."""
+    now = cluster(group(CP, 3, machine=BIG), group(WORKERS, 2, machine=BIG))
+    history = list(walked(built(ONE, now=now)))
+
+    again = printed(_real(history[taken][1]))
+
+    assert by_name([one for one, _ in history[taken + 1 :]]) == by_name(again)
+
+
+def _real(whole: View) -> View:
+    """Return the view with ids that a journal would hold: a fold's own begin at one again."""
+    ops = {f"real-{name}": replace(one, id=OpId(f"real-{name}")) for name, one in whole.ops.items()}
+    return replace(whole, ledger=Ledger(whole.machines, {one.id: one for one in ops.values()}, whole.facts))
+
+
+EDITS = st.fixed_dictionaries(
+    {
+        "masters": st.sampled_from((1, 3)), "workers": st.integers(0, 3), "surge": st.integers(1, 2),
+        "machine": st.sampled_from((spec(), BIG, NEW, spec(bridge="vmbr1", cores=4), spec(boot_disk_gb=40))),
+        "in_place": st.sampled_from(("Preferred", "Never")),
+    }
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(before=st.sampled_from((1, 3)), edit=EDITS)
+def test_every_edit_folds_to_rest_with_quorum_kept_at_each_step(before: int, edit: dict[str, Any]) -> None:
+    """However the file changes: right machines, no open op, a majority and one control-plane disruption at most."""
+    start = cluster(group(CP, before), group(WORKERS, 2))
+    machine = {"machine": edit["machine"], "in_place": edit["in_place"]}
+    now = cluster(
+        group(CP, edit["masters"], **machine), group(WORKERS, edit["workers"], max_surge=edit["surge"], **machine)
+    )
+
+    last = built(start, now=now)
+    for _, last in walked(last):
+        disrupted = [one for one in last.ops.values() if one.disrupts is Role.CONTROL_PLANE]
+        assert len(disrupted) <= 1
+        assert last.known(scopes.etcd(NAME)).voters
+
+    rows = last.rows(NAME)
+    assert (edit["masters"], edit["workers"]) == (
+        sum(one.group == CP for one in rows), sum(one.group == WORKERS for one in rows),
+    )  # fmt: skip
+    assert (True, {}, edit["masters"]) == (
+        all(one.joined and one.wanted for one in rows), dict(last.ops), len(last.known(scopes.etcd(NAME)).voters),
+    )  # fmt: skip

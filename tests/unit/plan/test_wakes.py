@@ -1,0 +1,50 @@
+"""What a ledger change wakes: the keys it is about and those who wait for its token."""
+
+from typing import Any
+
+import pytest
+
+from cpcd.model.keys import Key, Kind, OpId
+from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
+from cpcd.plan.wakes import affected, tokens
+from tests.unit.plan.build import NAME, hold, member_row, op, view
+
+ROW = member_row("u1")
+OP = op(ROW, "clone", slots=("clone:home/pve1", "x"))
+HELD = hold(ROW)
+VIEW = view(rows=[ROW], ops=[OP, HELD])
+MACHINE, CLUSTER = Key(NAME, Kind.MACHINE, "u1"), Key(NAME, Kind.CLUSTER, NAME)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (CloseOp(OP.id), ("slot:clone:home/pve1", "slot:x")),
+        (CloseOp(HELD.id), (f"slot:control-plane:{NAME}",)),
+        (CloseOp(OpId("never")), ()),
+        (PutFact("identity/lab", {}), ("fact:identity/lab",)),
+        (DropFact("paused/lab"), ("fact:paused/lab",)),
+        (OpenOp(OP), ()),
+        (PutMachine(ROW), ()),
+    ],
+)
+def test_a_change_signals_its_tokens(change: Change, wanted: tuple[str, ...]) -> None:
+    """The slots that a closed op gives back, and facts by name."""
+    assert wanted == tuple(tokens(change, VIEW))
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (PutMachine(ROW), {MACHINE, CLUSTER, Key(NAME, Kind.NODES, ROW.name)}),
+        (DropMachine(ROW.uid), {CLUSTER}),
+        (OpenOp(HELD), {MACHINE}),
+        (OpenOp(OP), set()),
+        (CloseOp(OP.id), set()),
+        (SetHandle(OP.id, "UPID:1"), set()),
+        (PutFact("x", 1), set()),
+    ],
+)
+def test_a_change_wakes_the_keys_that_it_is_about(change: Change, wanted: set[Any]) -> None:
+    """A row's own key, its cluster's and its Node's."""
+    assert wanted == set(affected(change, VIEW))

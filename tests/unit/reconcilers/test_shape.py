@@ -1,0 +1,187 @@
+"""What all reconcilers have in common, and what the machine's and cluster's read and say."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+
+from cpcd.model.desired import Desired
+from cpcd.model.errors import Bug
+from cpcd.model.keys import Key, Kind
+from cpcd.model.plan import Action
+from cpcd.model.seen import Vm
+from cpcd.model.view import View
+from cpcd.plan import effects, scopes
+from cpcd.plan.case import machine_key
+from cpcd.reconcilers import RECONCILERS, cluster, machine
+from tests.unit.plan import build
+from tests.unit.plan.build import (
+    CP, KEY, NAME, NOW, SITE, WORKERS, built, facts, group, hold, op, put, row, said, seen, vm,
+)  # fmt: skip
+
+REST = built()
+WORKER, MASTER = REST.machines["u4"], REST.machines["u1"]  # type: ignore[index] # uids are text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger(Action):
+    """An action that no reconciler has."""
+
+    verb: ClassVar[str] = "stranger"
+
+
+def planned(module: ModuleType, key: Key, whole: View) -> Any:
+    """Return what a reconciler decides."""
+    return module.plan(key, whole, whole.bulk, NOW)
+
+
+@pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)
+def test_every_reconciler_has_the_same_parts(module: ModuleType) -> None:
+    """One door: what the engine calls is what the module shows."""
+    parts = {"KIND", "apply", "keys", "plan", "reads", "watches"}
+
+    assert parts <= set(module.__all__)
+    assert {module.KIND} == {key.kind for key in module.keys(built(build.cluster(addons=(_addon(),))))}
+
+
+@pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)
+def test_what_is_read_is_a_reason_to_look_again(module: ModuleType) -> None:
+    """News of anything that was decided on wakes the key, the cluster's own members aside."""
+    whole = built(build.cluster(group(CP, 3), group(WORKERS, 2), addons=(_addon(),)))
+
+    for key in module.keys(whole):
+        missed = {scope.kind for scope in set(module.reads(key, whole)) - set(module.watches(key, whole))}
+        assert missed <= ({"etcd"} if module is cluster else set())
+
+
+@pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)
+def test_a_key_of_nothing_has_no_steps(module: ModuleType) -> None:
+    """A key may outlive its object in the queue."""
+    key = Key("nowhere", module.KIND, "nothing")
+    plan = planned(module, key, REST)
+
+    assert () == plan.steps
+    assert module.reads(key, REST) is not None
+
+
+@pytest.mark.parametrize("module", [one for one in RECONCILERS if one is not machine], ids=lambda one: one.KIND.value)
+def test_an_action_of_another_kind_is_a_bug(module: ModuleType) -> None:
+    """It is never dropped in silence."""
+    action = Stranger(key=Key(NAME, module.KIND, "x"))
+
+    with pytest.raises(Bug, match="stranger"):
+        asyncio.run(module.apply(action, _Ports(), None))
+
+
+def test_each_kind_has_one_reconciler() -> None:
+    """The table of contents of the world."""
+    assert sorted(Kind) == sorted(module.KIND for module in RECONCILERS)
+
+
+def test_a_cluster_says_what_is_on_its_way() -> None:
+    """Ready only when every machine has joined and none is leaving."""
+    young = replace(WORKER, joined=False, created=NOW)
+    going = put(REST, replace(REST.machines["u5"], retire="scaled"), row("u9", WORKERS, 9, **_fresh()))  # type: ignore[index] # uids are text
+
+    said_ = [planned(cluster, KEY, whole).conditions[0] for whole in (REST, put(REST, young), going)]
+
+    assert [("True", "Ready"), ("False", "Scaling"), ("False", "Scaling")] == [
+        (one.status.value, one.reason) for one in said_
+    ]
+
+
+def test_a_machine_whose_document_is_gone_is_kept() -> None:
+    """A missing file never means "delete everything" (promise 1)."""
+    whole = replace(REST, desired=Desired())
+    plan = planned(machine, machine_key(WORKER), whole)
+
+    assert ((), "Retained") == (plan.steps, plan.conditions[0].reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "wanted"),
+    [
+        ({"started": False, "joined": False}, Vm(exists=False), "clone"),
+        ({"joined": False}, None, "prepare"),
+        ({}, None, "Ready"),
+        ({"retire": "scaled"}, None, "drain"),
+    ],
+)
+def test_a_machines_life_goes_through_its_stages(changes: dict[str, Any], found: Vm | None, wanted: str) -> None:
+    """Provision, prepare, member, upkeep, or retire."""
+    one = replace(WORKER, **changes)
+    bulk: dict[Any, Any] = {scopes.guest(one): seen(facts(one, prepared=""))} if wanted == "prepare" else {}
+    bulk |= {scopes.vm(one): seen(found)} if found else {}
+
+    assert wanted == said(planned(machine, machine_key(one), put(REST, one, bulk=bulk)))
+
+
+def test_a_group_that_left_the_file_does_not_leave_its_machines_without_a_plan() -> None:
+    """They are kept up until they are retired."""
+    whole = built(now=build.cluster(group(CP, 3)))
+
+    assert "Ready" == said(planned(machine, machine_key(WORKER), whole))
+
+
+def kinds(one: Any, whole: View) -> set[str]:
+    """Return the kinds of what a machine's pass reads."""
+    return {scope.kind for scope in machine.reads(machine_key(one), whole)}
+
+
+PENDING = {scopes.vm(MASTER): seen(vm(MASTER, pending=("memory",)))}
+STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
+
+
+@pytest.mark.parametrize(
+    ("one", "whole", "wanted"),
+    [
+        (WORKER, REST, {"vm", "api", "node"}),
+        (MASTER, REST, {"vm", "api", "node"}),
+        (WORKER, put(REST, bulk=STOPPED), {"vm", "tasks", "api", "node"}),
+        (MASTER, put(REST, bulk=PENDING), {"vm", "tasks", "api", "node", "etcd"}),
+        (WORKER, put(REST, ops=[hold(WORKER)]), {"vm", "api", "node", "pods"}),
+        (MASTER, put(REST, ops=[hold(MASTER)]), {"vm", "api", "node", "etcd", "pods"}),
+        (WORKER, put(REST, ops=[op(WORKER, "prepare")]), {"vm", "guestop"}),
+        (row("u9"), put(REST, row("u9"), bulk={scopes.vm(row("u9")): seen(Vm(exists=False))}), {"vm", "tasks"}),
+    ],
+)
+def test_a_pass_reads_what_its_decision_needs_and_no_more(one: Any, whole: View, wanted: set[str]) -> None:
+    """Members and pods only when it comes to a disruption; an op's evidence alone while it is on its way."""
+    assert wanted >= {"vm"}
+    assert wanted == kinds(one, whole)
+
+
+def test_a_retirement_reads_everything_that_it_leaves() -> None:
+    """VM, tasks, API, Node, members and pods."""
+    going = replace(MASTER, retire="scaled")
+
+    assert {"vm", "tasks", "api", "node", "etcd", "pods"} == kinds(going, put(REST, going))
+
+
+def test_the_clones_evidence_is_read_before_the_clone() -> None:
+    """The op stores the UPIDs that were listed already; it needs them read."""
+    one = row("u9")
+    whole = put(REST, one, bulk={scopes.vm(one): seen(Vm(exists=False))})
+
+    assert scopes.tasks(SITE, "pve1", build.TEMPLATE) in machine.reads(machine_key(one), whole)
+    listed = put(whole, bulk={scopes.tasks(SITE, "pve1", build.TEMPLATE): seen((build.task("UPID:1", "qmclone"),))})
+    assert {"upids": ["UPID:1"]} == effects.Clone(key=machine_key(one), row=one, pool="", full=True).before(listed)
+
+
+def _fresh() -> dict[str, Any]:
+    return {"created": NOW}
+
+
+def _addon() -> Any:
+    from cpcd.model.desired import Addon
+
+    return Addon("hello", "full", (), "d1")
+
+
+class _Ports:
+    """Ports of which nothing is asked."""
+
+    def kube(self, _cluster: str) -> None:
+        return None

@@ -1,0 +1,117 @@
+"""Log lines: one shape, one sentence, no secret."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from cpcd.model.errors import Code, Failure
+from cpcd.model.report import Outcome, Pass
+from cpcd.status import configure_logs
+from cpcd.status.logs import log_pass, pass_context, redact
+from tests.unit.status.scene import W1, done, key
+
+KEY = key(W1)
+FAILURE = Failure(Code.NETWORK, "connection reset")
+TOKEN = "PVEAPIToken=cpcd@pve!d=0c2a8d4e-aaaa-bbbb-cccc-1234567890ab"
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Leave logging as it was found."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers, logging.root.level = handlers, level
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def logged(*passes: tuple[Pass, bool], level: str = "info") -> list[tuple[int, dict]]:
+    """Priority and fields of each line."""
+    stream = io.StringIO()
+    configure_logs(level, stream=stream)
+    for one, news in passes:
+        log_pass(one, news=news)
+    return [(int(line[1]), json.loads(line[3:])) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("one", "news", "priorities"),
+    [
+        (done(KEY, Outcome.ACTED, "clone"), True, [6]),
+        (done(KEY, Outcome.WAITING, "booting"), True, [6]),
+        (done(KEY, Outcome.WAITING, "booting"), False, []),
+        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE), False, [4]),
+        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE, degraded=True), False, [3]),
+        (done(KEY, Outcome.REFUSED, "foreign"), True, [4]),
+    ],
+)
+def test_the_level_follows_the_outcome(one: Pass, news: bool, priorities: list[int]) -> None:
+    """Waiting is no failure and no noise; a failure is a warning until it is Degraded."""
+    assert priorities == [priority for priority, _ in logged((one, news))]
+
+
+def test_a_line_is_the_sentence_with_its_object_and_run() -> None:
+    """The message is the sentence that status shows; code, hint and run id stand beside it."""
+    ((_, line),) = logged((done(KEY, Outcome.FAILED, "reset by pve1", failure=FAILURE, failures=2, next_in=4.04), True))
+    line.pop("at")
+
+    assert {
+        "level": "warning", "message": "reset by pve1", "run": "r-0001", "cluster": "home", "kind": "machine",
+        "name": W1.uid, "outcome": "failed", "code": "CPCD-100", "hint": FAILURE.hint, "failures": 2, "next_in": 4.0,
+    } == line  # fmt: skip
+
+
+def test_lines_inside_a_pass_carry_its_run_and_object() -> None:
+    """An adapter that logs need not know for whom it works."""
+    stream = io.StringIO()
+    configure_logs("info", stream=stream)
+    with pass_context(KEY, "r-7"):
+        structlog.get_logger("cpcd.adapters").info("asked")
+    structlog.get_logger("cpcd").info("outside")
+    inside, outside = (json.loads(line[3:]) for line in stream.getvalue().splitlines())
+
+    assert ("r-7", "home", None) == (inside["run"], inside["cluster"], outside.get("run"))
+
+
+@pytest.mark.parametrize(("level", "expected"), [("info", ["warned"]), ("debug", ["told", "warned"])])
+def test_libraries_are_heard_when_they_warn(level: str, expected: list[str]) -> None:
+    """Their lines have our shape; their chatter is for debugging."""
+    stream = io.StringIO()
+    configure_logs(level, stream=stream)
+    logging.getLogger("asyncssh").info("told")
+    logging.getLogger("asyncssh").warning("warned")
+
+    assert expected == [json.loads(line[3:])["message"] for line in stream.getvalue().splitlines()]
+
+
+def test_a_terminal_gets_no_json() -> None:
+    """The pretty form begins with the time and holds the sentence."""
+    stream = io.StringIO()
+    configure_logs("info", stream=stream, pretty=True)
+    log_pass(done(KEY, Outcome.ACTED, "clone it"), news=True)
+
+    assert ("clone it" in stream.getvalue(), False) == (True, stream.getvalue().startswith("<"))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"token": "abc"}, {"token": "[redacted]"}),
+        ({"certificate_key": "abc", "ok": 1}, {"certificate_key": "[redacted]", "ok": 1}),
+        ({"event": f"sent {TOKEN} on"}, {"event": "sent PVEAPIToken=[redacted] on"}),
+        ({"headers": {"Authorization": "x"}}, {"headers": {"Authorization": "[redacted]"}}),
+        ({"argv": ["--token", "abcdef.0123456789abcdef"]}, {"argv": ["--token", "abcdef.[redacted]"]}),
+        (
+            {"event": "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY----- end"},
+            {"event": "-----BEGIN OPENSSH PRIVATE KEY-----[redacted] end"},
+        ),
+        ({"event": "vm 301 on pve1.home.arpa"}, {"event": "vm 301 on pve1.home.arpa"}),
+    ],
+)
+def test_no_secret_leaves(line: dict, expected: dict) -> None:
+    """By name of the field and by shape of the value, at any depth; ordinary words stay."""
+    assert expected == redact(None, "", line)

@@ -1,0 +1,37 @@
+"""The closed list of reasons is closed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import cpcd
+from cpcd.status import REASONS, cluster_conditions
+from tests.unit.status.scene import settled, view
+
+# where the reason stands among the positional arguments of what makes waits, refusals and conditions
+_AT = {"Wait": 0, "waiting": 0, "progressing": 0, "Refusal": 1, "Condition": 2}
+_ELSEWHERE = {"lab", "guest", "playbooks"}  # they speak for the other side
+
+
+def reasons(tree: ast.AST) -> Iterator[str]:
+    """Yield every reason that is written out in a module."""
+    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+        at = _AT.get(getattr(call.func, "id", getattr(call.func, "attr", "")))
+        if at is not None:
+            given = [*call.args[at : at + 1], *(k.value for k in call.keywords if k.arg == "reason")]
+            constants = (n.value for arg in given for n in ast.walk(arg) if isinstance(n, ast.Constant))
+            yield from (c for c in constants if isinstance(c, str) and c[:1].isupper())
+
+
+def test_every_reason_in_the_code_is_explained() -> None:
+    """A reason that `cpcd explain` does not know is added to cpcd/status/reasons.py."""
+    root = Path(cpcd.__file__).parent
+    modules = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in _ELSEWHERE]
+    used = {reason for path in modules for reason in reasons(ast.parse(path.read_text(encoding="utf-8")))}
+
+    assert set() == used - REASONS.keys()
+
+
+def test_every_reason_of_the_cluster_is_explained() -> None:
+    """The computed conditions stay inside the list, too."""
+    assert set() == {condition.reason for condition in cluster_conditions(view(), settled(), "home")} - REASONS.keys()

@@ -1,0 +1,47 @@
+"""The one sentence, and the document that the commands lay out."""
+
+import json
+
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Wall
+from cpcd.model.report import Outcome
+from cpcd.status import Board, SpecState, document, sentence
+from tests.unit.status.scene import NOW, SITE, W1, W2, done, key, settled, view, with_op
+
+
+def test_the_sentence_of_a_quiet_cluster_is_short() -> None:
+    """Nothing to say is said in five words."""
+    assert "5 of 5 objects ready" == sentence(view(), settled())
+
+
+def test_the_sentence_before_the_first_pass() -> None:
+    """A daemon that has just started says so instead of `0 of 0`."""
+    assert "nothing to keep yet" == sentence(view(), Board())
+
+
+def test_the_worst_comes_first() -> None:
+    """A mistake in the file, then silence, then what is stalled rather than what merely moves."""
+    board = settled()
+    board.spec = SpecState("g", ("cluster.yaml:6:13: must be odd",))
+    board.endpoints = {f"pve:{SITE}": False}
+    board.note(done(key(W1), Outcome.ACTED, "clone it"), NOW)
+    board.note(done(key(W2), Outcome.REFUSED, "foreign VM", reason="ForeignVm"), Wall(NOW - 60))
+    expected = (
+        "spec invalid, last good one in force: cluster.yaml:6:13: must be odd; 3 of 5 objects ready; "
+        f"no answer from pve:{SITE}; machine/home-general-2: foreign VM"
+    )
+
+    assert expected == sentence(view(), board)
+
+
+def test_the_document_is_json_and_holds_what_a_person_asks_for() -> None:
+    """Code, hint and run id of a failure, names instead of uids, and how long operations are on their way."""
+    board, failure = settled(), Failure(Code.TIMEOUT, "start of 302 took too long")
+    board.note(done(key(W1), Outcome.FAILED, failure.what, failure=failure, failures=1, next_in=4), NOW)
+    told = json.loads(json.dumps(document(with_op(view(), W2, "start"), board, NOW)))
+    entry = next(entry for entry in told["objects"] if entry["name"] == W1.name)
+
+    assert ("CPCD-104", failure.hint, "r-0001", 302) == (entry["code"], entry["hint"], entry["run"], entry["vmid"])
+    assert [{"id": "op-1", "object": "machine/home-general-2", "cluster": "home", "verb": "start", "seconds": 34}] == (
+        told["operations"]
+    )
