@@ -70,6 +70,7 @@ class SqliteJournal:
         self.path = path
         self._writer = ThreadPoolExecutor(1, "journal") if threaded else None
         self._opened: sqlite3.Connection | None = None
+        self._closed = False
         self._pending: deque[Event] = deque(maxlen=RETAINED_EVENTS)
 
     async def load(self) -> Ledger:
@@ -109,7 +110,10 @@ class SqliteJournal:
         return await self._run(lambda: self._history(key, limit))
 
     async def close(self) -> None:
-        """Write what is queued and close; the connection is closed even when that write fails."""
+        """Write what is queued and close, even when that write fails; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             await self._run(self._close)
         finally:

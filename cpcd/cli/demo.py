@@ -13,6 +13,6 @@ def command(keep: bool) -> int:
     Two real processes on loopback addresses: the lab, and the daemon on a git work tree. Each statement is checked;
     the exit code is 1 when one is false.
     """
-    from cpcd.lab import demo
+    from cpcd.lab.demo import main
 
-    return demo.main(keep=keep)
+    return main(keep=keep)

@@ -34,8 +34,9 @@ def keys(view: View) -> tuple[Key, ...]:
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return what a pass needs fresh: the VM always, while an op is on its way only its evidence, else as far as the
-    machine has come.
+    """Return what a pass needs fresh, as far as the machine has come.
+
+    The VM always; while an op is on its way only its evidence beside it.
     """
     row = view.row(key)
     if row is None:

@@ -27,7 +27,8 @@ _TAMED: Final = ("aiohttp", "ansible_runner", "asyncio", "asyncssh", "kubernetes
 _PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _NAMES: Final = re.compile(r"token|password|secret|authorization|cookie|private_key|certificate_key", re.IGNORECASE)
 _VALUES: Final = re.compile(
-    r"(PVEAPIToken=\S+?[=!])[^\s\"']+"
+    r"(PVEAPIToken=)[^\s\"']+"
+    r"|(\b[\w.-]+@[\w-]+![\w.-]+=)[^\s\"']+"  # user@realm!token=secret
     r"|(Bearer\s+)\S+"
     r"|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|(\b[a-z0-9]{6}\.)[a-z0-9]{16}\b",  # a kubeadm bootstrap token
@@ -41,7 +42,7 @@ Line = MutableMapping[str, Any]
 def configure_logs(level: str = "info", *, stream: TextIO | None = None, pretty: bool | None = None) -> None:
     """Send our own and everybody else's lines to one stream, at one level out of `LEVELS`.
 
-    `pretty` None means: when the stream is a terminal. Libraries stay at WARNING unless the level is `debug`.
+    `pretty` None means: when the stream is a terminal. Libraries stay at WARNING.
     """
     out = stream or sys.stdout
     human = out.isatty() if pretty is None else pretty

@@ -15,7 +15,9 @@ from cpcd.reconcilers import RECONCILERS
 
 ROOT = Path(cpcd.__file__).parent
 SOURCES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
-MODULES = sorted(info.name for info in pkgutil.walk_packages([str(ROOT)], "cpcd.") if not info.name.endswith("__main__"))
+MODULES = sorted(
+    info.name for info in pkgutil.walk_packages([str(ROOT)], "cpcd.") if not info.name.endswith("__main__")
+)
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -27,7 +29,11 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 def test_every_module_says_why_it_exists_and_stays_small(path: Path) -> None:
     """A module has a docstring and at most 400 code lines, a function at most 50 lines of code."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    code = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.strip().startswith("#")]
+    code = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip() and not line.strip().startswith("#")
+    ]
     long = [f.name for f in functions(tree) if (f.end_lineno or 0) - f.lineno > 60]
 
     assert ast.get_docstring(tree) is not None

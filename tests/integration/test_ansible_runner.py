@@ -62,14 +62,14 @@ def runner(
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, 60 s at most."""
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the world outside gives no event
+        while not condition():
             await asyncio.sleep(0.05)
 
 
 async def end_of(playbooks: Playbooks, op: str = "op1") -> Mapping[str, Any]:
     """Return a run's state once it is no longer running."""
     async with asyncio.timeout(60):
-        while (state := await playbooks.poll(op))["state"] == "running":  # noqa: ASYNC110 - same
+        while (state := await playbooks.poll(op))["state"] == "running":
             await asyncio.sleep(0.05)
     return state
 

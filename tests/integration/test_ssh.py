@@ -32,7 +32,7 @@ async def guests(sshd: Sshd) -> AsyncIterator[GuestsOverSsh]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, 20 s at most."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - the world outside gives no event
+        while not condition():
             await asyncio.sleep(0.02)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.aio.dynamic.resource import Resource
 
 from cpcd.adapters.kube.client import connect, credentials
@@ -67,11 +68,13 @@ class KubeApi:
             return str((await self._call("get", "/version"))["gitVersion"])
 
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
-        """See the port; None only when the kind is served and has no such object."""
+        """See the port; a kind that a fresh discovery does not list has no objects, so that is None too."""
         with self._about(f"reading {gvk.kind} {name}"):
-            kind = await self._kind(gvk)
             try:
+                kind = await self._kind(gvk)
                 return await self._call("get", kind.path(name=name, namespace=namespace))
+            except ResourceNotFoundError:
+                return None
             except ApiException as error:
                 if not _no_object(error):
                     raise
@@ -159,7 +162,7 @@ class KubeApi:
         gvk: GVK,
         *,
         since: str,
-        timeout: float = 300,  # noqa: ASYNC109
+        timeout: float = 300,
     ) -> AsyncIterator[tuple[str, Object]]:
         """See the port; bookmarks are yielded like other events."""
         with self._about(f"watching {gvk.kind}"):

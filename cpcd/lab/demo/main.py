@@ -87,7 +87,9 @@ def _end(screen: Screen, story: Story, calls: Mapping[str, Any], seconds: float)
         f"build: {story.built_in:.0f} s of lab time, {ratio:.2f} × the physical critical path of {path:.0f} s"
     )
     true = sum(proof.holds for proof in story.proofs)
-    screen.console.print(f"{true} of {len(story.proofs)} statements true, {seconds:.0f} s, {sum(counted.values())} calls")
+    screen.console.print(
+        f"{true} of {len(story.proofs)} statements true, {seconds:.0f} s, {sum(counted.values())} calls"
+    )
 
 
 async def _stay(screen: Screen, stage: Stage) -> None:

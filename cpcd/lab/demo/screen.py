@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,7 +33,7 @@ class Screen:
         self._live = Live(self._picture(), console=self.console, refresh_per_second=6, transient=True)
         self._lively = self.console.is_terminal
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> Self:
         if self._lively:
             self._live.start()
         return self

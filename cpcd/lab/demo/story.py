@@ -127,7 +127,9 @@ async def edit(story: Story) -> None:
     story.prove("there are 4 workers", sum("general" in name for name in after) == 4)
     printed, applied = _by_key(plan), _by_key((await _applied(story))[since:])
     odd = [key for key in {*printed, *applied} if printed.get(key) != applied.get(key)]
-    story.prove("the steps applied are the steps printed, in the order of each object", not odd, _odd(odd, printed, applied))
+    story.prove(
+        "the steps applied are the steps printed, in the order of each object", not odd, _odd(odd, printed, applied)
+    )
 
 
 async def crashes(story: Story) -> None:
@@ -202,7 +204,9 @@ async def broken(story: Story) -> None:
     story.prove("the mistake is named with line and column", bool(re.match(r"cluster\.yaml:\d+:\d+: ", words)), words)
     await story.look.sleep(30)
     machines = await story.look.machines()
-    story.prove("the last good spec stays in force", len(machines) == 8 and (await story.look.status())["sentence"] != "")
+    story.prove(
+        "the last good spec stays in force", len(machines) == 8 and (await story.look.status())["sentence"] != ""
+    )
     story.stage.commit("Mended", good)
     await story.until("the file is valid again", story.settled)
     story.prove("mending the file is enough", (await story.look.status())["spec"]["generation"] != generation)
@@ -263,7 +267,10 @@ async def api(story: Story, path: str) -> dict[str, Any]:
         pair.flush()
         context.load_cert_chain(pair.name)
     limit = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(timeout=limit) as session, session.get(cluster["server"] + path, ssl=context) as got:
+    async with (
+        aiohttp.ClientSession(timeout=limit) as session,
+        session.get(cluster["server"] + path, ssl=context) as got,
+    ):
         found: dict[str, Any] = await got.json(content_type=None)
         return found
 

@@ -185,8 +185,9 @@ class Machine:
     def hotplug(self, config: Mapping[str, Any]) -> None:
         """See changed processors and memory."""
         seen = hardware(config, self.vmid)
-        sizes = {"cores": seen.cores, "memory_mib": seen.memory_mib, "disk_gib": seen.disk_gib}
-        self.hardware = dataclasses.replace(self.hardware, **sizes)
+        self.hardware = dataclasses.replace(
+            self.hardware, cores=seen.cores, memory_mib=seen.memory_mib, disk_gib=seen.disk_gib
+        )
         if self.disk.kubelet and self.disk.cluster:
             self._describe()
             self.disk.cluster.poke()

@@ -22,7 +22,6 @@ from cpcd.lab.world import World
 __all__ = ["Listeners"]
 
 _BACKLOG: Final = 128
-_CUT: Final = 0.01  # 0 would mean to wait for ever
 _LINGER: Final = 0.05  # seconds for open requests at a close; 0 would mean for ever to aiohttp
 
 
@@ -74,7 +73,7 @@ class Listeners:
 
     async def follow(self) -> None:
         """Close what no longer answers in the world, open what now does."""
-        wanted = self._machines() | self._apis()
+        wanted = {**self._machines(), **self._apis()}
         for key in [key for key in self._open if key not in wanted]:
             await self._open.pop(key).close()
         for key, make in wanted.items():

@@ -26,7 +26,6 @@ __all__ = ["Lab", "serve"]
 
 _TICK: Final = 0.05  # real seconds: the longest time for a listener to follow its machine
 _LEAST: Final = 0.002
-_CUT: Final = 0.01  # real seconds; 0 would mean to wait for ever
 _LINGER: Final = 0.05  # seconds for open requests at a close; 0 would mean for ever to aiohttp
 
 

@@ -44,7 +44,7 @@ async def transport(
     *urls: str,
     ca: str = "",
     fingerprint: str = "",
-    timeout: float = 5,  # noqa: ASYNC109
+    timeout: float = 5,
 ) -> AsyncIterator[AiohttpTransport]:
     """Open a transport; closes it."""
     opened = AiohttpTransport(urls, ca_file=ca, fingerprint=fingerprint, timeout=timeout)

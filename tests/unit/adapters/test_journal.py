@@ -1,7 +1,10 @@
 """The ledger on disk: what was committed comes back, and damage is said and never read as empty."""
 
+import contextlib
 import sqlite3
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +28,7 @@ from cpcd.model.ledger import (
     SetHandle,
 )
 
+Opened = Callable[..., SqliteJournal]
 TEXT = st.text(max_size=12)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -69,12 +73,55 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
+@pytest.fixture
+async def opened() -> AsyncIterator[Opened]:
+    """Open a journal at a path; all of them are closed after the test, whatever it did to the disk."""
+    journals: list[SqliteJournal] = []
+
+    def opened(path: Path | Literal[":memory:"], *, threaded: bool = False) -> SqliteJournal:
+        journals.append(SqliteJournal(path, threaded=threaded))
+        return journals[-1]
+
+    yield opened
+    for journal in journals:
+        with contextlib.suppress(Failure):
+            await journal.close()
+
+
 async def stored(path: Path, *changes: module.Change) -> None:
     """Leave a ledger with these changes on disk, closed."""
     journal = SqliteJournal(path, threaded=False)
     await journal.load()
     await journal.commit(changes)
     await journal.close()
+
+
+def on_disk(path: Path, content: bytes) -> None:
+    """Put bytes where the ledger belongs."""
+    path.write_bytes(content)
+
+
+def now(path: Path) -> bytes:
+    """What is there, empty when nothing is."""
+    return path.read_bytes() if path.exists() else b""
+
+
+def removed(path: Path) -> None:
+    """Remove the file."""
+    path.unlink()
+
+
+def torn(path: Path) -> None:
+    """Overwrite two pages in the middle of the file."""
+    content = bytearray(path.read_bytes())
+    content[8192:16384] = b"\xff" * 8192
+    path.write_bytes(content)
+
+
+def edited(path: Path, statement: str) -> None:
+    """Change the file behind the journal's back."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
 
 
 @given(changes=CHANGES)
@@ -91,101 +138,92 @@ async def test_what_is_loaded_equals_what_the_changes_make(changes: tuple[module
 
 
 @pytest.mark.parametrize("threaded", [False, True])
-async def test_a_commit_survives_the_process(path: Path, threaded: bool) -> None:
+async def test_a_commit_survives_the_process(opened: Opened, path: Path, threaded: bool) -> None:
     """A second connection reads what was committed, although the first was never closed."""
-    journal = SqliteJournal(path, threaded=threaded)
+    journal = opened(path, threaded=threaded)
     await journal.load()
     await journal.commit((OpenOp(OP), SetHandle(OP.id, "UPID:pve1")))
 
-    loaded = await SqliteJournal(path, threaded=False).load()
-    await journal.close()
+    loaded = await opened(path).load()
 
     assert "UPID:pve1" == loaded.ops[OP.id].handle
 
 
-async def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
+async def test_a_failed_transaction_leaves_nothing(opened: Opened, path: Path) -> None:
     """When one change cannot be stored, none of its transaction is."""
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
 
     with pytest.raises(Bug):
         await journal.commit((PutFact("a", 1), SetHandle(OpId("none"), "x")))
 
     assert Ledger() == await journal.load()
-    await journal.close()
 
 
-async def test_evidence_that_is_not_json_is_a_bug() -> None:
+async def test_evidence_that_is_not_json_is_a_bug(opened: Opened) -> None:
     """What could not be read back is refused before the effect that it belongs to."""
-    journal = SqliteJournal(":memory:", threaded=False)
+    journal = opened(":memory:")
 
     with pytest.raises(Bug, match="cannot be stored as JSON"):
         await journal.commit((PutFact("set", {1, 2}),))
-    await journal.close()
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\0" * 8192, b"not a database, but a text of some length" * 200], ids=["empty", "nul", "text"]
 )
-async def test_a_damaged_file_is_an_error_and_stays(path: Path, content: bytes) -> None:
+async def test_a_damaged_file_is_an_error_and_stays(opened: Opened, path: Path, content: bytes) -> None:
     """Zero bytes, NULs after power loss and foreign content are corrupt, never a new ledger."""
-    path.write_bytes(content)
+    on_disk(path, content)
 
     with pytest.raises(Failure, match="corrupt") as caught:
-        await SqliteJournal(path, threaded=False).load()
+        await opened(path).load()
 
-    assert (Code.STATE, content) == (caught.value.code, path.read_bytes())
+    assert (Code.STATE, content) == (caught.value.code, now(path))
 
 
-async def test_a_changed_row_is_noticed(path: Path) -> None:
+async def test_a_changed_row_is_noticed(opened: Opened, path: Path) -> None:
     """A row that still parses but is not what was written is corrupt."""
     await stored(path, PutFact("vmid", 301))
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE facts SET row = '302'")
-    db.close()
+    edited(path, "UPDATE facts SET row = '302'")
 
     with pytest.raises(Failure, match="checksum of facts/vmid"):
-        await SqliteJournal(path, threaded=False).load()
+        await opened(path).load()
 
 
-async def test_a_torn_page_is_noticed(path: Path) -> None:
+async def test_a_torn_page_is_noticed(opened: Opened, path: Path) -> None:
     """Garbage in the middle of the file is found at load, before anything is decided on it."""
     await stored(path, *(PutFact(f"fact/{n}", "x" * 500) for n in range(100)))
-    content = bytearray(path.read_bytes())
-    content[8192:16384] = b"\xff" * 8192
-    path.write_bytes(content)
+    torn(path)
 
     with pytest.raises(Failure, match="corrupt"):
-        await SqliteJournal(path, threaded=False).load()
+        await opened(path).load()
 
 
-async def test_a_log_without_its_file_is_no_new_ledger(path: Path) -> None:
+async def test_a_log_without_its_file_is_no_new_ledger(opened: Opened, path: Path) -> None:
     """A ledger that vanished while its write-ahead log stayed is a loss, not a first start."""
-    Path(f"{path}-wal").write_bytes(b"left")
+    on_disk(path.with_name("ledger.db-wal"), b"left")
 
     with pytest.raises(Failure, match="write-ahead log"):
-        await SqliteJournal(path, threaded=False).load()
+        await opened(path).load()
 
-    assert not path.exists()
+    assert not now(path)
 
 
-async def test_a_newer_ledger_is_refused(path: Path) -> None:
+async def test_a_newer_ledger_is_refused(opened: Opened, path: Path) -> None:
     """A downgrade does not read rows whose meaning it cannot know."""
     await stored(path)
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
+    edited(path, "PRAGMA user_version = 99")
 
     with pytest.raises(Failure, match="version 99"):
-        await SqliteJournal(path, threaded=False).load()
+        await opened(path).load()
 
 
 @pytest.mark.parametrize(
     ("pragma", "words"), [("max_page_count = 1", "full"), ("query_only = 1", "readonly")], ids=["full", "read-only"]
 )
-async def test_a_disk_that_takes_nothing_stops_mutation(path: Path, pragma: str, words: str) -> None:
+async def test_a_disk_that_takes_nothing_stops_mutation(opened: Opened, path: Path, pragma: str, words: str) -> None:
     """A full and a read-only disk fail the commit with a sentence, and what was there is still readable."""
     await stored(path, PutFact("kept", 1))
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
     await journal.load()
     journal._db.execute(f"PRAGMA {pragma}")
 
@@ -193,90 +231,83 @@ async def test_a_disk_that_takes_nothing_stops_mutation(path: Path, pragma: str,
         await journal.commit((PutFact("new", "x" * 100_000),))
 
     assert (Code.STATE, {"kept": 1}) == (caught.value.code, (await journal.load()).facts)
-    await journal.close()
 
 
-async def test_check_finds_a_read_only_disk_before_anything_begins(path: Path) -> None:
+async def test_check_finds_a_read_only_disk_before_anything_begins(opened: Opened, path: Path) -> None:
     """The probe writes for real, so that a mutation is not started which could not be remembered."""
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
     await journal.check()
     journal._db.execute("PRAGMA query_only = 1")
 
     with pytest.raises(Failure, match="readonly"):
         await journal.check()
-    await journal.close()
 
 
-async def test_check_finds_that_the_file_was_removed(path: Path) -> None:
+async def test_check_finds_that_the_file_was_removed(opened: Opened, path: Path) -> None:
     """Commits into an unlinked file would be lost with the process."""
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
     await journal.load()
-    path.unlink()
+    removed(path)
 
     with pytest.raises(Failure, match="removed while in use"):
         await journal.check()
-    await journal.close()
 
 
-async def test_check_finds_a_nearly_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_finds_a_nearly_full_disk(opened: Opened, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutation stops while there is still room to finish what is open."""
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
     monkeypatch.setattr(module, "RESERVE", 1 << 62)
 
     with pytest.raises(Failure, match="MiB are free"):
         await journal.check()
-    await journal.close()
 
 
-async def test_a_state_directory_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
+async def test_a_state_directory_that_is_missing_is_a_sentence(opened: Opened, tmp_path: Path) -> None:
     """No directory, no ledger, no traceback."""
     with pytest.raises(Failure, match="No such file") as caught:
-        await SqliteJournal(tmp_path / "none" / "ledger.db", threaded=False).load()
+        await opened(tmp_path / "none" / "ledger.db").load()
 
     assert Code.STATE == caught.value.code
 
 
-async def test_history_is_newest_first_and_narrowed_by_key() -> None:
+async def test_history_is_newest_first_and_narrowed_by_key(opened: Opened) -> None:
     """A key, a kind of a cluster or a cluster selects; a name that only begins alike does not."""
-    journal = SqliteJournal(":memory:", threaded=False)
+    journal = opened(":memory:")
     for number, key in enumerate(("home/machine/u1", "home/machine/u10", "home/addon/cni", "homelab/addon/x")):
         journal.record(event(number, key))
 
     found = {key: [e.at for e in await journal.history(key=key)] for key in ("", "home", "home/machine/u1")}
-    await journal.close()
 
     assert {"": [3, 2, 1, 0], "home": [2, 1, 0], "home/machine/u1": [0]} == found
 
 
-async def test_history_keeps_the_newest_events_only() -> None:
+async def test_history_keeps_the_newest_events_only(opened: Opened) -> None:
     """Retention is bounded, so that an endless retry cannot fill the disk."""
-    journal = SqliteJournal(":memory:", threaded=False)
+    journal = opened(":memory:")
     for number in range(RETAINED_EVENTS + 500):
         journal.record(event(number))
 
     kept = await journal.history(limit=RETAINED_EVENTS * 2)
-    await journal.close()
 
     assert (RETAINED_EVENTS, RETAINED_EVENTS + 499) == (len(kept), kept[0].at)
 
 
-async def test_events_are_written_on_close(path: Path) -> None:
+async def test_events_are_written_on_close(opened: Opened, path: Path) -> None:
     """History that was queued when the daemon stopped is there after the next start."""
-    journal = SqliteJournal(path, threaded=True)
+    journal = opened(path, threaded=True)
     await journal.load()
     journal.record(event(1))
     await journal.close()
 
-    again = SqliteJournal(path, threaded=False)
+    again = opened(path)
     history = await again.history()
-    await again.close()
 
     assert [event(1)] == history
 
 
-async def test_an_event_that_cannot_be_written_is_kept_and_stops_nothing(path: Path) -> None:
+async def test_an_event_that_cannot_be_written_is_kept_and_stops_nothing(opened: Opened, path: Path) -> None:
     """On a read-only disk recording goes on in memory until the disk is back."""
-    journal = SqliteJournal(path, threaded=False)
+    journal = opened(path)
     await journal.load()
     journal._db.execute("PRAGMA query_only = 1")
     for number in range(module.BATCH):
@@ -284,7 +315,6 @@ async def test_an_event_that_cannot_be_written_is_kept_and_stops_nothing(path: P
     journal._db.execute("PRAGMA query_only = 0")
 
     history = await journal.history(limit=1000)
-    await journal.close()
 
     assert module.BATCH == len(history)
 
@@ -301,3 +331,24 @@ def test_a_second_daemon_is_told_who_has_the_directory(tmp_path: Path) -> None:
     second.release()
 
     assert Code.STATE == caught.value.code
+
+
+async def test_reading_beside_a_daemon_changes_nothing(opened: Opened, path: Path) -> None:
+    """`cpcd plan` and `cpcd doctor` see what the daemon committed and never make a ledger."""
+    journal = opened(path)
+    await journal.commit((PutFact("a", 1),))
+
+    with pytest.raises(Failure, match="unable to open"):
+        module.read_ledger(path.with_name("none.db"))
+
+    assert ({"a": 1}, b"") == (module.read_ledger(path).facts, now(path.with_name("none.db")))
+
+
+async def test_an_empty_commit_proves_that_the_disk_takes_writes(opened: Opened, path: Path) -> None:
+    """A frozen daemon asks in this way whether it may go on."""
+    journal = opened(path)
+    await journal.load()
+    journal._db.execute("PRAGMA query_only = 1")
+
+    with pytest.raises(Failure, match="readonly"):
+        await journal.commit(())

@@ -39,11 +39,11 @@ class Model:
         for key, (at, _) in sorted(self.due.items(), key=lambda item: item[1]):
             if at <= now:
                 self.add(key, front=False)
-        key = next((key for key in self.dirty if key not in self.running), None)
-        if key is not None:
-            self.dirty.remove(key)
-            self.running.add(key)
-        return key
+        free = next((key for key in self.dirty if key not in self.running), None)
+        if free is not None:
+            self.dirty.remove(free)
+            self.running.add(free)
+        return free
 
 
 class QueueMachine(RuleBasedStateMachine):

@@ -21,7 +21,8 @@ SCOPE = Scope("vm", "lab", "a")
 
 def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
     """Return a state on a disk, and the keys that it woke."""
-    clock, woken = SimClock(loop, EPOCH), []
+    clock = SimClock(loop, EPOCH)
+    woken: list[Any] = []
     disk = Disk(clock, [])
     made = State(
         journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here

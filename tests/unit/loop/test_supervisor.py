@@ -1,6 +1,7 @@
 """Services: started again with growing pauses, told of when they fall, and never left behind."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from cpcd.lab.simloop import SimClock, SimLoop, simulate
 from cpcd.loop.supervisor import Supervisor
@@ -96,7 +97,7 @@ def test_stop_waits_until_every_service_has_cleaned_up() -> None:
     async def main(loop: SimLoop) -> tuple[list[str], list[str], tuple[str, ...]]:
         cleaned, told = [], []
 
-        def service(name: str):  # noqa: ANN202 - a coroutine function
+        def service(name: str) -> Callable[[], Awaitable[None]]:
             async def serve() -> None:
                 try:
                     await asyncio.sleep(1e6)

@@ -35,6 +35,7 @@ from cpcd.ports.bundle import WrittenKubeconfig
 
 SITE, NAME, INSTALLATION = "home", "lab", "inst"
 NOW = Wall(1_000_000.0)
+INSTANT = Instant(0.0)  # plans read no monotonic time
 CP, WORKERS = "control-plane", "general"
 TEMPLATE = 9000
 AUTO = dict.fromkeys(Risk, Consent.AUTO)
@@ -193,7 +194,7 @@ def ledger(rows: Iterable[Machine] = (), ops: Iterable[Op] = (), known: Mapping[
     return Ledger({one.uid: one for one in rows}, {one.id: one for one in ops}, dict(known or {}))
 
 
-def view(  # noqa: PLR0913 - one argument a part of the view
+def view(
     wanted: Cluster | None = None, *, rows: Iterable[Machine] = (), ops: Iterable[Op] = (),
     known: Mapping[str, Any] | None = None, bulk: Mapping[Scope, Seen[Any]] | None = None,
     since: Mapping[str, float] | None = None, fresh: str = "new",
@@ -252,7 +253,12 @@ def rows_of(wanted: Cluster) -> list[Machine]:
             number = len(rows) + 1
             made = member_row(f"u{number}", one.name, number)
             name = wanted.hostname.format(cluster=NAME, role="cp" if one.name == CP else one.name, index=index)
-            place = {"index": index, "name": name, "node": f"pve{(index - 1) % 3 + 1}", "template_node": "pve1"}
+            place: dict[str, Any] = {
+                "index": index,
+                "name": name,
+                "node": f"pve{(index - 1) % 3 + 1}",
+                "template_node": "pve1",
+            }
             rows.append(replace(made, **place, created=Wall(NOW - 10_000 + number)))
     return rows
 
@@ -279,6 +285,11 @@ def put(before: View, *rows: Machine, **parts: Any) -> View:
     )
     bulk, since = {**before.bulk, **parts.get("bulk", {})}, {**before.since, **parts.get("since", {})}
     return replace(before, ledger=after, bulk=bulk, since=since)
+
+
+def of(whole: View, uid: str) -> Machine:
+    """Return a row by its uid."""
+    return whole.machines[Uid(uid)]
 
 
 def case(one: Machine, whole: View) -> Case:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cpcd.model.desired import Desired
 from cpcd.model.keys import Wall
-from cpcd.model.ledger import DropMachine, PutFact, PutMachine
+from cpcd.model.ledger import DropMachine, Machine, PutFact, PutMachine
 from cpcd.model.seen import Resource
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, scopes
@@ -97,7 +97,7 @@ def test_host_names_follow_the_pattern(name: str, pattern: str, wanted: str) -> 
     assert wanted == alloc.hostname(cluster(hostname=pattern), group(name), 7)
 
 
-def placed(*nodes: str, name: str = WORKERS, **changes: str) -> list[build.Machine]:
+def placed(*nodes: str, name: str = WORKERS, **changes: str) -> list[Machine]:
     """Return rows of a group on these nodes."""
     return [row(f"p{n}", name, n + 1, node=node, **changes) for n, node in enumerate(nodes)]
 
@@ -114,7 +114,7 @@ def placed(*nodes: str, name: str = WORKERS, **changes: str) -> list[build.Machi
         (placed("pve2", "pve3", "pve3", name=CP), "pve1"),
     ],
 )
-def test_machines_go_to_the_emptiest_failure_domain(rows: list[build.Machine], wanted: str) -> None:
+def test_machines_go_to_the_emptiest_failure_domain(rows: list[Machine], wanted: str) -> None:
     """Its own group counts first, then everybody; what is to go does not count."""
     assert wanted == alloc.node(view(ONE, rows=rows), ONE, ONE.groups[1])
 

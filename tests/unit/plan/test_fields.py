@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpcd.model.desired import TemplateRef
 from cpcd.model.keys import system_uuid
+from cpcd.model.seen import Vm
 from cpcd.plan import fields
-from tests.unit.plan import build
-from tests.unit.plan.build import INSTALLATION, cluster, clone_of, row, spec, vm
+from tests.unit.plan.build import INSTALLATION, clone_of, cluster, row, spec, vm
 
 ROW = row("u1")
 
@@ -102,12 +103,12 @@ def test_a_vm_is_ours_only_when_every_mark_agrees(options: dict[str, str], wante
 @given(st.text(max_size=60).filter(lambda text: not text.strip().startswith("cpcd/1")))
 def test_no_text_but_our_mark_names_an_owner(text: str) -> None:
     """People may write what they like into a description."""
-    assert fields.owner(build.Vm(True, config={"description": text})) is None
+    assert fields.owner(Vm(True, config={"description": text})) is None
 
 
 def test_the_mark_and_its_reading_belong_together() -> None:
     """What the clone writes is what proves ownership later."""
-    marked = build.Vm(True, config={"description": fields.mark(INSTALLATION, ROW, "op-9")})
+    marked = Vm(True, config={"description": fields.mark(INSTALLATION, ROW, "op-9")})
 
     assert (INSTALLATION, "lab", "u1") == fields.owner(marked)
 
@@ -143,8 +144,8 @@ def test_disk_sizes_are_read_in_every_unit(text: str, wanted: float | None) -> N
         ({"vlan": 7}, True, True),
         ({"full": True}, True, True),
         ({"ssh_keys": ("ssh-ed25519 BBBB",)}, True, True),
-        ({"template": build.TemplateRef("ubuntu", "ubuntu", vmid=9001)}, True, True),
-        ({"template": build.TemplateRef("renamed", "ubuntu", vmid=9000)}, True, False),
+        ({"template": TemplateRef("ubuntu", "ubuntu", vmid=9001)}, True, True),
+        ({"template": TemplateRef("renamed", "ubuntu", vmid=9000)}, True, False),
     ],
 )
 def test_the_revision_changes_with_what_only_a_new_clone_can_have(

@@ -16,8 +16,27 @@ from cpcd.plan import effects, fields, scopes
 from cpcd.plan.fleet import AddMachine, ElectInit, RetireMachine, fleet
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, KEY, NAME, NOW, WORKERS, built, cluster, group, health, identity, member_row, node, put, row, said, seen, spec,
-    step, unknown, view,
+    CP,
+    KEY,
+    NAME,
+    NOW,
+    WORKERS,
+    built,
+    cluster,
+    group,
+    health,
+    identity,
+    member_row,
+    node,
+    of,
+    put,
+    row,
+    said,
+    seen,
+    spec,
+    step,
+    unknown,
+    view,
 )  # fmt: skip
 
 NEW = spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9001))
@@ -126,7 +145,7 @@ def test_a_lost_vm_is_replaced_when_it_is_proved_absent(
 ) -> None:
     """Nothing is destroyed by that, so nothing is asked; unknown is not absent."""
     rest = built()
-    lost = replace(rest.machines["u4"], **one)  # type: ignore[index] # uids are text
+    lost = replace(of(rest, "u4"), **one)
 
     assert wanted == retired(put(rest, lost, bulk={scopes.vm(lost): found}))
 
@@ -155,13 +174,13 @@ def ill(*uids: str, since: float = 700) -> dict[Any, Any]:
         (1, 700, {}, (Remedy.START, Remedy.RESET), None),
     ],
 )
-def test_a_node_that_a_reset_did_not_mend_is_replaced(  # noqa: PLR0917 - one column a fact
+def test_a_node_that_a_reset_did_not_mend_is_replaced(
     strikes: int, since: float, known: dict[str, Any], ladder: tuple[Remedy, ...], wanted: tuple[str, Risk] | None
 ) -> None:
     """The last rung, after the softer ones have had their time."""
     wished = cluster(group(CP, 3), group(WORKERS, 2), health=health(ladder=ladder))
     rest = built(wished, known=known)
-    struck = replace(rest.machines["u4"], strikes=strikes)  # type: ignore[index] # uids are text
+    struck = replace(of(rest, "u4"), strikes=strikes)
 
     assert wanted == retired(put(rest, struck, bulk=ill("u4", since=since)))
 
@@ -169,7 +188,7 @@ def test_a_node_that_a_reset_did_not_mend_is_replaced(  # noqa: PLR0917 - one co
 def test_only_one_machine_goes_for_its_health_at_a_time() -> None:
     """The next when the last one's row is gone."""
     rest = built()
-    rows = [replace(rest.machines[uid], strikes=1) for uid in ("u4", "u5")]  # type: ignore[index] # uids are text
+    rows = [replace(of(rest, uid), strikes=1) for uid in ("u4", "u5")]
     sick = put(rest, *rows, bulk=ill("u4", "u5"))
     first = put(sick, replace(rows[0], retire="sick"), member_row("u9", WORKERS, 9, revision=fields.revision(spec())))
 
@@ -309,7 +328,7 @@ def test_what_can_be_changed_in_place_is_not_replaced(mode: str, changed: dict[s
     """`rollout.inPlace`."""
     machine = spec(**changed)
     whole = built(cluster(group(WORKERS, 1)), now=cluster(group(WORKERS, 1, in_place=mode, machine=machine)))
-    old = whole.machines["u1"]  # type: ignore[index] # uids are text
+    old = of(whole, "u1")
     revision = fields.revision(spec(), in_place=mode != "Never")
 
     assert wanted == said(decided(put(whole, replace(old, revision=revision))))
@@ -319,7 +338,7 @@ def test_what_can_be_changed_in_place_is_not_replaced(mode: str, changed: dict[s
 @given(
     before=st.integers(1, 4), want=st.integers(1, 4), surge=st.integers(0, 3), new=st.booleans(), order=st.booleans()
 )
-def test_a_group_always_comes_to_rest_with_the_wanted_machines(  # noqa: PLR0917 - one argument a fact
+def test_a_group_always_comes_to_rest_with_the_wanted_machines(
     before: int, want: int, surge: int, new: bool, order: bool
 ) -> None:
     """Whatever is edited at once: right number, right revision, never above the surge, never below what it had."""

@@ -20,7 +20,24 @@ from cpcd.plan.resolve import resolve
 from cpcd.reconcilers import RECONCILERS
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, NAME, NOW, SITE, WORKERS, built, cluster, group, hold, op, put, row, seen, spec, unknown, view, vm,
+    CP,
+    NAME,
+    NOW,
+    SITE,
+    WORKERS,
+    built,
+    cluster,
+    group,
+    hold,
+    of,
+    op,
+    put,
+    row,
+    seen,
+    spec,
+    unknown,
+    view,
+    vm,
 )  # fmt: skip
 
 ONE = cluster(group(CP, 3), group(WORKERS, 2))
@@ -224,7 +241,7 @@ def test_a_paused_clusters_plan_shows_what_would_be_done() -> None:
 def test_a_lost_vm_is_replaced_without_a_destroy() -> None:
     """It is gone already."""
     rest = built(ONE)
-    lost = rest.machines["u4"]  # type: ignore[index] # uids are text
+    lost = of(rest, "u4")
     whole = put(rest, bulk={scopes.vm(lost): seen(Vm(exists=False))})
 
     names = by_name(printed(whole))
@@ -246,7 +263,7 @@ def test_a_plan_made_in_the_middle_of_things_goes_on_from_there() -> None:
 def test_an_open_reboot_is_told_to_its_end() -> None:
     """A hold stays until the machine serves again."""
     rest = built(ONE)
-    held = rest.machines["u4"]  # type: ignore[index] # uids are text
+    held = of(rest, "u4")
     whole = put(rest, ops=[hold(held)], bulk={scopes.vm(held): seen(vm(held, ONE, pending=("memory",)))})
 
     assert {"lab-general-1": REBOOT[1:]} == by_name(printed(whole))
@@ -295,8 +312,9 @@ def test_every_edit_folds_to_rest_with_quorum_kept_at_each_step(before: int, edi
         group(CP, edit["masters"], **machine), group(WORKERS, edit["workers"], max_surge=edit["surge"], **machine)
     )
 
-    last = built(start, now=now)
-    for _, last in walked(last):
+    edited = built(start, now=now)
+    last = edited
+    for _, last in walked(edited):
         disrupted = [one for one in last.ops.values() if one.disrupts is Role.CONTROL_PLANE]
         assert len(disrupted) <= 1
         assert last.known(scopes.etcd(NAME)).voters

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cpcd.model.desired import Blast, Cluster, Consent, Remedy, Risk
-from cpcd.model.keys import Role
+from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Action, Refusal, Wait
 from cpcd.model.seen import Members
@@ -17,15 +17,34 @@ from cpcd.plan.case import machine_key
 from cpcd.plan.fleet import AddMachine, RetireMachine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, KEY, NAME, NOW, SITE, WORKERS, built, cluster, group, hold, identity, member_row, members, node, op, put, row,
-    seen, unknown, view,
+    CP,
+    KEY,
+    NAME,
+    NOW,
+    SITE,
+    WORKERS,
+    built,
+    cluster,
+    group,
+    hold,
+    identity,
+    member_row,
+    members,
+    node,
+    of,
+    op,
+    put,
+    row,
+    seen,
+    unknown,
+    view,
 )  # fmt: skip
 
 ONE = cluster(group(CP, 3), group(WORKERS, 5))
 REST = built(ONE)
 MASTERS = [one for one in REST.rows(NAME) if one.role is Role.CONTROL_PLANE]
-WORKER = REST.machines["u4"]  # type: ignore[index] # uids are text
-OTHER = REST.machines["u5"]  # type: ignore[index] # uids are text
+WORKER = of(REST, "u4")
+OTHER = of(REST, "u5")
 ETCD = scopes.etcd(NAME)
 
 
@@ -159,7 +178,7 @@ def test_the_only_control_plane_may_be_reset_although_nobody_answers_for_etcd() 
     rest = built(one)
     dead = put(rest, bulk={ETCD: unknown()})
 
-    assert "" == judged(reset(rest.machines["u1"]), dead)  # type: ignore[index] # uids are text
+    assert "" == judged(reset(of(rest, "u1")), dead)
 
 
 def test_a_machine_that_never_joined_spends_no_quorum() -> None:
@@ -210,7 +229,7 @@ def test_two_clones_of_a_template_node_at_once(others: int, wanted: str) -> None
 
 def test_nothing_touches_the_target_of_somebody_elses_operation() -> None:
     """Two rows that name one VM: the second hand waits."""
-    double = replace(WORKER, uid=build.Uid("u99"))
+    double = replace(WORKER, uid=Uid("u99"))
     whole = put(REST, ops=[op(WORKER, "start")])
 
     assert "Busy" == judged(effects.Start(key=machine_key(double), row=double), whole)

@@ -14,8 +14,26 @@ from cpcd.plan.member import member, peer
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision
 from tests.unit.plan.build import (
-    CP, NAME, WORKERS, alive, case, clone_of, cluster, facts, group, identity, member_row, members, node, row, said,
-    seen, step, unknown, view, vm,
+    CP,
+    NAME,
+    WORKERS,
+    alive,
+    case,
+    clone_of,
+    cluster,
+    facts,
+    group,
+    identity,
+    member_row,
+    members,
+    node,
+    row,
+    said,
+    seen,
+    step,
+    unknown,
+    view,
+    vm,
 )  # fmt: skip
 
 ONE = cluster(group(CP, 3), group(WORKERS, 2))

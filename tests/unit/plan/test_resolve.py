@@ -10,15 +10,34 @@ from hypothesis import strategies as st
 
 from cpcd.model.errors import Code
 from cpcd.model.keys import system_uuid
-from cpcd.model.ledger import DropFact, Machine, Op, PutFact, PutMachine
+from cpcd.model.ledger import DropFact, Machine, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Task, Vm
 from cpcd.plan import fields, scopes
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, INSTALLATION, NAME, NOW, SITE, TEMPLATE, WORKERS, built, clone_of, hold, members, node, op, put, row, seen,
-    task, unknown, view, vm,
+    CP,
+    INSTALLATION,
+    NAME,
+    NOW,
+    SITE,
+    TEMPLATE,
+    WORKERS,
+    built,
+    clone_of,
+    hold,
+    members,
+    node,
+    of,
+    op,
+    put,
+    row,
+    seen,
+    task,
+    unknown,
+    view,
+    vm,
 )  # fmt: skip
 
 ROW = row("u9", WORKERS, 9)
@@ -157,7 +176,7 @@ def own(kind: str, exit_: str = "OK", upid: str = "UPID:new") -> Task:
         (True, "timeout: no answer", 1, Failed),
     ],
 )
-def test_a_power_task_that_has_not_reached_its_aim(  # noqa: PLR0917 - one column a fact
+def test_a_power_task_that_has_not_reached_its_aim(
     verb: str, known: bool, exit_: str, age: float, wanted: type[Verdict]
 ) -> None:
     """Unreadable is unknown, running is awaited, failed is failed."""
@@ -371,7 +390,7 @@ def test_a_failed_join_is_a_strike(state: str) -> None:
 
 
 REST = built()
-HELD, MATE = REST.machines["u1"], REST.machines["u4"]  # type: ignore[index] # uids are text
+HELD, MATE = of(REST, "u1"), of(REST, "u4")
 MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
 
 
@@ -468,7 +487,7 @@ def test_a_verdict_rests_only_on_what_a_pass_reads_afresh_for_it(verb: str, one:
     exists=st.booleans(),
     age=st.sampled_from((1.0, LATE)),
 )
-def test_a_clone_is_never_done_for_a_vm_that_is_not_marked_as_ours(  # noqa: PLR0917 - one argument a fact
+def test_a_clone_is_never_done_for_a_vm_that_is_not_marked_as_ours(
     lock: str, mark: str, tasks: list[Task], exists: bool, age: float
 ) -> None:
     """And never absent while a VM stands under its VMID: a second clone would be a duplicate."""

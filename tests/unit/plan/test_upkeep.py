@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Cluster, Remedy
+from cpcd.model.desired import Cluster, Desired, Remedy
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Api, Members, Vm
@@ -17,13 +17,34 @@ from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import sick_for, upkeep
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, NAME, NOW, WORKERS, built, case, cluster, facts, group, health, hold, member, members, node, pod, put, said,
-    seen, spec, step, unknown, vm,
+    CP,
+    NAME,
+    NOW,
+    WORKERS,
+    built,
+    case,
+    cluster,
+    facts,
+    group,
+    health,
+    hold,
+    member,
+    members,
+    node,
+    of,
+    pod,
+    put,
+    said,
+    seen,
+    spec,
+    step,
+    unknown,
+    vm,
 )  # fmt: skip
 
 ONE = cluster(group(CP, 3), group(WORKERS, 2))
 REST = built(ONE)
-MASTER, WORKER = REST.machines["u1"], REST.machines["u4"]  # type: ignore[index] # uids are text
+MASTER, WORKER = of(REST, "u1"), of(REST, "u4")
 MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
 NODE, PODS = scopes.node(NAME, WORKER.name), scopes.pods(NAME, WORKER.name)
 
@@ -67,7 +88,7 @@ def test_a_member_at_rest_is_ready() -> None:
 )
 def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, Any], wanted: str) -> None:
     """In place, then grow, then the baseline, then a reboot for what stays pending."""
-    whole = put(replace(REST, desired=build.Desired({NAME: now})), bulk=bulk)
+    whole = put(replace(REST, desired=Desired({NAME: now})), bulk=bulk)
 
     assert wanted == said(kept(WORKER, whole))
 
@@ -106,7 +127,7 @@ def test_the_only_control_plane_is_not_rebooted_without_a_fresh_snapshot(known: 
     """An announced outage of the API, after a verified snapshot (promise 5)."""
     one = cluster(group(CP, 1))
     rest = built(one, known=known)
-    master = rest.machines["u1"]  # type: ignore[index] # uids are text
+    master = of(rest, "u1")
     whole = put(rest, bulk={scopes.vm(master): seen(vm(master, one, pending=("memory",)))})
 
     assert wanted == said(kept(master, whole))
@@ -123,7 +144,7 @@ def test_the_only_control_plane_is_not_rebooted_without_a_fresh_snapshot(known: 
         ("False", 301, {}, 1, "NodeSick"),
     ],
 )
-def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(  # noqa: PLR0917 - one column a fact
+def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(
     ready: str, since: float, known: dict[str, Any], strikes: int, wanted: str
 ) -> None:
     """Softly first; after the reset it is the fleet's to replace."""

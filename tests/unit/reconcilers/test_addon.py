@@ -11,7 +11,20 @@ from cpcd.model.seen import AddonSeen
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.reconcilers import addon
-from tests.unit.plan.build import CP, NAME, NOW, built, cluster, group, identity, put, said, seen, unknown, view
+from tests.unit.plan.build import (
+    CP,
+    INSTANT,
+    NAME,
+    built,
+    cluster,
+    group,
+    identity,
+    put,
+    said,
+    seen,
+    unknown,
+    view,
+)
 
 KEY = Key(NAME, Kind.ADDON, "hello")
 SCOPE = scopes.addon(NAME, "hello")
@@ -36,7 +49,7 @@ def whole(wanted: Addon | None = FULL, found: AddonSeen | None = None, known: di
 
 def decided(given: View) -> Any:
     """Return what is decided for the addon."""
-    return addon.plan(KEY, given, given.bulk, NOW)  # type: ignore[arg-type] # no time is read
+    return addon.plan(KEY, given, given.bulk, INSTANT)
 
 
 AT_REST = AddonSeen((), (), ())

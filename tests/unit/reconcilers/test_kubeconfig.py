@@ -11,7 +11,22 @@ from cpcd.plan import scopes
 from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.reconcilers import kubeconfig
 from tests.unit.plan.build import (
-    CP, NAME, NOW, WORKERS, built, cluster, facts, group, put, row, said, seen, unknown, view,
+    CP,
+    INSTANT,
+    NAME,
+    NOW,
+    WORKERS,
+    built,
+    cluster,
+    facts,
+    group,
+    of,
+    put,
+    row,
+    said,
+    seen,
+    unknown,
+    view,
 )  # fmt: skip
 
 KEY = Key(NAME, Kind.KUBECONFIG, "admin")
@@ -23,7 +38,7 @@ REST = built(ONE)
 
 def decided(given: View) -> Any:
     """Return what is decided."""
-    return kubeconfig.plan(KEY, given, given.bulk, NOW)  # type: ignore[arg-type] # no time is read
+    return kubeconfig.plan(KEY, given, given.bulk, INSTANT)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +81,7 @@ def test_a_joined_control_plane_that_stays_gives_the_text(
     changes: dict[str, dict[str, Any]], wanted: str | None
 ) -> None:
     """Never a worker, never one on its way out."""
-    rows = [replace(REST.machines[uid], **one) for uid, one in changes.items()]  # type: ignore[index] # uids are text
+    rows = [replace(of(REST, uid), **one) for uid, one in changes.items()]
 
     plan = decided(put(REST, *rows, bulk={SCOPE: seen(None)}))
 
@@ -103,7 +118,7 @@ def test_control_planes_from_inside_are_watched() -> None:
     """The moment that one has the text wakes the key."""
     watched = kubeconfig.watches(KEY, REST)
 
-    assert {SCOPE, *(scopes.guest(REST.machines[uid]) for uid in ("u1", "u2", "u3"))} == set(watched)  # type: ignore[index] # uids are text
+    assert {SCOPE, *(scopes.guest(of(REST, uid)) for uid in ("u1", "u2", "u3"))} == set(watched)
     assert ((SCOPE,), (KEY,)) == (kubeconfig.reads(KEY, REST), kubeconfig.keys(REST))
 
 

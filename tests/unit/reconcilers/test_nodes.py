@@ -16,12 +16,25 @@ from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.reconcilers import nodes
 from tests.unit.plan.build import (
-    CP, NAME, NOW, WORKERS, built, cluster, group, node, put, row, said, seen, unknown,
+    CP,
+    INSTANT,
+    NAME,
+    WORKERS,
+    built,
+    cluster,
+    group,
+    node,
+    of,
+    put,
+    row,
+    said,
+    seen,
+    unknown,
 )  # fmt: skip
 
 ZONE = "topology.kubernetes.io/zone"
 REST = built()
-ROW: Machine = REST.machines["u4"]  # type: ignore[index] # uids are text
+ROW: Machine = of(REST, "u4")
 KEY = Key(NAME, Kind.NODES, ROW.name)
 SCOPE = scopes.node(NAME, ROW.name)
 
@@ -34,7 +47,7 @@ def wished(**changes: Any) -> View:
 def decided(whole: View, found: Node | None = None) -> Any:
     """Return what is decided for the worker's Node."""
     whole = put(whole, bulk={SCOPE: seen(found)}) if found else whole
-    return nodes.plan(KEY, whole, whole.bulk, NOW)  # type: ignore[arg-type] # no time is read
+    return nodes.plan(KEY, whole, whole.bulk, INSTANT)
 
 
 def correction(whole: View, found: Node | None = None) -> nodes.SetNode:
@@ -70,7 +83,7 @@ def test_what_is_not_ours_or_not_known_is_not_touched(whole: View, wanted: str) 
     """A Node of our name with another machine's UUID is somebody else's."""
     key = KEY if "u9" not in whole.machines else Key(NAME, Kind.NODES, "nobody")
 
-    assert wanted == said(nodes.plan(key, whole, whole.bulk, NOW))  # type: ignore[arg-type] # no time is read
+    assert wanted == said(nodes.plan(key, whole, whole.bulk, INSTANT))
 
 
 def test_missing_labels_are_merged_and_remembered() -> None:
@@ -266,7 +279,7 @@ def test_labels_come_before_the_certificate() -> None:
 
 def test_there_is_a_key_for_each_wanted_machine_and_it_reads_its_node_once_joined() -> None:
     """Retired machines have none."""
-    going = replace(REST.machines["u5"], retire="scaled")  # type: ignore[index] # uids are text
+    going = replace(of(REST, "u5"), retire="scaled")
     whole = put(REST, going, replace(ROW, joined=False))
 
     names = {key.name for key in nodes.keys(whole)}

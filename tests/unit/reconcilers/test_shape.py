@@ -18,11 +18,28 @@ from cpcd.plan.case import machine_key
 from cpcd.reconcilers import RECONCILERS, cluster, machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
-    CP, KEY, NAME, NOW, SITE, WORKERS, built, facts, group, hold, op, put, row, said, seen, vm,
+    CP,
+    INSTANT,
+    KEY,
+    NAME,
+    NOW,
+    SITE,
+    WORKERS,
+    built,
+    facts,
+    group,
+    hold,
+    of,
+    op,
+    put,
+    row,
+    said,
+    seen,
+    vm,
 )  # fmt: skip
 
 REST = built()
-WORKER, MASTER = REST.machines["u4"], REST.machines["u1"]  # type: ignore[index] # uids are text
+WORKER, MASTER = of(REST, "u4"), of(REST, "u1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +51,7 @@ class Stranger(Action):
 
 def planned(module: ModuleType, key: Key, whole: View) -> Any:
     """Return what a reconciler decides."""
-    return module.plan(key, whole, whole.bulk, NOW)
+    return module.plan(key, whole, whole.bulk, INSTANT)
 
 
 @pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)
@@ -83,7 +100,7 @@ def test_each_kind_has_one_reconciler() -> None:
 def test_a_cluster_says_what_is_on_its_way() -> None:
     """Ready only when every machine has joined and none is leaving."""
     young = replace(WORKER, joined=False, created=NOW)
-    going = put(REST, replace(REST.machines["u5"], retire="scaled"), row("u9", WORKERS, 9, **_fresh()))  # type: ignore[index] # uids are text
+    going = put(REST, replace(of(REST, "u5"), retire="scaled"), row("u9", WORKERS, 9, **_fresh()))
 
     said_ = [planned(cluster, KEY, whole).conditions[0] for whole in (REST, put(REST, young), going)]
 

@@ -6,6 +6,7 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.ledger import Event
 from cpcd.model.report import Outcome, Pass
 from cpcd.status import event_of
+from cpcd.status.events import steps_of
 from tests.unit.status.scene import CP, NOW, done, key
 
 KEY = key(CP)
@@ -32,8 +33,7 @@ def test_an_event_is_news_or_a_failure(before: Pass | None, now: Pass, kept: boo
 @pytest.mark.parametrize(
     ("now", "severity", "reason"),
     [
-        (done(KEY, Outcome.ACTED, "clone", reason="clone", verb="clone"), "Normal", "Clone"),
-        (done(KEY, Outcome.ACTED, "approve", reason="approve-csr"), "Normal", "ApproveCsr"),
+        (done(KEY, Outcome.WAITING, "booting", reason="Booting"), "Normal", "Booting"),
         (FAILED, "Warning", "NetworkError"),
         (done(KEY, Outcome.REFUSED, "foreign", reason="ForeignVm"), "Warning", "ForeignVm"),
     ],
@@ -41,3 +41,17 @@ def test_an_event_is_news_or_a_failure(before: Pass | None, now: Pass, kept: boo
 def test_an_event_says_what_kind_it_is(now: Pass, severity: str, reason: str) -> None:
     """Severity and reason are Kubernetes' words; the message is the sentence."""
     assert Event(NOW, str(KEY), "r-0001", severity, reason, now.sentence) == event_of(None, now, NOW)
+
+
+def test_every_step_is_history_whatever_its_pass_came_to() -> None:
+    """A pass that began two steps and then failed leaves both, under their verbs, beside its failure."""
+    failed = done(KEY, Outcome.FAILED, "reset", steps=(("delete-node", "delete Node w"), ("stop", "stop w")))
+
+    assert [("DeleteNode", "delete Node w"), ("Stop", "stop w")] == [
+        (e.reason, e.message) for e in steps_of(failed, NOW)
+    ]
+
+
+def test_a_pass_that_acted_is_told_by_its_steps_alone() -> None:
+    """The sentence of such a pass is its last step's; it is not kept a second time."""
+    assert None is event_of(None, done(KEY, Outcome.ACTED, "clone it", steps=(("clone", "clone it"),)), NOW)
