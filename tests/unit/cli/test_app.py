@@ -1,0 +1,91 @@
+"""The door: what is listed, what a misuse says, and that nothing leaves as a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cpcd.cli import app
+from tests.unit.cli.conftest import Run
+
+
+def test_the_list_says_what_each_command_says_of_itself() -> None:
+    """The list is written without importing a command, so it is compared here."""
+    context = click.Context(app.cli)
+    found = {name: app.cli.get_command(context, name) for name in app.COMMANDS}
+
+    assert app.COMMANDS == {name: command and command.short_help for name, command in found.items()}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What makes a start slow is not even loaded by `cpcd --help`."""
+    code = (
+        "import sys; from cpcd.cli.app import invoke; invoke(['--help']);"
+        "heavy = {'rich', 'yaml', 'pydantic', 'aiohttp', 'structlog', 'asyncio', 'sqlite3', 'http.client'};"
+        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "hint"),
+    [
+        (["statu"], "no such command: statu; did you mean status?", "`cpcd --help`"),
+        (["zzz"], "no such command: zzz", "`cpcd --help`"),
+        (["--zzz"], "no such option '--zzz'", "`cpcd --help`"),
+        (["plan", "--zzz"], "no such option '--zzz'", "`cpcd plan --help`"),
+        (["plan", "-o", "xml"], "'xml' is not one of 'table', 'json', 'yaml'", "`cpcd plan --help`"),
+        (["pause"], "missing argument 'CLUSTER'", "`cpcd pause --help`"),
+        (["pause", "a", "b"], "unexpected extra argument", "`cpcd pause --help`"),
+        (["events", "-n", "0"], "0 is not in the range", "`cpcd events --help`"),
+        (["status", "--watch", "-o", "json"], "--watch shows the table", "`cpcd status --help`"),
+        (["explain", "zzz"], "there is no code or reason called zzz", "CPCD-100"),
+    ],
+)
+def test_a_misuse_is_a_sentence_with_a_code(run: Run, args: list[str], words: str, hint: str) -> None:
+    """Exit code 2, CPCD-107, what was wrong and where to read; nothing on stdout."""
+    code, out, err = run(*args)
+
+    assert (2, "", True, True, True) == (code, out, err.startswith("CPCD-107 "), words in err, hint in err)
+
+
+def test_without_arguments_the_help_is_shown(run: Run) -> None:
+    """A bare `cpcd` is a misuse that explains itself."""
+    code, _, err = run()
+
+    assert (2, True) == (code, "Commands:" in err)
+
+
+def test_an_unexpected_exception_is_kept_in_a_file_and_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The terminal gets a code and the place; the traceback is in a file for its owner alone."""
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("cpcd.cli.explain.explained", lambda _: {}["gone"])
+    code, _, err = run("explain", "CPCD-100")
+    (log,) = tmp_path.glob("cpcd-*.log")
+
+    assert (1, True, False) == (code, err.startswith("CPCD-199 unexpected KeyError"), "Traceback" in err)
+    assert (True, True, "600") == (str(log) in err, "Traceback" in log.read_text(), f"{log.stat().st_mode & 0o777:o}")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(run: Run, shell: str) -> None:
+    """The script names the program and the variable that it talks through."""
+    code, out, _ = run("--show-completion", shell)
+
+    assert (0, True) == (code, "_CPCD_COMPLETE" in out)
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """`cpcd schema | head -1` ends quietly."""
+    command = f"{sys.executable} -m cpcd schema | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+
+    assert ("0\n", "") == (done.stdout, done.stderr)

@@ -1,0 +1,158 @@
+"""The commands that talk to a daemon, against a real control socket."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from cpcd.cli.objects import complete_clusters, complete_objects
+from cpcd.cli.session import Session
+from tests.unit.cli.conftest import Run
+from tests.unit.cli.daemon import STEPS, Daemon
+
+
+@pytest.mark.parametrize(("shape", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_what_is_printed_for_machines_is_what_the_daemon_said(run: Run, busy: Daemon, shape: str, read: object) -> None:
+    """`-o json` and `-o yaml` leave nothing out and add nothing."""
+    _, out, _ = run("plan", "-o", shape)
+
+    assert callable(read)
+    assert {"generation": "abc123", "steps": STEPS} == read(out)
+
+
+@pytest.mark.parametrize(("args", "code"), [(["plan"], 0), (["plan", "--detailed-exitcode"], 3)])
+def test_pending_changes_are_an_exit_code_when_asked(run: Run, busy: Daemon, args: list[str], code: int) -> None:
+    """A plan with steps is a success unless the caller wants to know."""
+    assert code == run(*args)[0]
+
+
+def test_nothing_to_do_is_zero_even_when_asked(run: Run, quiet: Daemon) -> None:
+    """Exit code 0 says that what is observed is what is wanted."""
+    code, out, _ = run("plan", "--detailed-exitcode")
+
+    assert (0, "Nothing to do: what is observed is what is wanted.\n") == (code, out)
+
+
+@pytest.mark.parametrize(
+    ("args", "verb", "value"),
+    [
+        (["approve", "d4f1"], "approve", "d4f1"),
+        (["pause", "home"], "pause", "home"),
+        (["resume", "home"], "resume", "home"),
+        (["reconcile", "home"], "reconcile", "home"),
+        (["reconcile", "machine/home-general-1"], "reconcile", "home/machine/uid-home-general-1"),
+        (["reconcile", "home-general-1"], "reconcile", "home/machine/uid-home-general-1"),
+    ],
+)
+def test_an_input_reaches_the_daemon(run: Run, busy: Daemon, args: list[str], verb: str, value: str) -> None:
+    """Names that people type become keys; the answer is printed."""
+    code, out, _ = run(*args)
+
+    assert (0, value, f"{verb} {value}: done\n") == (code, busy.inputs[verb], out)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["approve", "zzz"], "nothing waits for approval under zzz"),
+        (["status", "general-1"], "machine/home-general-1"),
+        (["reconcile", "machine/zzz"], "there is no object called machine/zzz"),
+        (["kubeconfig", "zzz"], "there is no cluster called zzz"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_a_misuse(run: Run, busy: Daemon, args: list[str], words: str) -> None:
+    """Whether the command or the daemon finds out, it is exit code 2 with a sentence and the nearest names."""
+    code, _, err = run(*args)
+
+    assert (2, True, True) == (code, err.startswith("CPCD-107"), words in err)
+
+
+def test_events_are_shown_oldest_first_by_the_names_that_people_know(run: Run, quiet: Daemon) -> None:
+    """The newest line stands above the prompt, and no uid is in the way."""
+    _, out, _ = run("events", "machine/home-general-2")
+    _, *lines = out.splitlines()
+
+    assert [True, True] == ["clone" in lines[0], any("start" in line for line in lines[1:])]
+    assert "uid-" not in out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["status"], 1, "CPCD-103 {path}: no daemon answers here"),
+        (["plan", "--detailed-exitcode"], 1, "CPCD-103 {path}: no daemon answers here"),
+        (["doctor"], 1, ""),
+    ],
+)
+def test_without_a_daemon_the_sentence_says_how_to_start_one(
+    run: Run, tmp_path: Path, args: list[str], code: int, words: str
+) -> None:
+    """No traceback, no silence: a code, the socket, and what to do."""
+    path = tmp_path / "none.sock"
+    found, _, err = run("--socket", str(path), *args)
+
+    assert (code, words.format(path=path)) == (found, err.split("\n")[0])
+
+
+def test_a_stranger_on_the_socket_is_noticed(run: Run, tmp_path: Path) -> None:
+    """Something that speaks, but not as cpcd does, is not believed."""
+    import asyncio
+    import threading
+
+    path, loop, opened = tmp_path / "x.sock", asyncio.new_event_loop(), threading.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        writer.close()
+        await writer.wait_closed()
+
+    async def serve() -> None:
+        server = await asyncio.start_unix_server(answer, path)
+        opened.set()
+        await asyncio.get_running_loop().run_in_executor(None, asked.wait)
+        server.close()
+
+    asked = threading.Event()
+    thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.close()))
+    thread.start()
+    opened.wait(5)
+    code, _, err = run("--socket", str(path), "status")
+    asked.set()
+    thread.join()
+
+    assert (1, True) == (code, "what answers there is not cpcd" in err)
+
+
+@pytest.mark.parametrize(
+    ("complete", "incomplete", "expected"),
+    [
+        (complete_objects, "machine/home-g", ["machine/home-general-1", "machine/home-general-2"]),
+        (complete_clusters, "h", ["home"]),
+        (complete_clusters, "x", []),
+    ],
+)
+def test_names_are_completed_by_asking(quiet: Daemon, complete: object, incomplete: str, expected: list[str]) -> None:
+    """The shell offers what the daemon knows."""
+    context = click.Context(click.Command("x"), obj=Session(os.environ["CPCD_SOCKET"]))
+
+    assert callable(complete)
+    assert expected == complete(context, context, incomplete)
+
+
+def test_completion_without_a_daemon_is_silent(tmp_path: Path) -> None:
+    """A shell that completes shows no errors."""
+    context = click.Context(click.Command("x"), obj=Session(str(tmp_path / "none")))
+
+    assert [] == complete_objects(context, click.Option(["--x"]), "m")
+
+
+def test_doctor_tells_what_is_wrong_and_what_it_cannot_tell(run: Run, quiet: Daemon) -> None:
+    """An absent spec is an error; a daemon that cannot answer is unknown, and both say what to do."""
+    code, out, _ = run("doctor", "-o", "json")
+    checks = {check["name"]: check["ok"] for check in json.loads(out)["checks"]}
+
+    assert (1, False, None) == (code, checks["spec"], checks["daemon"])

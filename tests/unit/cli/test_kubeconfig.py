@@ -1,0 +1,70 @@
+"""`cpcd kubeconfig`: the caller's own file loses nothing."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.cli.conftest import Run
+from tests.unit.cli.daemon import KUBECONFIG, Daemon
+
+OWN = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "work", "cluster": {"server": "https://w"}}, {"name": "home", "cluster": {"server": "old"}}],
+    "users": [{"name": "me", "user": {}}],
+    "contexts": [{"name": "work", "context": {"cluster": "work", "user": "me"}}],
+    "current-context": "work",
+    "preferences": {"colors": True},
+}
+
+
+def test_it_can_be_printed(run: Run, quiet: Daemon, tmp_path: Path) -> None:
+    """`--print` changes nothing."""
+    assert (0, KUBECONFIG, "") == run("kubeconfig", "--print")
+    assert not (tmp_path / ".kube").exists()
+
+
+def test_a_first_kubeconfig_is_made_private_and_current(run: Run, quiet: Daemon, tmp_path: Path) -> None:
+    """Without one, `~/.kube/config` is written for its owner alone."""
+    run("kubeconfig")
+    path = tmp_path / ".kube" / "config"
+
+    assert ("600", "home") == (f"{path.stat().st_mode & 0o777:o}", yaml.safe_load(path.read_text())["current-context"])
+
+
+@pytest.mark.parametrize(("args", "current"), [([], "work"), (["--use"], "home")])
+def test_other_entries_stay_and_ours_is_replaced(
+    run: Run, quiet: Daemon, tmp_path: Path, args: list[str], current: str
+) -> None:
+    """Contexts of other clusters, the current one and what cpcd does not know survive; the old file is kept."""
+    path = tmp_path / "mine"
+    path.write_text(yaml.safe_dump(OWN))
+    run("kubeconfig", "home", "--file", str(path), *args)
+    whole = yaml.safe_load(path.read_text())
+
+    assert ["https://w", "https://10.10.10.110:6443"] == [entry["cluster"]["server"] for entry in whole["clusters"]]
+    assert (current, {"colors": True}) == (whole["current-context"], whole["preferences"])
+    assert OWN == yaml.safe_load(path.with_name("mine.before-cpcd").read_text())
+
+
+def test_the_variable_is_followed_and_a_link_stays_a_link(
+    run: Run, quiet: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first file of $KUBECONFIG is meant, where it really is."""
+    (tmp_path / "real").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'link'}:/elsewhere")
+    run("kubeconfig")
+
+    assert (True, True) == ((tmp_path / "link").is_symlink(), "10.10.10.110" in (tmp_path / "real").read_text())
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- list\n", b"\xff\xfe"], ids=["broken", "list", "binary"])
+def test_a_file_that_is_no_kubeconfig_is_left_alone(run: Run, quiet: Daemon, tmp_path: Path, content: bytes) -> None:
+    """What cannot be understood is not replaced."""
+    path = tmp_path / "mine"
+    path.write_bytes(content)
+    code, _, err = run("kubeconfig", "--file", str(path))
+
+    assert (2, True, content) == (code, "cannot be read as a kubeconfig" in err, path.read_bytes())

@@ -1,0 +1,81 @@
+"""`cpcd validate` and `cpcd schema`, without a daemon."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cpcd.spec import read_spec
+from tests.unit.cli.conftest import Run
+from tests.unit.status.scene import SPEC
+
+MISTAKE = SPEC.replace(b"replicas: 1", b"replicas: 2").replace(b"version:", b"versoin:")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A valid cluster.yaml in the working directory."""
+    path = tmp_path / "cluster.yaml"
+    path.write_bytes(SPEC)
+    return path
+
+
+def test_a_valid_file_is_said_with_its_generation(run: Run, file: Path) -> None:
+    """Without a path, the file in the working directory is meant."""
+    digest = read_spec({"x": SPEC}).digest
+
+    assert (0, f"cluster.yaml: valid (home), generation {digest[:12]}\n", "") == run("validate")
+
+
+def test_mistakes_are_all_told_with_their_places(run: Run, file: Path) -> None:
+    """Exit code 1, each mistake with line and column, in the shape that is asked for."""
+    file.write_bytes(MISTAKE)
+    code, out, _ = run("validate", str(file), "-o", "json")
+    told = json.loads(out)
+    places = {(mistake["path"], mistake["line"]) for mistake in told["mistakes"]}
+
+    assert (1, False) == (code, told["valid"])
+    assert {("spec.versoin", 6)} <= places
+
+
+def test_the_effective_file_means_the_same(run: Run, file: Path) -> None:
+    """What `--show-defaults` prints can be used as the file."""
+    _, out, _ = run("validate", "--show-defaults")
+
+    assert read_spec({"x": SPEC}).digest == read_spec({"x": out.encode()}).digest
+
+
+def test_a_directory_is_one_spec(run: Run, tmp_path: Path, file: Path) -> None:
+    """Two files that claim the same VMIDs are found together."""
+    other = SPEC.replace(b"name: home", b"name: away")
+    (tmp_path / "other.yml").write_bytes(other)
+    code, out, _ = run("validate", str(tmp_path))
+
+    assert (1, True) == (code, "overlaps" in out)
+
+
+def test_a_manifest_that_is_missing_is_a_mistake(run: Run, file: Path) -> None:
+    """Files that the spec refers to are looked for beside it."""
+    file.write_bytes(SPEC + b"  addons: [{name: extras, manifests: [{file: extras.yaml}]}]\n")
+    before = run("validate")
+    file.with_name("extras.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+
+    assert [(1, True), (0, False)] == [(code, "extras.yaml" in out) for code, out, _ in (before, run("validate"))]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [(["validate"], 2, "there is no cluster.yaml"), (["validate", "none.yaml"], 1, "none.yaml: cannot be read")],
+)
+def test_a_file_that_is_not_there_is_a_sentence(run: Run, args: list[str], code: int, words: str) -> None:
+    """Nothing named is a misuse; a name that cannot be read is an error."""
+    found, _, err = run(*args)
+
+    assert (code, True) == (found, words in err)
+
+
+def test_the_schema_is_json(run: Run) -> None:
+    """Editors read it as it is printed."""
+    _, out, _ = run("schema")
+
+    assert "cpcd cluster.yaml" == json.loads(out)["title"]
