@@ -6,22 +6,24 @@ come from `wiring.py`; the lab's world comes in through the same ports.
 """
 
 import asyncio
+import logging
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cpcd.loop.clock import SteadyClock
 from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.health import unhealthy
 from cpcd.loop.interest import Interest
 from cpcd.loop.queue import Queue
-from cpcd.loop.runner import Runner
+from cpcd.loop.runner import ROUNDS, Runner
 from cpcd.loop.state import State
 from cpcd.loop.supervisor import Supervisor
 from cpcd.model.desired import Cluster, Retry
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.ledger import PutFact
 from cpcd.model.report import Pass
@@ -36,12 +38,15 @@ from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.observer import Observer
 from cpcd.sources.reading import Reader
 from cpcd.sources.specs import SpecNews, Specs
-from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals
+from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, sentence
 
 __all__ = ["Daemon", "Parts"]
 
 FIRST_LOOK = 2.0  # seconds that READY waits for the first observation
-THAW = 10.0
+PROBE = 60.0  # seconds between two proofs that the ledger can be written
+THAW = 10.0  # seconds until one that cannot be written is tried again
+
+_log = logging.getLogger("cpcd")
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ class Daemon:
     """The engine with its sources; the simulation and the process are built from this one class."""
 
     def __init__(self, parts: Parts) -> None:
-        self.clock, self.journal = parts.clock, parts.journal
+        self.clock, self.journal = SteadyClock(parts.clock), parts.journal
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
             journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, mint=parts.new_id
@@ -76,11 +81,11 @@ class Daemon:
         self.ports = parts.ports(lambda: self.state.view)
         self.specs = parts.specs(lambda: self.state.view)
         self.read = Reader(
-            ports=self.ports, clock=self.clock, view=lambda: self.state.view, down=self.endpoints.is_down,
-            names_of=parts.names_of,
+            ports=self.ports, clock=self.clock, view=lambda: self.state.view, silent=self._silence,
+            names_of=parts.names_of, lacking=lambda endpoint: self.observer.lacking.get(endpoint),
         )  # fmt: skip
         self.board, self.metrics = Board(), Metrics()
-        self._publish = Publisher(board=self.board, metrics=self.metrics, journal=self.journal, clock=self.clock)
+        self._publish = Publisher(board=self.board, metrics=self.metrics, journal=self.journal, clock=parts.clock)
         self._listeners = parts.listeners
         runner = Runner(
             reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve, read=self.read, state=self.state,
@@ -96,7 +101,8 @@ class Daemon:
         )  # fmt: skip
         self.supervisor = Supervisor(self.clock, self._fell)
         self._new_id = parts.new_id
-        self.troubles: dict[str, str] = {}
+        self.impaired: dict[str, Failure] = {}
+        """What this process lacks and goes on without, by name."""
 
     async def start(self) -> None:
         """Load the ledger, put a spec in force, look once at every Proxmox, and begin to work.
@@ -108,14 +114,31 @@ class Daemon:
         await self._first_look()
         self.supervisor.serve("dispatcher", self.dispatcher.serve)
         self.supervisor.serve("specs", self._follow_spec)
-        self.supervisor.serve("ledger", self._thaw)
+        self.supervisor.serve("ledger", self._watch_ledger)
         self.supervisor.serve("pulse", self._beat)
+
+    async def look_once(self) -> View:
+        """Take the ledger, the spec and one fresh look at everything; change nothing and return the view."""
+        await self._remember()
+        await self.look_at_spec(first=True)
+        await self.supervisor.stop()
+        for site in self.state.view.desired.sites:
+            await self.observer.look(site)
+        for module in (one for _ in range(ROUNDS) for one in RECONCILERS):
+            scopes = {scope for key in module.keys(self.state.view) for scope in module.reads(key, self.state.view)}
+            ordered = sorted(scopes)
+            answers = await asyncio.gather(*(self.read(scope) for scope in ordered))
+            self.state.observe(dict(zip(ordered, answers, strict=True)))
+        return self.state.view
 
     async def stop(self) -> None:
         """Stop working and write what is queued: an optimisation of `kill -9`, nothing depends on it."""
         await self.supervisor.stop()
         await self.ports.guests.close()
-        await self.journal.close()
+        try:
+            await self.journal.close()
+        except Failure as failure:
+            _log.warning("the newest events are lost: %s", failure)
 
     async def look_at_spec(self, *, first: bool = False) -> None:
         """Read the spec; put it in force, or publish its mistakes and keep the last good one."""
@@ -125,7 +148,7 @@ class Daemon:
             if kept is not None and kept.desired is not None:
                 await self._enforce(kept)
         if news.desired is None:
-            self.board.spec = SpecState(self.state.view.desired.generation, news.mistakes, news.uncommitted)
+            self._refuse(news)
             return
         await self._enforce(news)
 
@@ -140,6 +163,23 @@ class Daemon:
             backoff_keys=self.dispatcher.backing_off(), ledger_writable=self.state.frozen is None,
             observation_ages=ages,
         )  # fmt: skip
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong with cpcd itself and its ways to the world, worst first, as sentences with codes."""
+        ledger = [self.state.frozen] if self.state.frozen else []
+        failures = [*ledger, *self.impaired.values(), *self.observer.silent.values(), *self.observer.lacking.values()]
+        return [f"{failure}. {failure.hint}" for failure in failures]
+
+    def sentence(self) -> str:
+        """Return the one sentence for systemd's STATUS=: troubles first."""
+        return "; ".join([*self.troubles(), sentence(self.state.view, self.board)])
+
+    def impair(self, name: str, failure: Failure | None) -> None:
+        """Note that something is lacking, or with None that it is there again."""
+        self.impaired.pop(name, None)
+        if failure is not None:
+            self.impaired[name] = failure
+            _log.warning("%s. %s", failure, failure.hint)
 
     def scrape(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
@@ -164,20 +204,33 @@ class Daemon:
         try:
             await self.state.load("")
         except Failure as failure:
-            self.state.frozen = failure
-            self.troubles["ledger"] = str(failure)
+            self._freeze(failure)
             return
-        installation = self.state.view.facts.get("installation")
-        if not installation:
-            installation = self._new_id()
+        await self._name_installation()
+
+    async def _name_installation(self) -> None:
+        """Without this mark nothing could be told to be ours, so it is there before anything is made."""
+        known = self.state.view.facts.get("installation")
+        installation = str(known or self.state.view.installation or self._new_id())
+        if not known:
             await self._try_commit(PutFact("installation", installation))
-        self.state.name_installation(str(installation))
+        self.state.name_installation(installation)
+
+    def _freeze(self, failure: Failure) -> None:
+        self.state.frozen = failure
+        _log.error("%s. %s", failure, failure.hint)
 
     async def _try_commit(self, *changes: PutFact) -> None:
         try:
             await self.state.commit(changes)
         except Failure as failure:
-            self.troubles["ledger"] = str(failure)
+            _log.error("%s. %s", failure, failure.hint)
+
+    def _refuse(self, news: SpecNews) -> None:
+        """Publish the mistakes; what is in force stays, and so does its generation."""
+        if news.mistakes != self.board.spec.mistakes:
+            _log.error("%s the spec is not put in force: %s", news.code, "; ".join(news.mistakes))
+        self.board.spec = replace(self.board.spec, mistakes=news.mistakes, uncommitted=news.uncommitted)
 
     async def _enforce(self, news: SpecNews) -> None:
         assert news.desired is not None
@@ -213,29 +266,45 @@ class Daemon:
         async for _ in self.specs.watch():
             await self.look_at_spec()
 
-    async def _thaw(self) -> None:
-        """A ledger that could not be written is tried again; what it holds is the truth then."""
+    async def _watch_ledger(self) -> None:
+        """Find out that the disk is full or read-only before something is begun, and that it no longer is."""
+        proved = self.clock.now()
         while True:
             await self.clock.sleep(THAW)
-            if self.state.frozen is not None:
-                try:
-                    await self.state.thaw()
-                except Failure as failure:
-                    self.state.frozen = failure
-                    continue
-                self.troubles.pop("ledger", None)
-                for key in self.keys():
-                    self.dispatcher.reset(key)
+            if self.state.frozen is None and self.clock.now() - proved < PROBE:
+                continue
+            proved = self.clock.now()
+            try:
+                await (self.journal.commit(()) if self.state.frozen is None else self._thaw())
+            except Failure as failure:
+                if str(failure) != str(self.state.frozen or ""):
+                    self._freeze(failure)
+
+    async def _thaw(self) -> None:
+        """Go on with a ledger that can be written again; what it holds is the truth then."""
+        await self.state.thaw()
+        await self._name_installation()
+        _log.warning("the ledger can be written again")
+        await self.look_at_spec(first=not self.state.view.desired.clusters)
+        for key in self.keys():
+            self.dispatcher.reset(key)
 
     async def _beat(self) -> None:
         while True:
             self.dispatcher.pulse.beat = self.clock.now()
             await self.clock.sleep(5)
 
-    def _policy(self, key: Key, failure: Failure) -> Retry:
+    def _policy(self, key: Key, failure: Failure, verb: str) -> Retry:
         cluster: Cluster | None = self.state.view.cluster(key.cluster)
-        kind = "network" if failure.code is Code.NETWORK else "default"
+        kind = "ansible" if verb == "prepare" else "network" if failure.code is Code.NETWORK else "default"
         return (cluster.retry if cluster else {}).get(kind, Retry())
+
+    def _silence(self, endpoint: str) -> Failure | None:
+        """Return why an endpoint is not asked now; its owner knows more than that it is down."""
+        if not self.endpoints.is_down(endpoint):
+            return None
+        known = self.observer.silent.get(endpoint)
+        return known or Unreachable(endpoint, f"{endpoint} does not answer")
 
     def _owned(self, endpoint: str) -> bool:
         return endpoint.removeprefix("pve:") in self.state.view.desired.sites
@@ -246,4 +315,5 @@ class Daemon:
             listen(done)
 
     def _fell(self, name: str, error: BaseException) -> None:
-        self.troubles[name] = f"{type(error).__name__}: {error}"
+        level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
+        _log.log(level, "service %s fell and is started again: %s: %s", name, type(error).__name__, error)

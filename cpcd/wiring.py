@@ -5,10 +5,10 @@ scales, and modelled machines answer `prepare` over the wire; nothing else diffe
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
+import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from cpcd.adapters.control import ControlServer
 from cpcd.adapters.files import SpecFiles
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
-from cpcd.adapters.journal import SqliteJournal, StateLock
+from cpcd.adapters.journal import SqliteJournal, StateLock, copy_ledger
 from cpcd.adapters.kube import KubeApi
 from cpcd.adapters.kubeconfigs import KubeconfigFiles
 from cpcd.adapters.notify import Notify
@@ -29,7 +29,7 @@ from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
 from cpcd.loop.clock import WallClock
-from cpcd.model.errors import Failure, Unreachable
+from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.ledger import Machine
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
@@ -37,20 +37,22 @@ from cpcd.ports.guests import Host
 from cpcd.ports.kube import Kube
 from cpcd.ports.proxmox import Proxmox
 from cpcd.settings import Settings
-from cpcd.sources.commands import Commands
+from cpcd.sources.commands import Commands, foreseen
 from cpcd.sources.doctor import Doctor
 from cpcd.sources.specs import Specs
 from cpcd.spec.secrets import resolve
-from cpcd.status import configure_logs, sentence
+from cpcd.status import configure_logs
 
-__all__ = ["main"]
+__all__ = ["main", "plan"]
+
+PAGES_AGAIN = 10.0  # real seconds until an address that was taken is tried again
 
 
 def main(settings: Settings) -> int:
     """Run the daemon until SIGTERM or SIGINT; return the exit code. Raises Failure for what forbids to start."""
     pretty = {"json": False, "pretty": True}.get(settings.log_format)
     configure_logs(settings.log_level, pretty=pretty)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    _make(settings.state_dir)
     lock = StateLock(settings.state_dir)
     lock.acquire()
     try:
@@ -60,27 +62,55 @@ def main(settings: Settings) -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
+def plan(settings: Settings) -> dict[str, Any]:
+    """Return the plan without a daemon: from a copy of its ledger and one fresh look; nothing is changed.
+
+    Raises Failure when the ledger is corrupt, the spec has mistakes or Proxmox cannot be asked.
+    """
+    configure_logs("error")
+    with tempfile.TemporaryDirectory(prefix="cpcd-plan-") as scratch:
+        copy = Path(scratch) / "ledger.db"
+        copy_ledger(settings.state_dir / "ledger.db", copy)
+        return asyncio.run(_plan(settings, copy))
+
+
+async def _plan(settings: Settings, ledger: Path) -> dict[str, Any]:
+    daemon, links = _daemon(settings, ledger)
+    try:
+        view = await daemon.look_once()
+        if daemon.board.spec.mistakes:
+            raise Failure(Code.CONFIG, daemon.board.spec.mistakes[0], target=str(settings.spec))
+        return foreseen(view)
+    finally:
+        await daemon.stop()
+        await links.close()
+
+
+def _daemon(settings: Settings, ledger: Path) -> tuple[Daemon, "Links"]:
     about = _lab(settings.lab)
     clock = WallClock(about.get("rate", 1.0), epoch=_epoch_now(about))
     links = Links(settings, clock, lab=bool(about))
-    daemon = Daemon(
-        Parts(
-            clock=clock,
-            journal=SqliteJournal(settings.state_dir / "ledger.db", threaded=True),
-            ports=links.ports,
-            specs=lambda view: Specs(
-                SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key
-            ),
-            names_of=names_of,
-        )
+    parts = Parts(
+        clock=clock,
+        journal=SqliteJournal(ledger, threaded=True),
+        ports=links.ports,
+        specs=lambda view: Specs(SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key),
+        names_of=names_of,
     )
+    return Daemon(parts), links
+
+
+async def _run(settings: Settings) -> None:
+    daemon, links = _daemon(settings, settings.state_dir / "ledger.db")
     commands = Commands(
-        state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=clock,
+        state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=daemon.clock,
         read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), note_endpoints=daemon.note_endpoints,
+        troubles=daemon.troubles,
     )  # fmt: skip
-    await _serve(settings, daemon, commands)
-    await links.close()
+    try:
+        await _serve(settings, daemon, commands)
+    finally:
+        await links.close()
 
 
 async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None:
@@ -93,24 +123,40 @@ async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None
     pages = PagesServer(
         Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=lambda: ""), host, int(port)
     )  # fmt: skip
-    await daemon.start()
-    await control.start()
-    with contextlib.suppress(Failure):  # a port in use degrades, it does not stop the daemon (failures.md D15)
-        await pages.start()
-    notify.ready(sentence(daemon.state.view, daemon.board))
-    watch = asyncio.create_task(_tell(notify, daemon), name="notify")
-    await done.wait()
-    notify.stopping()
-    watch.cancel()
-    await pages.close()
-    await control.close()
-    await daemon.stop()
+    around: list[asyncio.Task[None]] = []
+    try:
+        await daemon.start()
+        await control.start()
+        around += [asyncio.create_task(_show(pages, daemon)), asyncio.create_task(_tell(notify, daemon))]
+        notify.ready(daemon.sentence())
+        await done.wait()
+        notify.stopping()
+    finally:
+        for task in around:
+            task.cancel()
+        await asyncio.gather(*around, return_exceptions=True)
+        await pages.close()
+        await control.close()
+        await daemon.stop()
+
+
+async def _show(pages: PagesServer, daemon: Daemon) -> None:
+    """Open the pages; a port in use is told and tried again, it does not stop the daemon (`failures.md` D15)."""
+    while True:
+        try:
+            await pages.start()
+        except Failure as failure:
+            daemon.impair("pages", failure)
+            await asyncio.sleep(PAGES_AGAIN)
+            continue
+        daemon.impair("pages", None)
+        return
 
 
 async def _tell(notify: Notify, daemon: Daemon) -> None:
     interval = min(notify.watchdog_interval or 5.0, 5.0)
     while True:
-        notify.status(sentence(daemon.state.view, daemon.board))
+        notify.status(daemon.sentence())
         if not daemon.unhealthy():
             notify.watchdog()
         await asyncio.sleep(interval)
@@ -124,7 +170,8 @@ class Links:
         self._view: Callable[[], View] = View
         self._sites: dict[str, tuple[Any, AiohttpTransport, ProxmoxApi]] = {}
         self._kubes: dict[str, tuple[str, KubeApi]] = {}
-        key, self.public_key = operator_key(settings.state_dir / "ssh")
+        key, self.public_key = _operator_key(settings.state_dir / "ssh")
+        self._replaced: list[AiohttpTransport | KubeApi] = []
         playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=key)
         self._guests = GuestsOverSsh(key=key, playbooks=playbooks, scale=clock.rate)
         self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
@@ -139,15 +186,15 @@ class Links:
 
     async def close(self) -> None:
         """Close every client."""
-        for _, transport, _ in self._sites.values():
-            await transport.close()
-        for _, kube in self._kubes.values():
-            await kube.close()
+        clients = [transport for _, transport, _ in self._sites.values()]
+        for client in (*clients, *(kube for _, kube in self._kubes.values()), *self._replaced):
+            await client.close()
 
     def _proxmox(self, site: str) -> Proxmox:
         wanted = self._view().desired.sites[site]
         known = self._sites.get(site)
         if known is None or known[0] != wanted:
+            self._replaced += [known[1]] if known else []  # calls may be on their way in it
             transport = AiohttpTransport(
                 wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
             )  # fmt: skip
@@ -161,6 +208,7 @@ class Links:
             raise Unreachable(f"kube:{cluster}", f"there is no kubeconfig of {cluster} yet")
         known = self._kubes.get(cluster)
         if known is None or known[0] != text:
+            self._replaced += [known[1]] if known else []
             cache = self._settings.state_dir / "cache"
             cache.mkdir(mode=0o700, exist_ok=True)
             api = KubeApi(text, endpoint=f"kube:{cluster}", cache_dir=cache, scale=self._clock.rate)
@@ -175,6 +223,24 @@ class Links:
         return Host(row.uid, row.name, row.address, group.machine.ssh_port, group.machine.ssh_users, key)
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the state directory cannot be made: {error.strerror or error}"
+        hint = "Make its place writable for the user that cpcd runs as, or name another with --state-dir."
+        raise Failure(Code.STATE, what, target=str(directory), hint=hint) from error
+
+
+def _operator_key(directory: Path) -> tuple[Path, str]:
+    try:
+        return operator_key(directory)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", "") or "it is no private key"
+        hint = "Machines let cpcd in by this key: restore it, or make the directory writable if there never was one."
+        raise Failure(Code.STATE, f"cpcd's SSH key cannot be had: {why}", target=str(directory), hint=hint) from error
+
+
 def _read(path: str) -> bytes:
     return Path(path).read_bytes()
 
@@ -183,8 +249,11 @@ def _lab(url: str) -> Mapping[str, Any]:
     """Ask the lab for its clock; the setting itself is refused for anything but loopback."""
     if not url:
         return {}
-    with urllib.request.urlopen(f"{url}/lab", timeout=10) as answer:  # noqa: S310 - loopback, checked by settings
-        about: Mapping[str, Any] = json.load(answer)
+    try:
+        with urllib.request.urlopen(f"{url}/lab", timeout=10) as answer:  # noqa: S310 - loopback, checked by settings
+            about: Mapping[str, Any] = json.load(answer)
+    except (OSError, ValueError) as error:
+        raise Failure(Code.DEPENDENCY, "no lab answers there", target=url, hint="Start `cpcd lab` first.") from error
     return about
 
 

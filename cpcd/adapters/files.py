@@ -25,6 +25,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for t
 GIT_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 5.0  # `failures.md` F05: an overflow of inotify is silent; so is what changed before it ran
 POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
+_SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _NEVER: Final[tuple[object, ...]] = (None,)
 _KEPT: Final = "The last good spec stays in force."
 
@@ -269,11 +270,12 @@ async def _execute(argv: Sequence[str], given: bytes) -> tuple[int, bytes, bytes
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without git's variables, with every prompt, lock and remote forbidden.
+    """Return an environment with every prompt, lock and remote forbidden, and nothing of ours but where things are.
 
-    A partial clone would fetch missing objects, and its remote may name a command: no protocol is allowed.
+    A partial clone would fetch missing objects, and its remote may name a command: no protocol is allowed. Ours may
+    hold the secrets that `credentialsRef.env` names, which no child is to see.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    kept = {key: os.environ[key] for key in _SHARED if key in os.environ}
     own = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",

@@ -5,6 +5,7 @@ write twice at once: one thread owns the connection. The values that it stores a
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -36,7 +37,7 @@ from cpcd.model.ledger import (
     SetHandle,
 )
 
-__all__ = ["RETAINED_EVENTS", "SqliteJournal", "StateLock", "read_ledger"]
+__all__ = ["RETAINED_EVENTS", "SqliteJournal", "StateLock", "copy_ledger", "read_ledger"]
 
 T = TypeVar("T")
 
@@ -57,6 +58,11 @@ CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NUL
 INSERT INTO probe VALUES (1, 0);
 """
 
+_HISTORY: Final = """
+SELECT at, key, run, severity, reason, message FROM events
+WHERE :key IN ('', key) OR substr(key, 1, length(:key) + 1) = :key || '/' ORDER BY seq DESC LIMIT :limit
+"""
+
 
 class SqliteJournal:
     """`ports.journal.Journal` on one SQLite file (WAL, synchronous=FULL), or in memory.
@@ -70,6 +76,7 @@ class SqliteJournal:
         self.path = path
         self._writer = ThreadPoolExecutor(1, "journal") if threaded else None
         self._opened: sqlite3.Connection | None = None
+        self._inode = 0
         self._closed = False
         self._pending: deque[Event] = deque(maxlen=RETAINED_EVENTS)
 
@@ -77,9 +84,9 @@ class SqliteJournal:
         """Check the file (`PRAGMA quick_check`, checksum of each row) and return the whole ledger.
 
         Creates it when there is none. Raises Failure(StateUnusable) when it is corrupt, of a newer version or not
-        readable; the file is left as it is.
+        readable; the file is left as it is, nothing else is written to it, and a mended one is opened by the next call.
         """
-        return await self._run(lambda: _read(self._db, self.path))
+        return await self._run(self._load)
 
     async def check(self) -> None:
         """Prove that the next commit can be stored: space is left, the file is still there, a write is synced."""
@@ -141,18 +148,38 @@ class SqliteJournal:
     def _db(self) -> sqlite3.Connection:
         if self._opened is None:
             self._opened = _open(self.path)
+            self._inode = self.path.stat().st_ino if isinstance(self.path, Path) else 0
         return self._opened
+
+    def _load(self) -> Ledger:
+        try:
+            return _read(self._db, self.path)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """Close what is open, so that the next call opens, and judges, what lies there then."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def _check(self) -> None:
         db = self._db
         if isinstance(self.path, Path):
-            free = shutil.disk_usage(self.path.parent).free
-            if free < RESERVE:
-                raise _unusable(self.path, f"only {free >> 20} MiB are free on its disk, {RESERVE >> 20} are needed")
-            if not self.path.exists():
-                raise _unusable(self.path, "the file was removed while in use")
+            self._check_place(self.path)
         with self._transaction():
             db.execute("UPDATE probe SET count = count + 1")
+
+    def _check_place(self, path: Path) -> None:
+        free = shutil.disk_usage(path.parent).free
+        if free < RESERVE:
+            raise _unusable(path, f"only {free >> 20} MiB are free on its disk, {RESERVE >> 20} are needed")
+        if not path.exists():
+            raise _unusable(path, "the file was removed while in use")
+        if path.stat().st_ino != self._inode:
+            self._let_go()
+            raise _unusable(path, "the file was replaced while in use; the new one is looked at next")
 
     def _commit(self, changes: tuple[Change, ...]) -> None:
         if not changes:
@@ -184,9 +211,7 @@ class SqliteJournal:
 
     def _history(self, key: str, limit: int) -> list[Event]:
         self._flush_or_keep()
-        within = "WHERE key = :key OR substr(key, 1, length(:key) + 1) = :key || '/'" if key else ""
-        query = f"SELECT at, key, run, severity, reason, message FROM events {within} ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - both parts are constants
-        rows = self._db.execute(query, {"key": key, "limit": limit})
+        rows = self._db.execute(_HISTORY, {"key": key, "limit": limit})
         return [Event(Wall(at), *rest) for at, *rest in rows]
 
     def _close(self) -> None:
@@ -195,8 +220,7 @@ class SqliteJournal:
         try:
             self._flush()
         finally:
-            self._opened.close()
-            self._opened = None
+            self._let_go()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -208,6 +232,21 @@ class SqliteJournal:
         finally:
             if db.in_transaction:  # a full disk has rolled back by itself, a bug or an I/O error has not
                 db.execute("ROLLBACK")
+
+
+def copy_ledger(source: Path, target: Path) -> None:
+    """Copy a ledger as it stands, also while a daemon writes it; an absent one is not made.
+
+    Raises Failure(STATE) when it cannot be read.
+    """
+    if not source.exists():
+        return
+    with (
+        _failures(source),
+        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as own,
+        contextlib.closing(sqlite3.connect(target)) as other,
+    ):
+        own.backup(other)
 
 
 class StateLock:
@@ -232,9 +271,10 @@ class StateLock:
                 target=str(self.path.parent),
                 hint="Stop that daemon, or give this one a state directory of its own.",
             ) from error
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+        with contextlib.suppress(OSError):  # the pid is for people; the lock itself needs no space on a full disk
+            os.truncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give it back; a second call does nothing. The file stays, since removing it would race with a taker."""
@@ -255,9 +295,15 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def _open(path: Path | str) -> sqlite3.Connection:
-    """Open the file, which is made first and renamed into place whole: an empty one is always damage (D02)."""
-    if isinstance(path, Path) and not path.exists():
-        _create(path)
+    """Open the file, which is made first and renamed into place whole: an empty one is always damage (D02).
+
+    One that is there is read to its end first, through a connection that cannot write: damage is left as it is.
+    """
+    if isinstance(path, Path):
+        if path.exists():
+            read_ledger(path)
+        else:
+            _create(path)
     db = _connect(f"{path.absolute().as_uri()}?mode=rw" if isinstance(path, Path) else "file::memory:")
     try:
         if path == ":memory:":
@@ -406,8 +452,8 @@ def _corrupt(path: Path | str, why: str) -> Failure:
         Code.STATE,
         f"the ledger is corrupt ({why}); it is left as it is and nothing is changed",
         target=str(path),
-        hint="Restore the file from a backup. Only if there is none, move it away: cpcd then rebuilds the ledger "
-        "from what it observes, and asks before it destroys anything.",
+        hint="Restore the file from a backup; it is taken up by itself. With a new ledger in its place cpcd would add "
+        "no machine to a cluster whose VMs it does not know.",
     )
 
 

@@ -70,5 +70,6 @@ def _view(found: dict[str, Any]) -> "RenderableType":
         if words:
             grid.add_row(Text(name, style="dim"), words)
     head = Text.assemble((found.get("code", found["reason"]), "bold"), "  ", found["reason"] if "code" in found else "")
-    severity = Text(f"severity {found['severity']}", style="dim") if "severity" in found else Text()
-    return Group(head, Text(found["meaning"]), severity, grid)
+    if "code" not in found:
+        return Group(head, Text(found["meaning"]))
+    return Group(head, Text(found["meaning"]), Text(f"severity {found['severity']}", style="dim"), grid)

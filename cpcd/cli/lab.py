@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpcd.cli.output import emit, output_option, table
+from cpcd.cli.output import emit, output_option
 from cpcd.model.errors import Code, Failure
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from cpcd.lab.servers.settings import LabSettings
 
 __all__ = ["command"]
@@ -36,7 +34,7 @@ def command(rate: float, seed: int, port: int, ssh_port: int, output: str) -> in
 
     settings = _settings(rate, seed, port, ssh_port)
     try:
-        asyncio.run(serve(settings, lambda about: emit(dict(about), output, lambda: _view(about))))
+        asyncio.run(serve(settings, lambda about: _tell(about, output)))
     except KeyboardInterrupt:
         return 0
     except OSError as error:
@@ -55,12 +53,12 @@ def _settings(rate: float, seed: int, port: int, ssh_port: int) -> "LabSettings"
     return LabSettings(rate=rate, seed=seed, proxmox_port=port, ssh_port=ssh_port, templates=templates, pve=pve)
 
 
-def _view(about: Mapping[str, Any]) -> "RenderableType":
-    from rich.console import Group
-    from rich.text import Text
-
-    made = table("LAB", "")
+def _tell(about: Mapping[str, Any], output: str) -> None:
+    """Print where everything is; lines to be copied are not wrapped."""
+    if output != "table":
+        emit(dict(about), output, str)
+        return
     for name in ("proxmox", "fingerprint", "token", "control", "sshPort", "rate"):
-        made.add_row(name, str(about[name]))
+        click.echo(f"{name:<12} {about[name]}")
     header = f"Authorization: PVEAPIToken={about['token']}"
-    return Group(made, Text(f"\ncurl -k -H '{header}' {about['proxmox']}/api2/json/nodes", style="dim"))
+    click.echo(f"try          curl -k -H '{header}' {about['proxmox']}/api2/json/nodes")

@@ -21,16 +21,30 @@ _RISKS: Final = {
 
 @click.command(short_help="Show all remaining steps, changing nothing.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when there are steps, 0 when there are none.")
+@click.option("--offline", is_flag=True, help="Ask no daemon: read its ledger and look at Proxmox from here.")
+@click.option("--spec", metavar="PATH", help="With --offline: cluster.yaml, or a directory of such files.")
+@click.option("--state-dir", metavar="DIR", help="With --offline: the daemon's state directory.")
 @output_option
 @click.pass_obj
-def command(session: Session, detailed_exitcode: bool, output: str) -> int:
+def command(session: Session, /, detailed_exitcode: bool, offline: bool, output: str, **flags: str | None) -> int:
     """Show all remaining steps, changing nothing.
 
     ~ in place, ↻ with a reboot, ± by replacement, - destruction. They are made by the functions that the daemon runs.
     """
-    plan = session.client().get("/plan")
+    if any(flags.values()) and not offline:
+        raise click.UsageError("--spec and --state-dir go with --offline; a daemon has its own")
+    plan = _offline(flags) if offline else session.client().get("/plan")
     emit(plan, output, lambda: view(plan))
     return PENDING if detailed_exitcode and plan["steps"] else 0
+
+
+def _offline(flags: dict[str, str | None]) -> dict[str, Any]:
+    import os
+
+    from cpcd import wiring
+    from cpcd.settings import load_settings
+
+    return wiring.plan(load_settings(flags, os.environ))
 
 
 def view(plan: dict[str, Any]) -> "RenderableType":

@@ -53,7 +53,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._virtual = 0.0
         self._dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._selector = _NoSelector(self)
-        self._clock_resolution = 1e-9
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Return virtual seconds."""

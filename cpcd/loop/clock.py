@@ -1,9 +1,16 @@
 """The one place that reads time and sleeps; `rate` is how many of the world's seconds pass in a real one."""
 
 import asyncio
+import math
 import time
+from typing import Final
 
-__all__ = ["WallClock"]
+from cpcd.ports.clock import Clock
+
+__all__ = ["SteadyClock", "WallClock"]
+
+_CATCH_UP: Final = 0.25  # seconds of a step that are made up for in each second
+_NEVER_SET: Final = 86_400.0  # a clock that is off by more than a day was never right: it is followed at once
 
 
 class WallClock:
@@ -25,3 +32,33 @@ class WallClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep that many of the world's seconds."""
         await asyncio.sleep(seconds / self.rate)
+
+
+class SteadyClock:
+    """A clock without steps: wall time goes on at its own pace, and approaches a system clock that was stepped.
+
+    Whoever decides by wall time (deadlines, cool-downs, the age of an operation) takes this one, so that a step of
+    hours (`failures.md` D12) neither makes a machine late nor an operation look as if it had never begun.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._now, self._wall = clock.now(), clock.wall()
+
+    def now(self) -> float:
+        """Return monotonic seconds of the world."""
+        return self._clock.now()
+
+    def wall(self) -> float:
+        """Return the world's wall time, at most a quarter faster or slower than `now`."""
+        now = self._clock.now()
+        passed = now - self._now
+        gap = self._clock.wall() - self._wall - passed
+        most = passed * _CATCH_UP
+        followed = gap if abs(gap) <= most or abs(gap) > _NEVER_SET else math.copysign(most, gap)
+        self._now, self._wall = now, self._wall + passed + followed
+        return self._wall
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep that many of the world's seconds."""
+        await self._clock.sleep(seconds)

@@ -15,7 +15,7 @@ from cpcd.loop.queue import Queue
 from cpcd.loop.runner import Finding, Runner
 from cpcd.loop.state import State
 from cpcd.model.desired import Retry
-from cpcd.model.errors import Bug, Disposition, Failure, Unreachable, entry
+from cpcd.model.errors import Bug, Code, Disposition, Failure, Unreachable, entry
 from cpcd.model.keys import Key
 from cpcd.model.report import Outcome, Pass
 from cpcd.ports.clock import Clock
@@ -24,6 +24,7 @@ __all__ = ["Dispatcher", "Pulse"]
 
 SLOW = 300.0  # seconds between looks at what is stalled
 RESYNC = 600.0  # seconds between looks at what is settled
+VAIN = 3  # times that the same repeatable step may follow itself before that counts as a failure
 AT_ONCE = 64  # passes at the same time; they mostly wait for answers
 
 
@@ -36,7 +37,7 @@ class Pulse:
 
 
 class Dispatcher:
-    """Runs passes for ever; `policy(key, failure)` gives the backoff, `report` takes each finished pass."""
+    """Runs passes for ever; `policy(key, failure, verb)` gives the backoff, `report` takes each finished pass."""
 
     def __init__(  # noqa: PLR0913 - the engine's parts
         self,
@@ -47,7 +48,7 @@ class Dispatcher:
         endpoints: Endpoints,
         clock: Clock,
         rng: random.Random,
-        policy: Callable[[Key, Failure], Retry],
+        policy: Callable[[Key, Failure, str], Retry],
         report: Callable[[Pass], None],
         new_run: Callable[[], str],
         owned: Callable[[str], bool],
@@ -56,6 +57,7 @@ class Dispatcher:
         self._clock, self._random, self._policy, self._report = clock, rng, policy, report
         self._new_run, self._owned = new_run, owned
         self._backoff: dict[Key, Backoff] = {}
+        self._said: dict[Key, tuple[str, int]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.pulse = Pulse(clock.now(), {})
 
@@ -81,7 +83,7 @@ class Dispatcher:
         self.pulse.running[key] = began
         found, run = Finding(), self._new_run()
         try:
-            found.failure = await self._guarded(key, found)
+            found.failure = await self._guarded(key, found) or self._in_vain(key, found)
             self._conclude(key, found, run, self._clock.now() - began)
         finally:
             del self.pulse.running[key]
@@ -99,10 +101,22 @@ class Dispatcher:
             return bug
         return found.failure
 
+    def _in_vain(self, key: Key, found: Finding) -> Failure | None:
+        """A repeatable step that is needed again at once, three times in a row, does not do what it says."""
+        said = "; ".join(action.sentence for action in found.acted if not action.once and not action.local)
+        if not said:
+            self._said.pop(key, None)
+            return None
+        before, count = self._said.get(key, ("", 0))
+        self._said[key] = (said, count + 1 if said == before else 1)
+        if self._said[key][1] <= VAIN:
+            return None
+        return Failure(Code.VALIDATION, f"{said}: done {count + 1} times, and it is needed again", target=str(key))
+
     def _conclude(self, key: Key, found: Finding, run: str, duration: float) -> None:
         outcome, sentence, reason, next_in = self._verdict(key, found)
         backoff, failure = self._backoff.get(key), found.failure
-        retry = self._policy(key, failure) if failure else Retry()
+        retry = self._policy(key, failure, found.failed) if failure else Retry()
         tokens = found.tokens | (set(found.wait.on) if found.wait else set())
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
             tokens.add(f"endpoint:{failure.endpoint}")
@@ -133,7 +147,12 @@ class Dispatcher:
     def _verdict(self, key: Key, found: Finding) -> tuple[Outcome, str, str, float | None]:
         """Return outcome, sentence, reason and when to look again."""
         if found.failure is not None:
-            return (Outcome.FAILED, str(found.failure.what), found.failure.reason, self._next(key, found.failure))
+            return (
+                Outcome.FAILED,
+                str(found.failure.what),
+                found.failure.reason,
+                self._next(key, found.failure, found.failed),
+            )
         settled = not found.acted and found.wait is None and found.refusal is None
         if settled or found.progressed:
             self._backoff.pop(key, None)  # a wait in between forgives nothing: its op may fail again
@@ -149,12 +168,12 @@ class Dispatcher:
         said = next((c.message for c in found.plan.conditions if c.type == "Ready"), f"{key} is as wanted")
         return (Outcome.SETTLED, said, "Ready", RESYNC * self._random.uniform(0.9, 1.1))
 
-    def _next(self, key: Key, failure: Failure) -> float | None:
+    def _next(self, key: Key, failure: Failure, verb: str) -> float | None:
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
             self._endpoints.down(failure.endpoint, failure.what)
             return None  # parked: its owner wakes it
         backoff = self._backoff.setdefault(key, Backoff(self._random))
-        after = backoff.failed(self._policy(key, failure))
+        after = backoff.failed(self._policy(key, failure, verb))
         if failure.retry is not None:
             return max(0.5, failure.retry)
         return SLOW if entry(failure.code).disposition is Disposition.SLOW else after

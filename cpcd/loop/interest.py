@@ -38,5 +38,12 @@ class Interest(Generic[K]):
     def signal(self, token: str, *, by: K | None = None) -> None:
         """Wake whoever has this token, but for the one whose own doing it is."""
         keys = [key for key in self._keys.get(token, ()) if key != by]
-        for key in keys[:1] if token.startswith("slot:") else keys:
+        if token.startswith("slot:"):
+            keys = keys[:1]
+            for key in keys:  # out of the line until its pass asks again: a second free slot wakes the next one
+                self._leave(key, token)
+        for key in keys:
             self._wake(key)
+
+    def _leave(self, key: K, token: str) -> None:
+        self.set(key, self._tokens[key] - {token})

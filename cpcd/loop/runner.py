@@ -18,7 +18,7 @@ from cpcd.model.plan import Absent, Action, Done, Failed, Guard, Plan, Refusal, 
 from cpcd.model.seen import Seen
 from cpcd.ports.clock import Clock
 
-__all__ = ["Finding", "Runner"]
+__all__ = ["ROUNDS", "Finding", "Runner"]
 
 ROUNDS = 3  # reads may lead to reads (VM runs → ask the guest); more is a mistake in a reconciler
 
@@ -35,6 +35,7 @@ class Finding:
     tokens: set[str] = field(default_factory=set)
     again: float | None = None
     progressed: bool = False
+    failed: str = ""
 
 
 class Runner:
@@ -65,15 +66,19 @@ class Runner:
         """Make one pass, filling `found`; raises Failure for what went wrong on the way."""
         reconciler = self._by_kind[key.kind]
         await self._observe(reconciler, key, found)
+        before = len(self._state.view.ops)
         busy = await self._close_ops(key, found)
         if found.failure is not None or busy is not None:
             found.wait = busy
             return
-        await self._observe(reconciler, key, found)
+        if len(self._state.view.ops) != before:
+            await self._observe(reconciler, key, found)
         now = Instant(self._clock.now())
         found.plan = reconciler.plan(key, self._state.view, self._state.view.bulk, now)
         found.wait, found.refusal = found.plan.wait, found.plan.refusal
         for action in found.plan.steps:
+            if not self._permitted(action, found):
+                continue  # what waits, for consent say, holds up nothing else
             if not await self._carry_out(reconciler, action, found):
                 return
 
@@ -92,7 +97,7 @@ class Runner:
     async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
         """Resolve what is open; return what to wait for, holds aside."""
         for op in self._state.view.open_ops(key):
-            wall = Wall(self._clock.wall())
+            wall = Wall(op.opened + self._state.age(op))
             match self._resolve(op, self._state.view, wall):
                 case Done(changes):
                     found.progressed = True
@@ -101,28 +106,33 @@ class Runner:
                     await self._state.commit((CloseOp(op.id),), by=key)
                 case Failed(code, sentence, changes):
                     await self._state.commit((*changes, CloseOp(op.id)), by=key)
-                    found.failure = Failure(code, sentence, target=str(op.target))
+                    found.failure, found.failed = Failure(code, sentence, target=str(op.target)), op.verb
                     return None
-                case Running(after, sentence) if op.disrupts is None:
-                    return Wait("Running", sentence, _poll(after, wall - op.opened))
+                case Running(after, sentence, late) if op.disrupts is None:
+                    return Wait("DeadlineExceeded" if late else "Running", sentence, _poll(after, wall - op.opened))
                 case Unknown(sentence, after) if op.disrupts is None:
                     return Wait("Unresolved", sentence, after)
                 case _:
                     pass  # a hold: its key goes on working under it
         return None
 
-    async def _carry_out(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
-        """Guards, op and commit are one synchronous step; the effect starts when the journal has it."""
+    def _permitted(self, action: Action, found: Finding) -> bool:
+        """Ask the guards; with the opening of the op and the view's change this is one synchronous step."""
         self._state.refuse_when_frozen()
         view = self._state.view
         verdicts = (guard(action, view) for guard in self._guards)
         match next((verdict for verdict in verdicts if verdict is not None), None):
             case Refusal() as refusal:
-                found.refusal = refusal
+                found.refusal = found.refusal or refusal
                 return False
             case Wait() as wait:
-                found.wait = wait
+                found.wait = found.wait or wait
                 return False
+        return True
+
+    async def _carry_out(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
+        """Open the op and commit before anything else can run; the effect starts when the journal has it."""
+        view = self._state.view
         op = self._open(action) if action.once else None
         changes = (*action.changes(view), *((OpenOp(op),) if op else ()))
         await self._state.commit(changes, by=action.key)

@@ -5,21 +5,37 @@ journal has it, and its effect starts only when the journal does. A journal that
 until it can again; then its content, not ours, is the truth.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from cpcd.loop.interest import Interest
 from cpcd.model.desired import Desired
 from cpcd.model.errors import Code, Failure
-from cpcd.model.keys import Key, Scope, Wall
-from cpcd.model.ledger import Change
+from cpcd.model.keys import Key, OpId, Scope, Wall
+from cpcd.model.ledger import Change, CloseOp, Op
 from cpcd.model.seen import Seen
 from cpcd.model.view import View
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
 
 __all__ = ["State"]
+
+
+class Waits(Mapping[str, float]):
+    """When waits began, as wall times of now: kept in monotonic seconds, so that a stepped clock changes no wait."""
+
+    def __init__(self, began: Mapping[str, float], clock: Clock) -> None:
+        self._began, self._step = began, clock.wall() - clock.now()
+
+    def __getitem__(self, name: str) -> float:
+        return self._began[name] + self._step
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._began)
+
+    def __len__(self) -> int:
+        return len(self._began)
 
 
 class State:
@@ -41,6 +57,7 @@ class State:
         self._mint = mint
         self._view = View()
         self._since: dict[str, float] = {}
+        self._known: dict[OpId, float] = {}
         self.interest: Interest[Key] | None = None
         self.wake: Callable[[Key], None] = lambda _key: None
         self.frozen: Failure | None = None
@@ -48,7 +65,9 @@ class State:
     @property
     def view(self) -> View:
         """The view now; `wall` is current and `fresh` holds ids to mint from."""
-        return replace(self._view, wall=Wall(self._clock.wall()), since=self._since, fresh=(self._mint(),))
+        return replace(
+            self._view, wall=Wall(self._clock.wall()), since=Waits(self._since, self._clock), fresh=(self._mint(),)
+        )
 
     async def load(self, installation: str) -> None:
         """Take the ledger from the journal; raises Failure(STATE) when it is corrupt."""
@@ -83,6 +102,9 @@ class State:
             raise self.frozen
         before = self._view
         self._view = before.with_ledger(changes)
+        for change in changes:
+            if isinstance(change, CloseOp):
+                self._known.pop(change.id, None)
         try:
             await self._journal.commit(changes)
         except Failure as failure:
@@ -104,7 +126,7 @@ class State:
     def mark(self, key: Key, reason: str) -> None:
         """Remember since when a key has been waiting for this reason; another reason ends the old one."""
         name = f"{key}/{reason}"
-        kept = self._since.get(name, self._clock.wall())
+        kept = self._since.get(name, self._clock.now())
         for other in [n for n in self._since if n.startswith(f"{key}/") and n[len(str(key)) + 1 :][:1].isupper()]:
             del self._since[other]
         if reason:
@@ -112,7 +134,14 @@ class State:
 
     def stamp(self, key: Key, verb: str) -> None:
         """Remember when an idempotent effect was last tried."""
-        self._since[f"{key}/{verb}"] = self._clock.wall()
+        self._since[f"{key}/{verb}"] = self._clock.now()
+
+    def age(self, op: Op) -> float:
+        """Return for how many seconds this daemon has known an op.
+
+        Waits start again after a restart, and a wall clock that jumps is no time (`failures.md` D12).
+        """
+        return self._clock.now() - self._known.setdefault(op.id, self._clock.now())
 
     def signal(self, token: str, *, by: Key | None = None) -> None:
         """Wake whoever waits for a token, but for `by`."""

@@ -141,10 +141,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The effect is on its way; look again after `after` seconds."""
+    """The effect is on its way; look again after `after` seconds. `late` past its limit, which is only said aloud."""
 
     after: float = 2.0
     sentence: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

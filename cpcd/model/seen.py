@@ -142,6 +142,7 @@ class Node:
     boot_id: str = ""
     pod_cidr: str = ""
     conditions: tuple[tuple[str, str, float], ...] = ()
+    resource_version: str = field(default="", compare=False)  # heartbeats move it: never news
 
 
 @dataclass(frozen=True, slots=True)

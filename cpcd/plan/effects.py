@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from cpcd.model.desired import Cluster, Risk
 from cpcd.model.keys import OpId, Role, Scope, Wall, system_uuid
-from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, Evidence, Machine, PutFact
+from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action
 from cpcd.model.seen import Api, Csr, Facts, Member, Members, Node, Seen, Vm
 from cpcd.model.view import View
@@ -23,14 +23,17 @@ __all__ = [
     "Destroy",
     "Drain",
     "Forget",
+    "Forgive",
     "Grow",
     "Hold",
     "Init",
     "Join",
     "MachineAction",
+    "MarkJoined",
     "PinHostKey",
     "Prepare",
     "RemoveMember",
+    "Renumber",
     "Reset",
     "ResetVm",
     "Shutdown",
@@ -84,6 +87,7 @@ class Clone(MachineAction):
 
     pool: str
     full: bool
+    storage: str = ""
 
     @property
     def sentence(self) -> str:
@@ -211,6 +215,56 @@ class ResetVm(MachineAction):
     @property
     def sentence(self) -> str:
         return f"reset {self.row.name}, whose node is not ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkJoined(MachineAction):
+    """Remember a machine as a member: its Node and voter are there, whatever its join op came to."""
+
+    verb: ClassVar[str] = "mark-joined"
+    local: ClassVar[bool] = True
+
+    @property
+    def sentence(self) -> str:
+        return f"recognise {self.row.name} as a member"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutMachine(replace(self.row, joined=True, strikes=0)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgive(MachineAction):
+    """Forget the strikes of a machine that has been well again for as long as a sickness may take."""
+
+    verb: ClassVar[str] = "forgive"
+    local: ClassVar[bool] = True
+
+    @property
+    def sentence(self) -> str:
+        return f"forget the sickness of {self.row.name}"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutMachine(replace(self.row, strikes=0)), DropFact(f"remedy/{self.row.uid}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renumber(MachineAction):
+    """Give a row whose VM was never made another VMID: somebody else has taken its own."""
+
+    verb: ClassVar[str] = "renumber"
+    local: ClassVar[bool] = True
+
+    vmid: int
+
+    @property
+    def sentence(self) -> str:
+        return f"give {self.row.name} VMID {self.vmid}: {self.row.vmid} belongs to somebody else"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutMachine(replace(self.row, vmid=self.vmid)),)
+
+    def expect(self, view: View) -> View:
+        return see(view, scopes.vm(replace(self.row, vmid=self.vmid)), Vm(exists=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ chosen one at a time so that limits are looked at afresh before each.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cpcd.model.desired import Cluster, Group, Remedy, Risk
 from cpcd.model.errors import Code
@@ -112,6 +112,11 @@ class ElectInit(Action):
         return (PutFact(f"elected/{self.row.cluster}", self.row.uid),)
 
 
+# Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
+# or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
+NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """One group's machines, sorted into what they are."""
@@ -137,16 +142,19 @@ class Fleet:
 
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
-    """Return the next decision for a cluster, or what it waits for."""
-    waits: list[Plan] = []
-    for group in cluster.groups:
-        plan = _group(key, _fleet_of(view, cluster, group))
-        if plan is not None and plan.steps:
-            return plan
-        waits += [plan] if plan is not None else []
-    elect = _elect(key, view, cluster)
-    gone = _groups_gone(key, view, cluster)
-    return elect or gone or next(iter(waits), None) or Plan()
+    """Return the next decision of each group, or what the cluster waits for.
+
+    One that waits for consent never holds up another group; of additions only the first is taken, because each
+    allocates from the same pools.
+    """
+    groups = [_group(key, _fleet_of(view, cluster, group)) for group in cluster.groups]
+    plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
+    steps = [step for plan in plans for step in plan.steps]
+    first = next((step for step in steps if isinstance(step, AddMachine)), None)
+    taken = tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
+    if taken:
+        return Plan(steps=taken)
+    return next(iter(plans), Plan())
 
 
 def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
@@ -193,11 +201,11 @@ def _hopeless(one: Fleet, row: Machine) -> str:
     health, wall = one.cluster.health, one.view.wall
     case = Case(machine_key(row), one.view, row, one.cluster, one.group)
     if not row.joined:
-        waiting = f"identity/{row.cluster}" in one.view.facts and not one.view.open_ops(case.key)
-        late = wall - row.created > max(health.startup_timeout, 0) + one.cluster.timeouts.bootstrap
-        if row.strikes >= health.max_retry or (waiting and late):
-            return f"it did not become a Node ({row.strikes} joins failed)"
-        return ""
+        if row.strikes >= health.max_retry:
+            return f"{row.strikes} joins failed"
+        stuck = [one.view.since.get(f"{case.key}/{reason}") for reason in NOT_UP]
+        late = any(at is not None and wall - at > health.startup_timeout for at in stuck)
+        return "it does not come up" if late else ""
     late_by = sick_for(case)
     last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
     patience = min((rule.timeout for rule in health.conditions), default=300.0)
@@ -231,17 +239,26 @@ def _scale_down(key: Key, one: Fleet) -> Plan | None:
     surplus = len(one.rows) - one.group.replicas
     if surplus <= 0:
         return None
-    newest = one.group.deletion_order == "Newest"
-    order = sorted(one.rows, key=lambda row: (not one.outdated(row), one.ready(row), _age(row, newest=newest)))
+    order = sorted(one.rows, key=lambda row: (not one.outdated(row), one.ready(row), _turn(one.group, row)))
     return _retire(key, one, order[0], f"{one.group.name} is scaled to {one.group.replicas}", Risk.DESTROY)
 
 
-def _age(row: Machine, *, newest: bool) -> tuple[float, int]:
-    return (-row.created, -row.index) if newest else (row.created, row.index)
+def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
+    """Whose turn it is by `deletion.order`; uids are random, so their order is."""
+    match group.deletion_order:
+        case "Newest":
+            return (-row.created, -row.index, "")
+        case "Oldest":
+            return (row.created, row.index, "")
+        case _:
+            return (0.0, 0, row.uid)
 
 
 def _add(key: Key, one: Fleet, why: str) -> Plan:
     view, cluster, group = one.view, one.cluster, one.group
+    if view.known(scopes.resources(cluster.infrastructure.site)) is None:
+        sentence = f"{group.name} waits until {cluster.infrastructure.site} can be read"
+        return Plan(wait=Wait("ProxmoxUnknown", sentence, 10))
     node, vmid, address = alloc.node(view, cluster, group), alloc.vmid(view, cluster), alloc.address(view, cluster)
     name = group.machine.template.name
     if node is None:

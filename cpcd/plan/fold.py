@@ -50,7 +50,7 @@ class Fold:
         self.view = view
         self._reconcilers, self._guards, self._resolve = reconcilers, guards, resolve
         self._minted = 0
-        self.blocked: dict[Key, Step] = {}
+        self.blocked: dict[Key, list[Step]] = {}
 
     def steps(self) -> Iterator[Step]:
         """Yield steps until none is left; what stays blocked comes last, with its reason."""
@@ -66,7 +66,8 @@ class Fold:
                         yield step
             if self._minted > LIMIT:
                 raise Bug("the plan does not end")
-        yield from self.blocked.values()
+        for steps in self.blocked.values():
+            yield from steps
 
     def _view(self) -> View:
         self._minted += 1
@@ -84,8 +85,8 @@ class Fold:
         for action in plan.steps:
             verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)
             if verdict is not None:
-                self.blocked[key] = self._step(action, verdict)
-                return
+                self.blocked.setdefault(key, []).append(self._step(action, verdict))
+                continue
             yield self._step(action, None)
             self._take(action)
 

@@ -13,7 +13,7 @@ from cpcd.model.plan import Action, Guard, Refusal, Wait
 from cpcd.model.seen import Members, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.effects import Destroy, Hold, MachineAction, RemoveMember, ResetVm, Shutdown, Stop
+from cpcd.plan.effects import Clone, Destroy, Hold, MachineAction, RemoveMember, ResetVm, Shutdown, Stop
 from cpcd.plan.fleet import RetireMachine
 
 __all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
@@ -52,6 +52,9 @@ def site_writable(action: Action, view: View) -> Wait | None:
         return Wait("ProxmoxUnknown", f"{action.sentence}: waits for the state of {action.row.site}", 10)
     if not quorum.quorate:
         return Wait("NoQuorum", f"{action.row.site} has no quorum; nothing is changed there", 30)
+    if isinstance(action, Clone) and action.row.template_node in quorum.offline:
+        node = action.row.template_node
+        return Wait("NodeOffline", f"Proxmox node {node} is offline, where the template of {action.row.name} is", 30)
     if action.row.node in quorum.offline:
         return Wait("NodeOffline", f"Proxmox node {action.row.node} is offline; {action.row.name} waits for it", 30)
     return None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Action, Plan
 from cpcd.model.seen import Facts
-from cpcd.plan import effects, kubeadm
+from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
 __all__ = ["joined", "member", "peer"]
@@ -18,7 +18,7 @@ def member(case: Case) -> Plan | None:
     if case.identity is None:
         return _begin(case)
     if case.node is not None and (not case.control_plane or _voting(case)):
-        return None
+        return _step(effects.MarkJoined(key=case.key, row=case.row))
     facts = case.facts
     if facts is None:
         return waiting("GuestSilent", f"{case.row.name} does not answer on SSH", after=5)
@@ -39,11 +39,27 @@ def _begin(case: Case) -> Plan:
     if elected != case.row.uid:
         sentence = f"{case.row.name} waits until the control plane is initialised"
         return waiting("ControlPlaneInitializing", sentence, on=(f"fact:identity/{case.row.cluster}",))
+    other = _other_traces(case)
+    if other:
+        return waiting("ControlPlaneUnclear", other, after=5)
     given = {
         "config": kubeadm.init_config(case.view, case.cluster, case.row),
         "manifests": kubeadm.static_pods(case.cluster, first=True),
     }
     return _step(effects.Init(key=case.key, row=case.row, given=given))
+
+
+def _other_traces(case: Case) -> str:
+    """Init is right only while no other control plane ever started shows a trace of a cluster; silence means wait."""
+    for row in case.view.rows(case.row.cluster):
+        if row.role != case.row.role or row.uid == case.row.uid or not row.started:
+            continue
+        facts: Facts | None = case.view.known(scopes.guest(row))
+        if facts is None:
+            return f"{case.row.name} initialises nothing before {row.name} can be asked whether it is a control plane"
+        if facts.admin_conf or facts.etcd_data:
+            return f"{row.name} carries a control plane already; {case.row.name} does not initialise another"
+    return ""
 
 
 def _voting(case: Case) -> bool:

@@ -4,7 +4,7 @@ from cpcd.model.desired import MachineSpec
 from cpcd.model.errors import Code
 from cpcd.model.plan import Condition, Plan, Refusal, Status
 from cpcd.model.seen import Vm
-from cpcd.plan import effects, fields
+from cpcd.plan import alloc, effects, fields
 from cpcd.plan.case import Case, progressing, waiting
 
 __all__ = ["provision"]
@@ -31,7 +31,8 @@ def _create(case: Case) -> Plan:
         sentence = f"{case.row.name}: its VM {case.row.vmid} is gone"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "VmGone", sentence),))
     full, pool = case.group.machine.full, case.cluster.infrastructure.pool
-    return _step(effects.Clone(key=case.key, row=case.row, pool=pool, full=full))
+    storage = case.cluster.infrastructure.disk_storage if full else ""
+    return _step(effects.Clone(key=case.key, row=case.row, pool=pool, full=full, storage=storage))
 
 
 def _claim(case: Case, vm: Vm) -> Plan:
@@ -42,6 +43,9 @@ def _claim(case: Case, vm: Vm) -> Plan:
         return _step(_configure(case, vm, options))
     if claimed and vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
+    other = alloc.vmid(case.view, case.cluster)
+    if not claimed and not case.row.started and other is not None:
+        return _step(effects.Renumber(key=case.key, row=case.row, vmid=other))
     sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not touched"
     hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid}"
     return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))

@@ -7,6 +7,7 @@ target. Start-up is the same pass as any other.
 from dataclasses import replace
 from typing import Any, Final
 
+from cpcd.model.desired import Timeouts
 from cpcd.model.errors import Code
 from cpcd.model.keys import Scope, Uid, Wall, system_uuid
 from cpcd.model.ledger import Change, DropFact, Machine, Op, PutFact, PutMachine
@@ -45,10 +46,40 @@ def evidence(op: Op, view: View) -> tuple[Scope, ...]:
 
 
 def resolve(op: Op, view: View, now: Wall) -> Verdict:
-    """Return what the evidence says of an op."""
+    """Return what the evidence says of an op; past its limit (`policy.timeouts`) a running one is called late.
+
+    A join that ended well but made no member by then has failed: what it left is cleaned before the next.
+    """
     row = view.machines.get(Uid(op.key.name))
     if row is None:
         return Done()
+    verdict, limit = _judge(op, row, view, now), _limit(op, row, view)
+    if not isinstance(verdict, Running) or op.disrupts or now - op.opened <= limit:
+        return verdict
+    if op.verb == "join" and (_polled(op, row, view) or {}).get("state") == "done":
+        struck = PutMachine(replace(row, strikes=row.strikes + 1))
+        return Failed(Code.TIMEOUT, f"{row.name} joined but became no member within {limit / 60:.0f} min", (struck,))
+    minutes = (now - op.opened) / 60
+    return Running(
+        verdict.after, f"{verdict.sentence}, for {minutes:.0f} min already (limit {limit / 60:.0f})", late=True
+    )
+
+
+def _limit(op: Op, row: Machine, view: View) -> float:
+    cluster = view.cluster(row.cluster)
+    limits = cluster.timeouts if cluster else Timeouts()
+    match op.verb:
+        case "clone" | "resize":
+            return limits.clone
+        case "prepare":
+            return limits.ansible
+        case "init" | "join" | "kubeadm-reset":
+            return limits.bootstrap
+        case _:
+            return limits.start
+
+
+def _judge(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     match op.verb:
         case "clone":
             return _clone(op, row, view, now)

@@ -7,7 +7,7 @@ A VM is destroyed only when VMID, mark, name and SMBIOS UUID agree (`failures.md
 from cpcd.model.errors import Code
 from cpcd.model.plan import Plan, Refusal
 from cpcd.model.seen import Vm
-from cpcd.plan import effects, fields
+from cpcd.plan import effects, fields, scopes
 from cpcd.plan.case import Case, progressing, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
@@ -33,7 +33,7 @@ def _leave(case: Case, vm: Vm) -> Plan | None:
         return waiting("ApiUnavailable", f"{case.row.name} waits for the cluster's API to leave it", after=10)
     alive = vm.exists and vm.status == "running" and case.node is not None and case.node.ready == "True"
     if alive:
-        plan = drain(case)
+        plan = drain(case) or _volumes(case)
         if plan is not None:
             return plan
     if case.control_plane:
@@ -46,6 +46,17 @@ def _leave(case: Case, vm: Vm) -> Plan | None:
     if case.node is not None:
         return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
     return None
+
+
+def _volumes(case: Case) -> Plan | None:
+    """Wait until the volumes are detached, at most `nodeVolumeDetachTimeout`: then the machine goes all the same."""
+    attached: tuple[str, ...] | None = case.view.known(scopes.attachments(case.row.cluster, case.row.name))
+    if attached is None or not attached:
+        return None
+    since = case.view.since.get(f"{case.key}/VolumesAttached", case.view.wall)
+    if case.view.wall - since > case.group.detach_timeout:
+        return None
+    return waiting("VolumesAttached", f"{case.row.name}: waits for {len(attached)} volumes to be detached", after=5)
 
 
 def _leave_etcd(case: Case) -> Plan | None:

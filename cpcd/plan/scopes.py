@@ -6,6 +6,7 @@ from cpcd.model.ledger import Machine
 __all__ = [
     "addon",
     "api",
+    "attachments",
     "csrs",
     "etcd",
     "guest",
@@ -75,6 +76,11 @@ def etcd(cluster: str) -> Scope:
 def pods(cluster: str, name: str) -> Scope:
     """Pods bound to a node: `tuple[Pod, ...]`; volumes attached to it: see `Pod`."""
     return Scope("pods", cluster, name)
+
+
+def attachments(cluster: str, name: str) -> Scope:
+    """Names of the VolumeAttachments of a node: `tuple[str, ...]`."""
+    return Scope("attachments", cluster, name)
 
 
 def csrs(cluster: str) -> Scope:

@@ -89,6 +89,10 @@ def _serve(case: Case, vm: Vm) -> Plan:
     if vm.pending:
         return drain(case) or _step(effects.Shutdown(key=case.key, row=case.row), "Rebooting")
     if node is None or node.ready != "True":
+        late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
+        remedy = _health(case) if late else None
+        if remedy is not None and remedy.steps:
+            return remedy
         return waiting("Rebooting", f"{case.row.name} is on its way back: waiting for its Node to be Ready", after=3)
     if node.unschedulable:
         return _step(effects.Uncordon(key=case.key, row=case.row), "Rebooting")
@@ -100,14 +104,18 @@ def _health(case: Case) -> Plan | None:
     if late is None:
         return None
     last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
-    patience = min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
     sentence = f"{case.row.name} is not Ready"
-    if late < 0 or case.view.wall - last < patience:
+    if late < 0 or case.view.wall - last < _patience(case):
         return _sick(sentence, "NodeNotReady")
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
         action = effects.ResetVm(key=case.key, row=case.row)
         return Plan(steps=(action,), conditions=progressing("Remediating", action.sentence))
     return _sick(f"{sentence} and a reset did not help", "NodeSick")
+
+
+def _patience(case: Case) -> float:
+    """A remedy is given the time that the sickness itself was given."""
+    return min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
 
 
 def _sick(sentence: str, reason: str) -> Plan:
@@ -119,6 +127,8 @@ def _ready(case: Case) -> Plan:
     node: Node | None = case.node
     if node is None:
         return waiting("NodeUnknown", f"{case.row.name}: its Node cannot be read now", after=10)
+    if case.row.strikes and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > _patience(case):
+        return _step(effects.Forgive(key=case.key, row=case.row), "Ready")
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
 

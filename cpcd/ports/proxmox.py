@@ -90,9 +90,22 @@ class Proxmox(Protocol):
         ...
 
     async def clone(  # noqa: PLR0913 - the parameters of Proxmox's own call
-        self, node: str, template: int, *, newid: int, name: str, description: str, pool: str, full: bool, target: str
+        self,
+        node: str,
+        template: int,
+        *,
+        newid: int,
+        name: str,
+        description: str,
+        pool: str,
+        full: bool,
+        target: str,
+        storage: str = "",
     ) -> str:
-        """Start a clone of `template` on `node`; the answer is the UPID, which proves nothing."""
+        """Start a clone of `template` on `node`; the answer is the UPID, which proves nothing.
+
+        `storage` is where a full clone puts its disks; empty leaves them where the template's are.
+        """
         ...
 
     async def configure(self, node: str, vmid: int, options: Mapping[str, JSON], *, digest: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from cpcd.model.desired import Addon
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Instant, Key, Kind, Scope
-from cpcd.model.ledger import Change, Op, PutFact
+from cpcd.model.ledger import Change, DropFact, Op, PutFact
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
 from cpcd.model.seen import AddonSeen
 from cpcd.model.view import View
@@ -19,7 +19,7 @@ from cpcd.plan.effects import see
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK
 
-__all__ = ["KIND", "Apply", "MarkApplied", "Prune", "apply", "keys", "plan", "reads", "watches"]
+__all__ = ["KIND", "Apply", "ForgetAddon", "MarkApplied", "Prune", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.ADDON
 
@@ -82,6 +82,21 @@ class MarkApplied(Action):
         return (PutFact(f"applied/{self.key.cluster}/{self.key.name}", self.digest),)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetAddon(Action):
+    """Forget an addon that left the file and whose objects are pruned."""
+
+    verb: ClassVar[str] = "forget-addon"
+    local: ClassVar[bool] = True
+
+    @property
+    def sentence(self) -> str:
+        return f"forget addon {self.key.name}, which is pruned"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (DropFact(f"applied/{self.key.cluster}/{self.key.name}"),)
+
+
 def keys(view: View) -> tuple[Key, ...]:
     """Return a key for each addon in the file, and for each that was applied and left it."""
     wanted = {(c.name, addon.name) for c in view.desired.clusters.values() for addon in c.addons}
@@ -120,7 +135,9 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan(steps=steps)
     if addon is not None and done != addon.digest:
         return Plan(steps=(MarkApplied(key=key, digest=addon.digest),))
-    return _ready(addon, "is applied") if addon else Plan()
+    if addon is None:
+        return Plan(steps=(ForgetAddon(key=key),)) if done else Plan()
+    return _ready(addon, "is applied")
 
 
 async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:

@@ -8,7 +8,7 @@ from cpcd.model.errors import Bug
 from cpcd.model.keys import Instant, Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status
-from cpcd.model.seen import Facts, Vm
+from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, kubeadm, scopes
 from cpcd.plan.case import Case, machine_key
@@ -75,8 +75,11 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
     vm: Vm | None = view.known(scopes.vm(row))
     held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
-    control = row.role is Role.CONTROL_PLANE and (held or (vm is not None and bool(vm.pending)))
+    node: Node | None = view.known(scopes.node(row.cluster, row.name))
+    sick = node is None or node.ready != "True"
+    control = row.role is Role.CONTROL_PLANE and (held or sick or (vm is not None and bool(vm.pending)))
     wanted += [scopes.etcd(row.cluster)] if control or not row.joined else []
+    wanted += [scopes.attachments(row.cluster, row.name)] if row.retire else []
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
 
 
@@ -113,7 +116,7 @@ async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # n
             assert op is not None
             return await proxmox.clone(
                 row.template_node, row.template, newid=row.vmid, name=row.name, pool=action.pool, full=action.full,
-                description=fields.mark(ports.installation(), row, op.id), target=row.node,
+                description=fields.mark(ports.installation(), row, op.id), target=row.node, storage=action.storage,
             )  # fmt: skip
         case effects.Configure():
             await proxmox.configure(row.node, row.vmid, _written(action), digest=action.digest)

@@ -128,7 +128,7 @@ def _labels(cluster: Cluster, row: Machine, group: Group) -> dict[str, str]:
 
 
 def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -> SetNode | None:
-    applied = json.loads(node.annotations.get(APPLIED, "{}"))
+    applied = _applied(node)
     label_merge = _merge(node.labels, labels, applied.get("labels", []))
     note_merge = _merge(node.annotations, group.annotations, applied.get("annotations", []))
     taints = _taints(node, group, [tuple(pair) for pair in applied.get("taints", [])])
@@ -142,6 +142,7 @@ def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -
     note_merge[APPLIED] = json.dumps(wanted)
     merge: dict[str, Any] = {"metadata": {"labels": label_merge, "annotations": note_merge}}
     if set(taints) != set(node.taints):
+        merge["metadata"]["resourceVersion"] = node.resource_version  # the list is replaced whole: no lost update
         merge["spec"] = {"taints": [{"key": k, "value": v, "effect": e} for k, v, e in taints]}
     after = replace(
         node, taints=taints, labels=_merged(node.labels, label_merge),
@@ -150,6 +151,15 @@ def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -
     names = [*label_merge, *(name for name in note_merge if name != APPLIED)]
     names += [f"taint {k}:{e}" for k, _, e in set(taints) ^ set(node.taints)]
     return SetNode(key=key, node=node.name, merge=merge, words=", ".join(sorted(names)), after=after)
+
+
+def _applied(node: Node) -> dict[str, Any]:
+    """What we set once; an annotation that somebody spoilt counts as nothing."""
+    try:
+        found = json.loads(node.annotations.get(APPLIED, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _merge(present: Mapping[str, str], wanted: Mapping[str, str], applied: list[str]) -> dict[str, Any]:
@@ -169,12 +179,13 @@ def _taints(node: Node, group: Group, applied: list[tuple[Any, ...]]) -> tuple[t
 
 def _approve(key: Key, view: View, cluster: Cluster, row: Machine) -> tuple[Action, ...]:
     pending: tuple[Csr, ...] = view.known(scopes.csrs(cluster.name)) or ()
-    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}" and _own(csr, row)]
+    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}" and _own(csr, row, cluster.domain)]
     return tuple(ApproveCsr(key=key, csr=csr) for csr in mine) if cluster.approve_csr else ()
 
 
-def _own(csr: Csr, row: Machine) -> bool:
+def _own(csr: Csr, row: Machine, domain: str) -> bool:
     """Only the machine's own name and address, only for serving: a kubelet cannot borrow another's identity."""
     serving = "server auth" in csr.usages and "client auth" not in csr.usages
-    names = all(name == row.name or name.startswith(f"{row.name}.") for name in csr.dns_names)
+    own = {row.name, f"{row.name}.{domain}"} if domain else {row.name}
+    names = set(csr.dns_names) <= own
     return serving and names and set(csr.addresses) <= {row.address} and bool(csr.dns_names or csr.addresses)

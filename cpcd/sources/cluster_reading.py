@@ -19,6 +19,7 @@ __all__ = ["ClusterReader"]
 
 NODE, POD, NAMESPACE = GVK("v1", "Node"), GVK("v1", "Pod"), GVK("v1", "Namespace")
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
+ATTACHMENT = GVK("storage.k8s.io/v1", "VolumeAttachment")
 KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 
 
@@ -49,6 +50,8 @@ class ClusterReader:
                 return await _node(kube, scope.name)
             case "pods":
                 return await _pods(kube, scope.name)
+            case "attachments":
+                return await _attachments(kube, scope.name)
             case "csrs":
                 return await self._csrs(kube)
             case "addon":
@@ -93,6 +96,11 @@ async def _node(kube: Kube, name: str) -> Node | None:
 async def _pods(kube: Kube, node: str) -> tuple[Pod, ...]:
     pods, _ = await kube.list(POD, fields=f"spec.nodeName={node}")
     return tuple(decode.pod(one) for one in pods)
+
+
+async def _attachments(kube: Kube, node: str) -> tuple[str, ...]:
+    listed, _ = await kube.list(ATTACHMENT)
+    return tuple(sorted(one["metadata"]["name"] for one in listed if one.get("spec", {}).get("nodeName") == node))
 
 
 async def _state(kube: Kube, obj: Object) -> str:

@@ -10,6 +10,7 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import DropFact, Event, PutFact
 from cpcd.model.seen import Seen
+from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.fold import Step, fold
@@ -19,9 +20,9 @@ from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
 from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.doctor import Doctor
-from cpcd.status import Board, called, document
+from cpcd.status import Board, called, document, stamp
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "foreseen"]
 
 
 class Commands:
@@ -39,22 +40,23 @@ class Commands:
         kubeconfig: Callable[[str], str],
         doctor: Doctor,
         note_endpoints: Callable[[], None],
+        troubles: Callable[[], list[str]],
     ) -> None:
         self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
         self._clock, self._read, self._text, self._doctor = clock, read, kubeconfig, doctor
-        self._note_endpoints = note_endpoints
+        self._note_endpoints, self._troubles = note_endpoints, troubles
 
     async def status(self) -> dict[str, Any]:
-        """Return `status.document`."""
+        """Return `status.document` with `troubles`: what is wrong with cpcd itself, worst first, in its sentence too."""
         self._note_endpoints()
-        return document(self._state.view, self._board, self._clock.wall())  # type: ignore[arg-type] # Wall is a float
+        found = document(self._state.view, self._board, self._clock.wall())  # type: ignore[arg-type] # Wall is a float
+        troubles = self._troubles()
+        return {**found, "sentence": "; ".join([*troubles, found["sentence"]]), "troubles": troubles}
 
     async def plan(self) -> dict[str, Any]:
         """Return all remaining steps, folded from the view with pods and members read afresh."""
         await self._refresh()
-        view = self._state.view
-        steps = fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
-        return {"generation": view.desired.generation, "steps": [_shown(step) for step in steps]}
+        return foreseen(self._state.view)
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest events first."""
@@ -131,6 +133,12 @@ class Commands:
         return keys
 
 
+def foreseen(view: View) -> dict[str, Any]:
+    """Return a view's plan as `ports.control.Control.plan` shapes it."""
+    steps = fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
+    return {"generation": view.desired.generation, "steps": [_shown(step) for step in steps]}
+
+
 def _means(key: Key, name: str, parts: list[str]) -> bool:
     match parts:
         case [cluster]:
@@ -149,7 +157,7 @@ def _means(key: Key, name: str, parts: list[str]) -> bool:
 def _told(event: Event, names: dict[str, str]) -> dict[str, Any]:
     """Return an event with a machine's name in place of its uid, as long as there is such a machine."""
     cluster, kind, name = event.key.split("/", maxsplit=2)
-    return {**asdict(event), "key": f"{cluster}/{kind}/{names.get(event.key, name)}"}
+    return {**asdict(event), "at": stamp(event.at), "key": f"{cluster}/{kind}/{names.get(event.key, name)}"}
 
 
 def _shown(step: Step) -> dict[str, Any]:

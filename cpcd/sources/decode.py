@@ -134,6 +134,7 @@ def node(obj: JSON) -> Node:
         taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or []),
         version=str(about.get("kubeletVersion", "")), boot_id=str(about.get("bootID", "")),
         pod_cidr=str(spec.get("podCIDR", "")), conditions=tuple(c for c in conditions if c[0] != "Ready"),
+        resource_version=str(meta.get("resourceVersion", "")),
     )  # fmt: skip
 
 

@@ -39,12 +39,16 @@ class Check:
 
 
 def missing(granted: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    """Return `PRIVILEGE on PATH` for each privilege that a token lacks on a path and all its parents."""
+    """Return `PRIVILEGE on PATH` for each privilege that a token has neither on a path, above it, nor below it.
+
+    A grant on one storage, VM or pool counts: that is how least privilege is given, and whether it is on the right
+    one is said by the call that meets it.
+    """
     return tuple(
         f"{privilege} on {path}"
         for path, privileges in NEEDED.items()
         for privilege in privileges
-        if not any(privilege in granted.get(parent, {}) for parent in _parents(path))
+        if not any(privilege in granted[place] for place in granted if _counts(place, path))
     )
 
 
@@ -63,7 +67,7 @@ class Doctor:
         try:
             granted = await self._ports.proxmox(site).permissions()
         except Failure as failure:
-            return [Check(f"Proxmox {site}", ok=False, message=failure.what, hint=failure.hint)]
+            return [Check(f"Proxmox {site}", ok=False, message=str(failure), hint=failure.hint)]
         lacking = missing(granted)
         reached = Check(f"Proxmox {site}", ok=True, message="answers, and takes the token")
         message = f"missing: {', '.join(lacking)}" if lacking else "all that cpcd needs"
@@ -75,10 +79,11 @@ class Doctor:
         try:
             ready = await self._ports.kube(cluster.name).readyz()
         except Failure as failure:
-            return Check(name, ok=None, message=failure.what, hint=failure.hint)
+            return Check(name, ok=None, message=str(failure), hint=failure.hint)
         return Check(name, ok=ready, message="is ready" if ready else "answers, but is not ready")
 
 
-def _parents(path: str) -> list[str]:
-    parts = path.strip("/").split("/")
-    return ["/", *("/" + "/".join(parts[: n + 1]) for n in range(len(parts)))]
+def _counts(place: str, path: str) -> bool:
+    """Whether a grant at `place` reaches `path` or something below it; pools hold VMs and storages."""
+    pooled = place.startswith("/pool/") and path in {"/vms", "/storage"}
+    return place in {"/", path} or pooled or path.startswith(f"{place}/") or place.startswith(f"{path}/")

@@ -19,11 +19,13 @@ from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
 from cpcd.ports.kube import GVK
 from cpcd.sources import decode
+from cpcd.sources.doctor import missing
 
 __all__ = ["Observer"]
 
 TICK = 10.0  # seconds between bulk looks (spec.md numbers)
 LIMIT = 15.0  # seconds until a bulk look counts as silence, so that an outage shows within 30 s
+PRIVILEGES = 60.0  # seconds between looks at what the token may do; at every tick while it lacks something
 RELIST = 600.0
 CONFIG_ROUND = 600.0  # seconds in which every VM's config is read once
 NODE, CSR = GVK("v1", "Node"), GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
@@ -45,6 +47,11 @@ class Observer:
         self._state, self._ports, self._clock, self._read = state, ports, clock, read
         self._endpoints, self._wake = endpoints, wake
         self.first_look = asyncio.Event()
+        self.silent: dict[str, Failure] = {}
+        """By endpoint: why it cannot be used now."""
+        self.lacking: dict[str, Failure] = {}
+        """By endpoint: the privileges that its token lacks."""
+        self._asked: dict[str, float] = {}
 
     async def watch_site(self, site: str) -> None:
         """Look at one Proxmox for ever."""
@@ -57,8 +64,7 @@ class Observer:
     async def look(self, site: str) -> None:
         """Make one bulk look: two requests, whatever the number of VMs."""
         endpoint, began = f"pve:{site}", Instant(self._clock.now())
-        proxmox = self._ports.proxmox(site)
-        both: asyncio.Future[Any] = asyncio.gather(proxmox.resources(), proxmox.cluster_status())
+        both: asyncio.Future[Any] = asyncio.ensure_future(self._bulk(site))
         limit: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(LIMIT))
         try:
             await asyncio.wait({both, limit}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,13 +73,48 @@ class Observer:
             rows, status = both.result()
         except Failure as failure:
             self._unknown(site, began, failure)
+            if failure.code is Code.AUTH:
+                await self._privileges(site)
             return
         finally:
             both.cancel()
             limit.cancel()
             await asyncio.gather(both, limit, return_exceptions=True)
         self._known(site, began, decode.resources(rows), status)
-        self._endpoints.up(endpoint)
+        self.silent.pop(endpoint, None)
+        again = endpoint in self.lacking or began - self._asked.get(endpoint, began) > PRIVILEGES
+        if self._endpoints.up(endpoint) or again:
+            await self._privileges(site)
+
+    async def _bulk(self, site: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        proxmox = self._ports.proxmox(site)
+        rows, status = await asyncio.gather(proxmox.resources(), proxmox.cluster_status())
+        return rows, status
+
+    async def _privileges(self, site: str) -> None:
+        """Name what the token lacks before a call meets it: to Proxmox a VM that it may not see is not there."""
+        endpoint = f"pve:{site}"
+        self._asked[endpoint] = self._clock.now()
+        try:
+            lacking = missing(await self._ports.proxmox(site).permissions())
+        except Failure:
+            return  # the bulk look has met the same and says so
+        if self.lacking.pop(endpoint, None) and not lacking:
+            self._wake_all(site)
+        if lacking:
+            what, hint = f"the token lacks {', '.join(lacking)}", "Grant it in Datacenter > Permissions."
+            self.lacking[endpoint] = Failure(Code.AUTH, what, target=endpoint, hint=hint)
+
+    def _wake_all(self, site: str) -> None:
+        """Let what failed for want of a privilege look again at once."""
+        for row in self._state.view.machines.values():
+            if row.site == site:
+                self._wake(machine_key(row))
+        self._wake_templates(site)
+
+    def _wake_templates(self, site: str) -> None:
+        for scope in [s for s in self._state.view.bulk if s.kind == "template" and s.owner == site]:
+            self._wake(Key(site, Kind.TEMPLATE, scope.name))
 
     async def watch_nodes(self, cluster: str) -> None:
         """Watch one cluster's Nodes: list, then events, then list again; ends when the API fails, to be restarted."""
@@ -113,6 +154,7 @@ class Observer:
     def _unknown(self, site: str, began: Instant, failure: Failure) -> None:
         seen: Seen[Any] = Seen(None, began, complete=False, why=failure.what)
         self._state.observe({scopes.resources(site): seen, scopes.quorum(site): seen})
+        self.silent[f"pve:{site}"] = failure
         if isinstance(failure, Unreachable) or failure.code in {Code.NETWORK, Code.AUTH}:
             self._endpoints.down(f"pve:{site}", failure.what)
 
@@ -129,8 +171,7 @@ class Observer:
             if row.site == site and row.vmid in changed:
                 self._wake(machine_key(row))
         if any(one.template for vmid in changed for one in (before.get(vmid), found.get(vmid)) if one):
-            for scope in [s for s in self._state.view.bulk if s.kind == "template" and s.owner == site]:
-                self._wake(Key(site, Kind.TEMPLATE, scope.name))
+            self._wake_templates(site)
 
     def _nodes(self, cluster: str, nodes: Mapping[str, Node], began: Instant) -> None:
         before: Mapping[str, Node] = self._state.view.known(scopes.nodes(cluster)) or {}

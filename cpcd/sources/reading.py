@@ -15,16 +15,19 @@ from cpcd.model.seen import Quorum, Resource, Seen, Task, Vm
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
+from cpcd.sources import claims, decode
 from cpcd.sources import cluster_reading as kube
-from cpcd.sources import decode
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "parked"]
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 class Reader:
-    """Reads scopes; `view()` tells where things are, `down(endpoint)` whether asking is in vain."""
+    """Reads scopes; `view()` tells where things are, `silent(endpoint)` why asking is in vain, None when it is not.
+
+    `lacking(endpoint)` names the privileges that its token lacks: what a list does not show may be there all the same.
+    """
 
     def __init__(
         self,
@@ -32,10 +35,12 @@ class Reader:
         ports: Ports,
         clock: Clock,
         view: Callable[[], View],
-        down: Callable[[str], bool],
+        silent: Callable[[str], Failure | None],
+        lacking: Callable[[str], Failure | None],
         names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
     ) -> None:
-        self._ports, self._clock, self._view, self._down = ports, clock, view, down
+        self._ports, self._clock, self._view = ports, clock, view
+        self._silent, self._lacking = silent, lacking
         self._kube = kube.ClusterReader(ports, view, clock, names_of)
         self._made: dict[str, int] = {}
 
@@ -45,6 +50,8 @@ class Reader:
         try:
             return Seen(await self._read(scope), began, complete=True)
         except Failure as failure:
+            if failure.code is Code.AUTH and failure.target == f"pve:{scope.owner}":
+                raise parked(failure.target, failure) from failure
             if self._raises(scope, failure):
                 raise
             return Seen(None, began, complete=False, why=failure.what)
@@ -70,8 +77,9 @@ class Reader:
 
     def _proxmox(self, scope: Scope) -> Any:
         endpoint = f"pve:{scope.owner}"
-        if self._down(endpoint):
-            raise Unreachable(endpoint, f"Proxmox {scope.owner} does not answer")
+        reason = self._silent(endpoint)
+        if reason is not None:
+            raise parked(endpoint, reason)
         return self._ports.proxmox(scope.owner)
 
     async def _resources(self, scope: Scope) -> dict[int, Resource]:
@@ -139,6 +147,10 @@ class Reader:
         rows = await proxmox.resources()
         resources, shared = decode.resources(rows), decode.shared_storages(rows)
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
+        await claims.refuse_strangers(proxmox, self._view(), scope.owner, resources)
+        lacking = None if found else self._lacking(f"pve:{scope.owner}")
+        if lacking is not None:
+            raise Failure(Code.AUTH, lacking.what, target=str(scope), hint=lacking.hint)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
         copies = [decode.with_disks(r, config or {}, shared) for r, config in zip(found, configs, strict=True)]
         return tuple(sorted(copies, key=lambda r: r.vmid))
@@ -168,6 +180,17 @@ class Reader:
         if row is None:
             raise Failure(Code.NETWORK, f"machine {uid} is no more", target=uid)
         return row
+
+
+def parked(endpoint: str, why: Failure) -> Unreachable:
+    """Return the failure under which keys park on an endpoint.
+
+    A refused token or certificate parks them like silence, since only the endpoint's owner can tell when it is mended;
+    code, words and hint stay those of the refusal.
+    """
+    failure = Unreachable(endpoint, why.what, hint=why.hint)
+    failure.code = why.code
+    return failure
 
 
 def _tagged(resource: Resource, tags: tuple[str, ...]) -> bool:

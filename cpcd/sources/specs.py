@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cpcd.model.desired import Desired
-from cpcd.model.errors import Failure
+from cpcd.model.errors import Code, Failure
 from cpcd.model.ledger import Change, PutFact
 from cpcd.model.view import View
 from cpcd.spec import read_spec
@@ -65,7 +65,8 @@ class Files(Protocol):
 class SpecNews:
     """What a look at the spec came to.
 
-    `desired` is None when nothing new is in force; `mistakes` are printable lines; `changes` are stored with it.
+    `desired` is None when nothing new is in force; `mistakes` are printable lines, `code` says of what kind they are;
+    `changes` are stored with it.
     """
 
     desired: Desired | None
@@ -74,6 +75,7 @@ class SpecNews:
     source: str = ""
     uncommitted: bool = False
     changes: tuple[Change, ...] = field(default=())
+    code: Code = Code.CONFIG
 
 
 class Specs:
@@ -87,7 +89,7 @@ class Specs:
         try:
             snapshot = await self._files.read()
         except Failure as failure:
-            return SpecNews(None, (f"{failure.what}. {failure.hint}",))
+            return SpecNews(None, (f"{failure}. {failure.hint}",), code=failure.code)
         return self._judge(snapshot)
 
     def watch(self) -> AsyncIterator[None]:
@@ -95,7 +97,7 @@ class Specs:
         return self._files.watch()
 
     def last_good(self) -> SpecNews | None:
-        """Return the last good spec from the ledger, None when there never was one."""
+        """Return the last good spec from the ledger, None when there never was one that this cpcd understands."""
         kept = self._view().facts.get(LAST_GOOD)
         if kept is None:
             return None
@@ -104,7 +106,10 @@ class Specs:
         reading = read_spec(files, referred=referred)
         if reading.mistakes:
             return None
-        desired = compile_spec(reading, referred, operator_key=self._operator_key)
+        try:
+            desired = compile_spec(reading, referred, operator_key=self._operator_key)
+        except Failure:
+            return None
         return SpecNews(desired, (), kept["generation"], f"last good spec, {kept['source']}")
 
     def _judge(self, snapshot: Snapshot) -> SpecNews:
@@ -115,7 +120,7 @@ class Specs:
         try:
             desired = compile_spec(reading, snapshot.referred, operator_key=self._operator_key)
         except Failure as failure:
-            return SpecNews(None, (str(failure),), *about)
+            return SpecNews(None, (str(failure),), *about, code=failure.code)
         refused = _unchangeable(self._view(), desired)
         if refused:
             return SpecNews(None, refused, *about)

@@ -26,6 +26,8 @@ class Unsupported:
     harmless: tuple[Any, ...] = _NOTHING
 
 
+_RUNGS: Final = ("Start", "Reset", "Replace")
+_LIMITS: Final = "this limit is fixed"
 _BUILDING: Final = "templates are not built yet: make one and name it by templateID or tag"
 _KUBEADM: Final = "kubeadm's configuration is written by cpcd alone"
 _CHARTS: Final = "addons are plain manifests: render the chart and name the files"
@@ -57,6 +59,13 @@ def _machine(parent: str) -> tuple[Unsupported, ...]:
 UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported("spec.controlPlaneEndpoint.provider", "an endpoint is held by kube-vip or is external",
                 ("kube-vip", "external")),
+    Unsupported("spec.deletionPolicy", "a cluster whose document goes is kept as it is", ("Retain",)),
+    Unsupported("spec.deletionProtection", "nothing destroys a whole cluster", (True,)),
+    Unsupported("spec.policy.timeouts.command", _LIMITS, ("5m",)),
+    Unsupported("spec.policy.timeouts.network", _LIMITS, ("30s",)),
+    Unsupported("spec.policy.timeouts.kubernetes", _LIMITS, ("2m",)),
+    Unsupported("spec.policy.onFailure.addon", "a failing addon is a warning", ("Warn",)),
+    Unsupported("spec.healthCheck.remediation.ladder.*", "the rungs are Start, Reset and Replace", _RUNGS),
     Unsupported("spec.naming.releaseLetter", "host names follow naming.hostname"),
     Unsupported(f"{_PROXMOX}.credentialsRef.sops", "secrets are read from file, systemdCredential or env"),
     Unsupported(f"{_PROXMOX}.storage.images", _BUILDING),

@@ -11,7 +11,7 @@ from cpcd.status.metrics import METRICS, Metrics, Vitals
 from cpcd.status.publish import Publisher
 from cpcd.status.reasons import REASONS
 from cpcd.status.report import Board, ObjectReport, SpecState, Standing, called
-from cpcd.status.summary import document, sentence
+from cpcd.status.summary import document, sentence, stamp
 
 __all__ = [
     "METRICS",
@@ -30,4 +30,5 @@ __all__ = [
     "document",
     "event_of",
     "sentence",
+    "stamp",
 ]

@@ -28,6 +28,7 @@ _OBJECTS: Final = {
     "ClockSkew": "The machine's clock is too far off for certificates; time synchronisation is awaited.",
     "CloudInit": "cloud-init is still at work in the machine.",
     "ControlPlaneInitializing": "The first control plane has to exist before.",
+    "ControlPlaneUnclear": "A control plane may exist already; none is made before that is known.",
     "DrainStalled": "Pods cannot be evicted within `nodeDrainTimeout`; nothing is forced, a person has to look.",
     "Draining": "Pods leave the machine, as their disruption budgets allow.",
     "EtcdUnhealthy": "Not every member of etcd is healthy, which this step needs.",
@@ -62,6 +63,7 @@ _OBJECTS: Final = {
     "VmGone": "The VM was there and is no more.",
     "VmLocked": "Proxmox holds a lock on the VM.",
     "VmUnknown": "The VM cannot be read now.",
+    "VolumesAttached": "Volumes are still attached to the machine; they are awaited before it is stopped.",
 }
 
 _CLUSTERS: Final = {

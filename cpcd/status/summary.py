@@ -34,7 +34,7 @@ def document(view: View, board: Board, at: Wall) -> dict[str, Any]:
 
 
 def sentence(view: View, board: Board) -> str:
-    """Return the one sentence that matters most now; worst first, never longer than a line of a terminal allows."""
+    """Return what matters now as one sentence: the file's mistake, who is ready, who is silent, the worst object."""
     reports = _sorted(view, board)
     ready = sum(report.ready for report in reports)
     parts = [f"{ready} of {len(reports)} objects ready" if reports else "nothing to keep yet"]

@@ -24,7 +24,7 @@ def settings(name: str) -> dict[str, list[str]]:
 
 
 def test_the_daemon_is_watched_and_always_comes_back() -> None:
-    """systemd waits for READY, kills what does not beat, and never gives up."""
+    """Systemd waits for READY, kills what does not beat, and never gives up."""
     unit = settings("cpcd.service")
     names = ("Type", "NotifyAccess", "WatchdogSec", "Restart", "StartLimitIntervalSec")
 

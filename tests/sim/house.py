@@ -198,7 +198,7 @@ class House:
         ops = [
             f"op {op.verb} {names.get(op.key.name, op.key)} since {op.opened - EPOCH:.0f}" for op in view.ops.values()
         ]
-        return "\n".join([f"t={self.loop.time():.0f}", *lines, *ops, *map(str, self.daemon.troubles.items())])
+        return "\n".join([f"t={self.loop.time():.0f}", *lines, *ops, *self.daemon.troubles()])
 
     def vms(self) -> dict[int, str]:
         """Return VMID -> name of every VM in the lab that is no template."""

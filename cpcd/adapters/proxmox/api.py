@@ -83,11 +83,22 @@ class ProxmoxApi:
         return True
 
     async def clone(  # noqa: PLR0913 - the port has them, Proxmox's own call does
-        self, node: str, template: int, *, newid: int, name: str, description: str, pool: str, full: bool, target: str
+        self,
+        node: str,
+        template: int,
+        *,
+        newid: int,
+        name: str,
+        description: str,
+        pool: str,
+        full: bool,
+        target: str,
+        storage: str = "",
     ) -> str:
         """See the port; an empty pool or target is left out, as is a target that is the template's own node."""
         options: Row = {"newid": newid, "name": name, "description": description, "full": full}
         options |= {"pool": pool} if pool else {}
+        options |= {"storage": storage} if storage else {}
         options |= {"target": target} if target not in {"", node} else {}
         with self._about(f"clone of template {template} to {newid}", node, newid):
             return _typed(str, await self._vm(node, template).clone.post(**options))

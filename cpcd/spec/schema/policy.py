@@ -43,7 +43,7 @@ class UnhealthyNodeCondition(Model):
 class Remediation(Model):
     """What is done about an unhealthy machine."""
 
-    ladder: tuple[Rung, ...] = ("Start", "Reset", "Rejoin", "Replace")
+    ladder: tuple[Rung, ...] = ("Start", "Reset", "Replace")
     """Measures, softest first; leave out what must not be done."""
     unhealthy_less_than_or_equal_to: Share = 0.4
     """Nothing is done while more than this share of the cluster's machines is unhealthy."""

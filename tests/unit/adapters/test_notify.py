@@ -23,7 +23,7 @@ def test_systemd_hears_each_state(tmp_path: Path) -> None:
 
 
 def test_an_abstract_socket_is_heard_too() -> None:
-    """systemd writes a leading @ for the kernel's own name space."""
+    """Systemd writes a leading @ for the kernel's own name space."""
     name = "cpcd-test-notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")

@@ -131,17 +131,17 @@ def troubled() -> Daemon:
 @contextmanager
 def serving(daemon: Daemon, path: Path) -> Iterator[Path]:
     """Serve the daemon on a socket, on a thread of its own, until the block ends."""
-    loop, opened = asyncio.new_event_loop(), threading.Event()
-    server = ControlServer(daemon, path)
+    opened, server = threading.Event(), ControlServer(daemon, path)
+    loop, ended = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
         await server.start()
         opened.set()
+        await ended.wait()
+        await server.close()
 
     def run() -> None:
         loop.run_until_complete(serve())
-        loop.run_forever()
-        loop.run_until_complete(server.close())
         loop.close()
 
     thread = threading.Thread(target=run)
@@ -150,5 +150,5 @@ def serving(daemon: Daemon, path: Path) -> Iterator[Path]:
         assert opened.wait(10), "the control socket was not opened"
         yield path
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(ended.set)
         thread.join()

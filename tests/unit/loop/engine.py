@@ -196,7 +196,7 @@ class Engine:
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             queue=self.queue, runner=runner, state=self.state, endpoints=self.endpoints, clock=self.clock,
-            rng=random.Random(seed), policy=lambda _key, _failure: self.retry, report=self.passes.append,
+            rng=random.Random(seed), policy=lambda _key, _failure, _verb: self.retry, report=self.passes.append,
             new_run=self._id, owned=lambda name: name.startswith("pve:"),
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ def test_every_pause_lies_between_the_floor_and_the_ceiling_of_its_turn(retry: R
 
     pause = backoff.failed(retry)
 
-    ceiling = min(retry.max, retry.base * retry.multiplier ** min(failures, 50))
+    ceiling = min(retry.max, retry.base * retry.multiplier ** min(failures, 64))
     assert FLOOR <= pause <= max(FLOOR, ceiling)
 
 

@@ -108,7 +108,7 @@ def test_a_kill_before_the_commit_is_durable_begins_nothing() -> None:
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
-        await engine.run(0.105)  # reads end at 0.10, the commit at 0.11
+        await engine.run(0.055)  # reads end at 0.05, the commit at 0.06
         return engine
 
     engine = simulate(main, seed=1)

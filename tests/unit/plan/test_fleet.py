@@ -13,6 +13,7 @@ from cpcd.model.ledger import DropMachine, Machine, PutMachine
 from cpcd.model.seen import Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, scopes
+from cpcd.plan.case import machine_key
 from cpcd.plan.fleet import AddMachine, ElectInit, RetireMachine, fleet
 from tests.unit.plan import build
 from tests.unit.plan.build import (
@@ -201,20 +202,21 @@ def test_only_one_machine_goes_for_its_health_at_a_time() -> None:
     [
         (2, 100, False, None),
         (3, 100, False, ("u9", Risk.REPLACE)),
-        (0, 2699, False, None),
-        (0, 2701, False, ("u9", Risk.REPLACE)),
-        (0, 2701, True, None),
+        (0, 899, False, None),
+        (0, 901, False, ("u9", Risk.REPLACE)),
+        (0, 0, True, None),
     ],
 )
 def test_a_machine_that_never_becomes_a_node_is_given_up(
     strikes: int, age: float, ops: bool, wanted: tuple[str, Risk] | None
 ) -> None:
-    """After three failed joins, or when its start-up time is over and nothing is on its way."""
+    """After three failed joins, or when it has been silent for its start-up time since this daemon looked."""
     young = row(
-        "u9", WORKERS, 9, started=True, strikes=strikes, created=Wall(NOW - age), revision=fields.revision(spec())
+        "u9", WORKERS, 9, started=True, strikes=strikes, created=Wall(NOW - 9999), revision=fields.revision(spec())
     )
     rest = built(now=cluster(group(CP, 3), group(WORKERS, 3)))
     whole = put(rest, young, ops=[build.op(young, "prepare")] if ops else [])
+    whole = replace(whole, since={f"{machine_key(young)}/GuestSilent": NOW - age})
 
     assert wanted == retired(whole)
 

@@ -63,9 +63,9 @@ SMALL = {"scsi0": "local:1,size=4G"}
         (ROW, clone_of(ROW), {}, "configure"),
         (ROW, clone_of(ROW, lock="clone"), {}, "VmLocked"),
         (RAN, clone_of(ROW), {}, "ForeignVm"),
-        (ROW, Vm(True, "pve1", "stopped", config={"name": "theirs"}), {}, "ForeignVm"),
+        (ROW, Vm(True, "pve1", "stopped", config={"name": "theirs"}), {}, "renumber"),
         (RAN, vm(ROW, options={"name": "renamed"}), {}, "ForeignVm"),
-        (ROW, vm(ROW, options={"description": "cpcd/1 other lab u9 op"}), {}, "ForeignVm"),
+        (ROW, vm(ROW, options={"description": "cpcd/1 other lab u9 op"}), {}, "renumber"),
         (ROW, vm(ROW, ONE, status="stopped", lock="backup"), {}, "VmLocked"),
         (ROW, vm(ROW, ONE, status="stopped", options=SMALL), {}, "resize"),
         (ROW, vm(ROW, ONE, status="stopped", options={"cores": 1}), {}, "configure"),
@@ -169,7 +169,7 @@ ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
         ({**DIRTY, **own_member()}, "etcd-remove"),
         (own_member(learner=True), "etcd-remove"),
         ({**OWN_NODE, **own_member(learner=True)}, "etcd-remove"),
-        ({**OWN_NODE, **own_member()}, ""),
+        ({**OWN_NODE, **own_member()}, "mark-joined"),
     ],
 )
 def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], wanted: str) -> None:
@@ -184,7 +184,7 @@ def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], w
         ({ETCD: unknown()}, "EtcdUnhealthy"),
         ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "join"),
         ({scopes.guest(WORKER): seen(facts(WORKER, kubelet_conf=True))}, "kubeadm-reset"),
-        ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, ""),
+        ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, "mark-joined"),
         ({scopes.node(NAME, WORKER.name): seen(node(WORKER, system_uuid="another"))}, "delete-node"),
     ],
 )
@@ -194,11 +194,16 @@ def test_from_a_prepared_machine_to_a_worker(bulk: Mapping[Scope, Any], wanted: 
 
 
 def test_before_there_is_a_cluster_only_the_elected_machine_begins() -> None:
-    """All others wait for the identity, which wakes them."""
-    elected = joining(RAN, {}, known={f"elected/{NAME}": "u9"})
+    """All others wait for the identity, which wakes them; a control plane that may be one already is waited for."""
+    bare = {scopes.guest(one): seen(facts(one)) for one in PEERS}
+    elected = joining(RAN, bare, known={f"elected/{NAME}": "u9"})
+    silent = joining(RAN, {**bare, scopes.guest(PEERS[0]): unknown()}, known={f"elected/{NAME}": "u9"})
+    traces = {scopes.guest(PEERS[0]): seen(facts(PEERS[0], etcd_data=True))}
+    twice = joining(RAN, {**bare, **traces}, known={f"elected/{NAME}": "u9"})
     other = joining(WORKER, {}, known={f"elected/{NAME}": "u9"})
 
     assert ("init", "ControlPlaneInitializing") == (said(elected), said(other))
+    assert ("ControlPlaneUnclear", "ControlPlaneUnclear") == (said(silent), said(twice))
     assert other is not None
     assert other.wait is not None
     assert (f"fact:identity/{NAME}",) == other.wait.on

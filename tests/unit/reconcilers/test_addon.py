@@ -67,7 +67,7 @@ AT_REST = AddonSeen((), (), ())
         (whole(found=AT_REST, known={f"applied/{NAME}/hello": "d0"}), "mark-applied"),
         (whole(found=AT_REST, known=DONE), "Ready"),
         (whole(None, AddonSeen((), (), (OLD,)), DONE), "prune"),
-        (whole(None, AT_REST, DONE), "nothing"),
+        (whole(None, AT_REST, DONE), "forget-addon"),
         (replace(whole(found=AT_REST), desired=Desired()), "ControlPlaneInitializing"),
     ],
 )

@@ -171,10 +171,10 @@ def test_a_pass_reads_what_its_decision_needs_and_no_more(one: Any, whole: View,
 
 
 def test_a_retirement_reads_everything_that_it_leaves() -> None:
-    """VM, tasks, API, Node, members and pods."""
+    """VM, tasks, API, Node, members, pods and volumes."""
     going = replace(MASTER, retire="scaled")
 
-    assert {"vm", "tasks", "api", "node", "etcd", "pods"} == kinds(going, put(REST, going))
+    assert {"vm", "tasks", "api", "node", "etcd", "pods", "attachments"} == kinds(going, put(REST, going))
 
 
 def test_the_clones_evidence_is_read_before_the_clone() -> None:
