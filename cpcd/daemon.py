@@ -82,7 +82,7 @@ class Daemon:
         self.specs = parts.specs(lambda: self.state.view)
         self.read = Reader(
             ports=self.ports, clock=self.clock, view=lambda: self.state.view, silent=self._silence,
-            names_of=parts.names_of, lacking=lambda endpoint: self.observer.lacking.get(endpoint),
+            names_of=parts.names_of, lacking=self._lacking,
         )  # fmt: skip
         self.board, self.metrics = Board(), Metrics()
         self._publish = Publisher(board=self.board, metrics=self.metrics, journal=self.journal, clock=parts.clock)
@@ -308,6 +308,10 @@ class Daemon:
 
     def _owned(self, endpoint: str) -> bool:
         return endpoint.removeprefix("pve:") in self.state.view.desired.sites
+
+    def _lacking(self, endpoint: str) -> Failure | None:
+        """Return which privileges a token lacks, as the observer found it."""
+        return self.observer.lacking.get(endpoint)
 
     def _report(self, done: Pass) -> None:
         self._publish(done)

@@ -17,20 +17,28 @@ def drain(case: Case) -> Plan | None:
     if case.node is None:
         return _unreadable(case)
     pods: tuple[Pod, ...] | None = case.view.known(scopes.pods(case.row.cluster, case.row.name))
-    moving = [pod for pod in pods or () if not (pod.daemon or pod.mirror or pod.finished)]
-    if pods is None and case.node.unschedulable:
-        return waiting("Draining", f"{case.row.name}: its pods cannot be listed now", after=5)
-    if not moving and case.node.unschedulable:
-        return None
+    moving = [pod for pod in pods or () if _moves(pod)]
     standing = tuple((pod.namespace, pod.name, pod.uid) for pod in moving if not pod.deleting)
-    if case.node.unschedulable and (not standing or _just_swept(case)):
-        late = _late(case)
-        names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in moving[:3])
-        sentence = (
-            f"{case.row.name}: waiting for {len(moving)} pods to leave ({names}{' …' if len(moving) > 3 else ''})"
-        )
-        return waiting("DrainStalled" if late else "Draining", sentence, after=5)
-    return _step(effects.Drain(key=case.key, row=case.row, pods=standing))
+    if not case.node.unschedulable:
+        return _step(effects.Drain(key=case.key, row=case.row, pods=standing))
+    if pods is None:
+        return waiting("Draining", f"{case.row.name}: its pods cannot be listed now", after=5)
+    if not moving:
+        return None
+    if standing and not _just_swept(case):
+        return _step(effects.Drain(key=case.key, row=case.row, pods=standing))
+    return _leaving(case, moving)
+
+
+def _moves(pod: Pod) -> bool:
+    return not (pod.daemon or pod.mirror or pod.finished)
+
+
+def _leaving(case: Case, moving: list[Pod]) -> Plan:
+    names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in moving[:3])
+    more = " …" if len(moving) > 3 else ""
+    sentence = f"{case.row.name}: waiting for {len(moving)} pods to leave ({names}{more})"
+    return waiting("DrainStalled" if _late(case) else "Draining", sentence, after=5)
 
 
 def _unreadable(case: Case) -> Plan | None:

@@ -74,21 +74,26 @@ def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
     if not isinstance(action, Hold | RetireMachine | RemoveMember | ResetVm | Shutdown | Stop):
         return None
     row = action.row
-    if row.role is not Role.CONTROL_PLANE or f"identity/{row.cluster}" not in view.facts or not row.joined:
+    if row.role is not Role.CONTROL_PLANE or f"identity/{row.cluster}" not in view.facts:
         return None
     members: Members | None = view.known(scopes.etcd(row.cluster))
     if members is None:
-        return None if isinstance(action, ResetVm) and _alone(view, row.cluster) else _unlisted(action)
-    own = next((m for m in members.members if f"//{row.address}:" in m.peer), None)
-    if own is None or own.learner:
-        return None
-    sick = [m for m in members.voters if not m.healthy and m.id != own.id]
-    if sick:
+        sole = isinstance(action, ResetVm) and _alone(view, row.cluster)
+        unborn = isinstance(action, RetireMachine) and not row.joined  # its member, if any, is removed under this guard
+        return None if sole or unborn else _unlisted(action)
+    return _spends(action, row.address, members)
+
+
+def _spends(action: Action, address: str, members: Members) -> Wait | None:
+    own = next((m for m in members.voters if f"//{address}:" in m.peer), None)
+    if own is None:
+        return None  # no member, or a learner: it does not count
+    if any(not m.healthy and m.id != own.id for m in members.voters):
         return Wait("EtcdUnhealthy", f"{action.sentence}: waits, another etcd member is unhealthy", 15)
     removal = not isinstance(action, Hold | ResetVm | Shutdown)
     if len(members.voters) == 1 and not removal:
         return None  # an announced outage, after its snapshot
-    if not quorum_left(members, row.address, removal=removal):
+    if not quorum_left(members, address, removal=removal):
         return Wait("QuorumKept", f"{action.sentence}: waits, etcd would lose its quorum", 15)
     return None
 

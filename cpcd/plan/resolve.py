@@ -107,28 +107,33 @@ def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     tasks = view.known(scopes.tasks(row.site, row.template_node, row.template))
     if vm is None or tasks is None:
         return Unknown(f"whether {row.name} was cloned cannot be read now")
-    task = _clone_task(op, row, tasks)
+    task, early = _clone_task(op, row, tasks), now - op.opened <= SETTLE
     if task is not None and not task.exit:
         return Running(2, f"{row.name} is being cloned")
+    return _clone_made(row, view, vm, task, early=early) if vm.exists else _clone_missing(row, view, task, early=early)
+
+
+def _clone_made(row: Machine, view: View, vm: Vm, task: Task | None, *, early: bool) -> Verdict:
+    """A VM is there: ours and whole, somebody else's, or half of one whose worker died."""
     claimed = fields.owner(vm) == (view.installation, row.cluster, row.uid)
-    if vm.exists and claimed and not vm.lock:
+    if claimed and not vm.lock:
         return Done()
-    foreign = vm.exists and not claimed and (vm.lock != "clone" or fields.owner(vm) is not None)
-    if foreign:
+    if not claimed and (vm.lock != "clone" or fields.owner(vm) is not None):
         return Failed(Code.VALIDATION, f"VMID {row.vmid} belongs to somebody else", _elsewhere(row, view))
-    if vm.exists and task is None:
-        return (
-            Unknown(f"VM {row.vmid} is locked and no task of ours is known")
-            if now - op.opened < SETTLE
-            else (_quarantine(row, view))
-        )
+    if task is not None and task.ok:
+        return Unknown(f"whether {row.name} is being cloned cannot be told yet")
+    if task is None and early:
+        return Unknown(f"VM {row.vmid} is locked and no task of ours is known")
+    return _quarantine(row, view)
+
+
+def _clone_missing(row: Machine, view: View, task: Task | None, *, early: bool) -> Verdict:
+    """No VM is there: the clone failed and was cleaned away, or it was never begun."""
     if task is not None and not task.ok:
-        if vm.exists:
-            return _quarantine(row, view)
         return Failed(Code.EXECUTION, f"cloning {row.name} failed: {task.exit}", _elsewhere(row, view))
-    if not vm.exists and (task is not None or now - op.opened > SETTLE):
-        return Absent()
-    return Unknown(f"whether {row.name} is being cloned cannot be told yet")
+    if task is None and early:
+        return Unknown(f"whether {row.name} is being cloned cannot be told yet")
+    return Absent()
 
 
 def _clone_task(op: Op, row: Machine, tasks: tuple[Task, ...]) -> Task | None:
@@ -136,7 +141,7 @@ def _clone_task(op: Op, row: Machine, tasks: tuple[Task, ...]) -> Task | None:
     before = set(op.before.get("upids", ()))
     named = [t for t in tasks if t.upid == op.handle]
     made = [t for t in tasks if t.type == "qmclone" and t.upid not in before and t.made == row.vmid]
-    return next(iter(named or made), None)
+    return min(named or made, key=lambda t: bool(t.exit), default=None)  # one that runs speaks first
 
 
 def _elsewhere(row: Machine, view: View) -> tuple[Change, ...]:

@@ -113,8 +113,9 @@ class Observer:
         self._wake_templates(site)
 
     def _wake_templates(self, site: str) -> None:
-        for scope in [s for s in self._state.view.bulk if s.kind == "template" and s.owner == site]:
-            self._wake(Key(site, Kind.TEMPLATE, scope.name))
+        clusters = [c for c in self._state.view.desired.clusters.values() if c.infrastructure.site == site]
+        for name in {group.machine.template.name for cluster in clusters for group in cluster.groups}:
+            self._wake(Key(site, Kind.TEMPLATE, name))
 
     async def watch_nodes(self, cluster: str) -> None:
         """Watch one cluster's Nodes: list, then events, then list again; ends when the API fails, to be restarted."""

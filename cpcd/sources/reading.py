@@ -149,7 +149,7 @@ class Reader:
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
         await claims.refuse_strangers(proxmox, self._view(), scope.owner, resources)
         lacking = None if found else self._lacking(f"pve:{scope.owner}")
-        if lacking is not None:
+        if lacking is not None and "VM.Audit" in lacking.what:
             raise Failure(Code.AUTH, lacking.what, target=str(scope), hint=lacking.hint)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
         copies = [decode.with_disks(r, config or {}, shared) for r, config in zip(found, configs, strict=True)]

@@ -439,6 +439,37 @@ def test_a_corrupt_ledger_is_kept_and_nothing_is_changed(tmp_path: Path, damage:
     assert street.hurt == []
 
 
+def test_a_lost_ledger_is_not_an_empty_proxmox(tmp_path: Path) -> None:
+    """With a new ledger no machine is added over those that bear our mark; the old one, restored, ends it."""
+    shown: list[str] = []
+    before: list[set[str]] = []
+    ledger, backup = tmp_path / "ledger.db", tmp_path / "backup.db"
+
+    async def tale(street: Street) -> None:
+        await built(street)
+        before.append(uids(street))
+        await street.alive().journal.close()
+        await street.crash()
+        ledger.rename(backup)
+        writes = street.writes
+        await street.start()
+        await asyncio.sleep(1200)
+        assert street.writes == writes
+        shown.append(street.status())
+        await street.alive().journal.close()
+        await street.crash()
+        backup.replace(ledger)
+        await street.start()
+        await street.converged(limit=600)
+
+    street = tell(tmp_path, tale)
+
+    assert "machines of cpcd that are in no ledger of this one: demo-" in shown[0]
+    assert "CPCD-108" in shown[0]
+    assert before == [uids(street)]
+    assert street.hurt == []
+
+
 # --- the clock ----------------------------------------------------------------------------------------------------
 
 

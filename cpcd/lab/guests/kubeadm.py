@@ -24,7 +24,7 @@ _PKI: Final = (
     "ca", "apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-ca", "front-proxy-client",
     "etcd-ca", "etcd-server", "etcd-peer", "etcd-healthcheck-client",
 )  # fmt: skip
-_YEAR: Final = 365 * 86400.0
+YEAR: Final = 365 * 86400.0
 _PORTS: Final = {
     "6443": "kube-apiserver",
     "10259": "kube-scheduler",
@@ -109,10 +109,10 @@ def write_pki(machine: Machine, *, config: tuple[str, ...]) -> None:
     wall = machine.world.epoch + machine.now
     for name in _PKI:
         machine.disk.write(f"pki/{name}.crt", "", machine.now)
-        machine.disk.certificates[name] = wall + (10 * _YEAR if name.endswith("ca") else _YEAR)
+        machine.disk.certificates[name] = wall + (10 * YEAR if name.endswith("ca") else YEAR)
     for name in config:
         machine.disk.write(name, "", machine.now)
-        machine.disk.certificates[name] = wall + _YEAR
+        machine.disk.certificates[name] = wall + YEAR
 
 
 def _unreached(machine: Machine, config: Configuration) -> str:
@@ -185,4 +185,4 @@ def mark(machine: Machine, config: Configuration, cluster: Cluster) -> None:
     present = node["spec"].get("taints", [])
     spec = {**node["spec"], "taints": present + [taint for taint in taints if taint not in present]}
     cluster.store.objects.put({**node, "metadata": {**node["metadata"], "labels": labels}, "spec": spec})
-    machine.disk.certificates.setdefault("kubelet-client", machine.world.epoch + machine.now + _YEAR)
+    machine.disk.certificates.setdefault("kubelet-client", machine.world.epoch + machine.now + YEAR)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from cpcd.lab.guests.config import seconds
 from cpcd.lab.guests.failed import VerbFailed, said
+from cpcd.lab.guests.kubeadm import YEAR
 from cpcd.lab.guests.machine import Machine
 from cpcd.lab.guests.upkeep import PROGRAMS, etcd_running
 from cpcd.lab.kube import Cluster, EtcdRefused, Member
@@ -72,9 +73,11 @@ def _kubeadm(machine: Machine) -> dict[str, Any]:
 
 
 def _certificates(machine: Machine) -> dict[str, float]:
-    kubelet = machine.disk.kubelet
-    serving = {"kubelet-server": machine.world.epoch + machine.now} if kubelet and kubelet.certificate else {}
-    return {**machine.disk.certificates, **serving}
+    """Return when each ends; the kubelet's serving certificate is seen when it was signed, and lasts a year."""
+    kubelet, ends = machine.disk.kubelet, machine.disk.certificates
+    if kubelet is not None and kubelet.certificate:
+        ends.setdefault("kubelet-server", machine.world.epoch + machine.now + YEAR)
+    return dict(ends)
 
 
 def _addresses(machine: Machine) -> list[str]:

@@ -40,21 +40,36 @@ def _overlap(path: Path, held: set[Path]) -> bool:
 
 @source("real.md 2: FieldManagerConflict")
 def conflicts(live: Object, applied: Object, paths: set[Path], manager: str) -> list[tuple[Path, str]]:
-    """Return (path, manager) of fields that another manager holds and that would get another value."""
-    changed = [path for path in sorted(paths) if value_at(live, path) != value_at(applied, path)]
-    return [(path, other) for other, held in _others(live, manager) for path in changed if _overlap(path, held)]
+    """Return (path, manager) of fields that another manager holds and that would get another value.
+
+    An applied empty map claims the map and none of its keys.
+    """
+    changed = [path for path in sorted(paths) if not _agree(value_at(live, path), value_at(applied, path))]
+    claims = [(other, {path for path in held if not _is_map(live, path)}) for other, held in _others(live, manager)]
+    return [(path, other) for other, held in claims for path in changed if _overlap(path, held)]
+
+
+def _agree(live: Any, applied: Any) -> bool:
+    return bool(live == applied) or (applied == {} and isinstance(live, dict))
+
+
+def _is_map(live: Object, path: Path) -> bool:
+    """Tell whether a path that was held as an empty map has keys by now: those are held on their own."""
+    found = value_at(live, path)
+    return isinstance(found, dict) and bool(found)
 
 
 def note_apply(
     live: Object, paths: set[Path], taken: set[Path], manager: str, stamp: str
 ) -> tuple[list[Entry], set[Path]]:
-    """Return the entries after an apply, and the paths that nobody holds any more."""
+    """Return the entries after an apply, and the paths that nobody holds any more and that hold nothing of others."""
     old = next((entry for entry in _entries(live) if _is(entry, manager, "Apply")), None)
     had = decode(old["fieldsV1"]) if old else set()
     mine = old if old and had == paths else _entry(manager, "Apply", live["apiVersion"], paths, stamp)
     rest = [_without(entry, taken) for entry in _entries(live) if entry is not old]
     held: set[Path] = set().union(*(decode(entry["fieldsV1"]) for entry in rest))
-    return [mine, *(entry for entry in rest if entry["fieldsV1"])], had - paths - held
+    gone = {path for path in had - paths - held if not _is_map(live, path)}
+    return [mine, *(entry for entry in rest if entry["fieldsV1"])], gone
 
 
 def _without(entry: Entry, taken: set[Path]) -> Entry:
