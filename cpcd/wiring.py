@@ -45,7 +45,7 @@ from cpcd.status import configure_logs
 
 __all__ = ["main", "plan"]
 
-PAGES_AGAIN = 10.0  # real seconds until an address that was taken is tried again
+PAGES_AGAIN = 10.0  # seconds until an address that was taken is tried again
 
 
 def main(settings: Settings) -> int:
@@ -147,7 +147,7 @@ async def _show(pages: PagesServer, daemon: Daemon) -> None:
             await pages.start()
         except Failure as failure:
             daemon.impair("pages", failure)
-            await asyncio.sleep(PAGES_AGAIN)
+            await daemon.clock.sleep(PAGES_AGAIN)
             continue
         daemon.impair("pages", None)
         return

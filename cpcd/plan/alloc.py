@@ -52,6 +52,8 @@ def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Reso
     """
     copies = _copies(view, cluster, group)
     own = [copy for copy in copies if copy.node == node]
+    if len(own) > 1:
+        return None  # ambiguous: the template object says so, and nobody guesses
     return next((copy for copy in (*own, *copies) if copy in own or copy.shared), None)
 
 

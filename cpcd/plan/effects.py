@@ -298,7 +298,7 @@ class Prepare(MachineAction):
 
     @property
     def sentence(self) -> str:
-        return f"prepare {self.row.name} for Kubernetes {self.given['version']}"
+        return f"prepare {self.row.name} for Kubernetes v{self.given['version']}"
 
     def expect(self, view: View) -> View:
         facts: Facts = view.known(scopes.guest(self.row)) or fresh_facts(self.row)

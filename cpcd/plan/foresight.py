@@ -45,8 +45,10 @@ def succeeded(op: Op, view: View) -> View:
         case "resize":
             disk, size = str(op.before.get("disk", "")), int(op.before.get("size_gb", 0))
             return effects.Grow(key=op.key, row=row, disk=disk, size_gb=size).expect(view)
-        case verb:
+        case verb if verb in _MAKE:
             return _MAKE[verb](op.key, row).expect(view)
+        case _:
+            return view
 
 
 def arrived(key: Key, wait: Wait, view: View) -> View:

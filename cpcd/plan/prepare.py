@@ -1,10 +1,12 @@
 """From a running VM to a machine that kubeadm can work on."""
 
+from typing import Any
+
 from cpcd.model.plan import Plan
 from cpcd.plan import effects, kubeadm
 from cpcd.plan.case import Case, progressing, waiting
 
-__all__ = ["prepare"]
+__all__ = ["baseline", "prepare"]
 
 MAX_SKEW = 30.0  # seconds; more and certificates are not yet valid (`failures.md` K11)
 
@@ -23,11 +25,17 @@ def prepare(case: Case) -> Plan | None:
     wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
     if facts.prepared == wanted:
         return None
-    given = {
-        "version": case.cluster.version,
-        "packages": [],
-        "timezone": case.group.machine.timezone,
-        "profile": wanted,
-    }
+    given = baseline(case)
     action = effects.Prepare(key=case.key, row=case.row, given=given)
     return Plan(steps=(action,), conditions=progressing("Preparing", action.sentence))
+
+
+def baseline(case: Case) -> dict[str, Any]:
+    """Return what `prepare` is given; its version is that of packages, without the v of Kubernetes's own."""
+    timezone = case.group.machine.timezone
+    return {
+        "version": case.cluster.version.removeprefix("v"),
+        "packages": [],
+        "timezone": timezone,
+        "profile": kubeadm.profile(case.cluster, timezone),
+    }

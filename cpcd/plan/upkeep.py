@@ -10,6 +10,7 @@ from cpcd.model.seen import Node, Vm
 from cpcd.plan import effects, fields, kubeadm
 from cpcd.plan.case import Case, progressing, waiting
 from cpcd.plan.drain import drain
+from cpcd.plan.prepare import baseline
 from cpcd.plan.provision import grow
 
 __all__ = ["sick_for", "upkeep"]
@@ -63,14 +64,7 @@ def _drift(case: Case, vm: Vm) -> Plan | None:
 
 
 def _prepare(case: Case) -> effects.Prepare:
-    wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
-    given = {
-        "version": case.cluster.version,
-        "packages": [],
-        "timezone": case.group.machine.timezone,
-        "profile": wanted,
-    }
-    return effects.Prepare(key=case.key, row=case.row, given=given)
+    return effects.Prepare(key=case.key, row=case.row, given=baseline(case))
 
 
 def _reboot(case: Case, vm: Vm) -> Plan:

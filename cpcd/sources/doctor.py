@@ -24,7 +24,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "/vms": VM,
     "/storage": ("Datastore.AllocateSpace", "Datastore.Audit"),
     "/sdn/zones/localnetwork": ("SDN.Use",),
-    "/nodes": ("Sys.Audit",),
+    "/": ("Sys.Audit",),
 }
 
 

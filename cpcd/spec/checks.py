@@ -149,7 +149,7 @@ def _addons(spec: ClusterSpec) -> Iterator[Finding]:
 
 def _hostnames(model: ClusterDocument) -> Iterator[Finding]:
     naming, groups = model.spec.naming, model.spec.workers.machine_deployments
-    for role in ("control-plane", *(group.name for group in groups)):
+    for role in ("cp", *(group.name for group in groups)):
         label = naming.hostname.format(cluster=model.name, role=role, index=9999)
         if len(label) > 63 or len(f"{label}.{naming.domain or ''}") > 253:
             why = f"{label} is longer than the 63 characters of a host name (253 with its domain)"

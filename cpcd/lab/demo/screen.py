@@ -30,6 +30,7 @@ class Screen:
         self._lines: deque[str] = deque(maxlen=9)
         self._status: Mapping[str, Any] = {}
         self._clock = ""
+        self._reached: dict[str, int] = {}
         self._live = Live(self._picture(), console=self.console, refresh_per_second=6, transient=True)
         self._lively = self.console.is_terminal
 
@@ -81,6 +82,7 @@ class Screen:
         for one in self._status.get("objects", []):
             if one["kind"] == "machine":
                 reason = "Ready" if one["ready"] == "True" else str(one.get("reason", ""))
-                bar = ProgressBar(total=100, completed=PROGRESS.get(reason, 10), width=16)
+                done = self._reached[one["name"]] = PROGRESS.get(reason, self._reached.get(one["name"], 10))
+                bar = ProgressBar(total=100, completed=done, width=16)
                 table.add_row(Text(one["name"]), bar, Text(one["sentence"], style="dim"))
         return table

@@ -52,13 +52,18 @@ def _ports(machine: Machine) -> list[str]:
     return ["10250", *(port for port, at in since.items() if at is not None and at <= machine.now)]
 
 
+@recorded(165, 264, 397)
+def _own_files(*, joins: bool, control_plane: bool) -> list[str]:
+    """Return the files that must not be there; a joining control plane does not mind its CA or its manifests."""
+    if not joins:
+        return [f"manifests/{name}.yaml" for name in (*COMPONENTS, "etcd")]
+    return ["kubelet.conf", "bootstrap-kubelet.conf", *([] if control_plane else ["pki/ca.crt"])]
+
+
 @recorded(87, 165, 189, 264, 388, 397)
 def findings(machine: Machine, *, joins: bool, control_plane: bool) -> list[str]:
     """Return what preflight finds in the way, as kubeadm names it; it depends on the moment."""
-    names = ["kubelet.conf", "bootstrap-kubelet.conf", *([] if control_plane else ["pki/ca.crt"])]
-    if not joins:
-        names = [f"manifests/{name}.yaml" for name in (*COMPONENTS, "etcd")]
-    found = [name for name in names if machine.disk.has(name)]
+    found = filter(machine.disk.has, _own_files(joins=joins, control_plane=control_plane))
     files = [f"FileAvailable--etc-kubernetes-{name.replace('/', '-')}" for name in found]
     ports = [f"Port-{port}" for port in _ports(machine) if control_plane or port == "10250"]
     kubelet = machine.disk.kubelet

@@ -57,18 +57,24 @@ def run(turn: Turn) -> None:
     live = {kubelet.node for kubelet in turn.kubelets if kubelet.alive}
     for pod in turn.objects.all("Pod"):
         name = pod["spec"].get("nodeName")
-        if not name:
-            continue
-        if name not in nodes:
-            if turn.lasted("orphan", pod, turn.lags.orphan):
-                turn.objects.drop(pod)
-        elif "deletionTimestamp" in pod["metadata"]:
-            if name in live and turn.lasted("stop", pod, turn.lags.pod_stop):
-                turn.objects.drop(pod)
-        elif name in live:
-            _start(turn, pod, nodes[name])
-        elif _unknown(nodes[name]) and is_ready(pod):
-            turn.changed(pod, status={**pod["status"], "conditions": _conditions("False", turn.stamp)})
+        if name and _ends(turn, pod, known=name in nodes, heard=name in live):
+            turn.objects.drop(pod)
+        elif name in nodes and "deletionTimestamp" not in pod["metadata"]:
+            _report(turn, pod, nodes[name], heard=name in live)
+
+
+def _ends(turn: Turn, pod: Object, *, known: bool, heard: bool) -> bool:
+    """Tell whether a bound pod is gone now: orphaned for long enough, or stopped by a kubelet that is heard."""
+    if not known:
+        return turn.lasted("orphan", pod, turn.lags.orphan)
+    return heard and "deletionTimestamp" in pod["metadata"] and turn.lasted("stop", pod, turn.lags.pod_stop)
+
+
+def _report(turn: Turn, pod: Object, node: Object, *, heard: bool) -> None:
+    if heard:
+        _start(turn, pod, node)
+    elif _unknown(node) and is_ready(pod):
+        turn.changed(pod, status={**pod["status"], "conditions": _conditions("False", turn.stamp)})
 
 
 def _start(turn: Turn, pod: Object, node: Object) -> None:

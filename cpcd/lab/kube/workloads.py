@@ -6,7 +6,7 @@ Rollouts are immediate: a new ReplicaSet is scaled up and the old one down in on
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cpcd.lab.kube.budgets import is_ready
@@ -133,13 +133,20 @@ def daemon_sets(turn: Turn) -> None:
         pods = {pod["spec"]["nodeName"]: pod for pod in _pods_of(turn, each)}
         probe = _pod(each, "probe", everywhere)
         nodes = [node["metadata"]["name"] for node in turn.objects.all("Node") if fits(probe, node)]
-        for node, pod in pods.items():
-            if node not in nodes or pod["metadata"]["labels"].get("controller-revision-hash") != wanted:
-                turn.store.expel(pod)
-        for node in nodes:
-            if node not in pods:
-                _place(turn, each, node, wanted, everywhere)
+        _expel_stale(turn, pods, nodes, wanted)
+        for node in [node for node in nodes if node not in pods]:
+            _place(turn, each, node, wanted, everywhere)
         _report_daemons(turn, each, [pods[node] for node in nodes if node in pods], len(nodes), wanted)
+
+
+def _expel_stale(turn: Turn, pods: Mapping[str, Object], nodes: list[str], wanted: str) -> None:
+    for node, pod in pods.items():
+        if node not in nodes or _revision(pod) != wanted:
+            turn.store.expel(pod)
+
+
+def _revision(pod: Object) -> str:
+    return str(pod["metadata"]["labels"].get("controller-revision-hash", ""))
 
 
 def _place(turn: Turn, each: Object, node: str, wanted: str, everywhere: list[Object]) -> None:
@@ -152,7 +159,7 @@ def _place(turn: Turn, each: Object, node: str, wanted: str, everywhere: list[Ob
 @source("apps/v1 DaemonSetStatus")
 def _report_daemons(turn: Turn, each: Object, pods: list[Object], desired: int, wanted: str) -> None:
     ready = sum(map(is_ready, pods))
-    updated = sum(pod["metadata"]["labels"].get("controller-revision-hash") == wanted for pod in pods)
+    updated = sum(_revision(pod) == wanted for pod in pods)
     status = {
         "desiredNumberScheduled": desired,
         "currentNumberScheduled": len(pods),

@@ -1,8 +1,9 @@
 """A cluster built by hand, from an empty Proxmox to Ready nodes."""
 
-import ssl
+import base64
 
 import yaml
+from cryptography import x509
 
 from cpcd.lab.kube import MANIFESTS
 from cpcd.ports.guests import SHORT_VERBS
@@ -72,10 +73,17 @@ def test_kubeconfig_and_serving_certificate_belong_together(rack) -> None:
     output, _ = first.call("kubeconfig", {})
 
     document = yaml.safe_load(output["kubeconfig"])
-    certificate, _ = rack.cluster.serving_certificate()
-    ssl.create_default_context(cadata=rack.cluster.ca_pem)
+    ca, user = (
+        x509.load_pem_x509_certificate(base64.b64decode(text))
+        for text in (
+            document["clusters"][0]["cluster"]["certificate-authority-data"],
+            document["users"][0]["user"]["client-certificate-data"],
+        )
+    )
+    server = x509.load_pem_x509_certificate(rack.cluster.serving_certificate()[0].encode())
+    for certificate in (user, server):
+        certificate.verify_directly_issued_by(ca)
     assert document["clusters"][0]["cluster"]["server"] == "https://10.0.0.4:6443"
-    assert certificate.startswith("-----BEGIN CERTIFICATE-----")
     assert output["ca_hash"] == rack.secrets(first)["ca_hash"]
 
 

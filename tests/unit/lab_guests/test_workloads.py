@@ -56,8 +56,8 @@ def test_a_budget_refuses_until_it_is_relaxed(house) -> None:
 
     _budget(house, minAvailable=1)
     house.cluster.store.evict("default", pod["name"], pod["uid"])
+    other = house.pods("app=web")[1]["metadata"]
     with pytest.raises(ApiError, match="disruption budget"):
-        other = house.pods("app=web")[1]["metadata"]
         house.cluster.store.evict("default", other["name"], other["uid"])
 
 
