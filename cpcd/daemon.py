@@ -167,7 +167,9 @@ class Daemon:
     def troubles(self) -> list[str]:
         """Return what is wrong with cpcd itself and its ways to the world, worst first, as sentences with codes."""
         ledger = [self.state.frozen] if self.state.frozen else []
-        failures = [*ledger, *self.impaired.values(), *self.observer.silent.values(), *self.observer.lacking.values()]
+        known = (self.observer.silent, self.observer.lacking)
+        proxmox = [why for each in known for endpoint, why in each.items() if self._owned(endpoint)]
+        failures = [*ledger, *self.impaired.values(), *proxmox]
         return [f"{failure}. {failure.hint}" for failure in failures]
 
     def sentence(self) -> str:

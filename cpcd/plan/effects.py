@@ -429,6 +429,7 @@ class Drain(MachineAction):
 
     def expect(self, view: View) -> View:
         view = see(view, scopes.pods(self.row.cluster, self.row.name), ())
+        view = see(view, scopes.attachments(self.row.cluster, self.row.name), ())
         return _node(view, self.row, unschedulable=True)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from cpcd.model.desired import Cluster, MachineSpec
+from cpcd.model.desired import Cluster, Group, MachineSpec
 from cpcd.model.keys import system_uuid
 from cpcd.model.ledger import Machine
 from cpcd.model.seen import Vm
 
-__all__ = ["MARK", "boot_disk_gb", "delta", "first_options", "mark", "ours", "owner", "revision"]
+__all__ = ["MARK", "boot_disk_gb", "delta", "first_options", "group_revision", "mark", "ours", "owner", "revision"]
 
 MARK: Final = "cpcd/1"
 # Applied at once even on a running VM (recorded: pending changes); everything else may stay pending.
@@ -25,7 +25,8 @@ HOT: Final = frozenset({"tags", "description", "onboot", "name"})
 def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
     """Hash what can only change by replacement: template, clone mode, disk slot, network, cloud-init access.
 
-    Without `in_place` everything changes by replacement.
+    SSH keys are not in it: they reach new machines, and neither a colleague's key nor a new one of cpcd's own is worth
+    a fleet. Without `in_place` everything changes by replacement.
     """
     parts: list[Any] = [
         spec.template.vmid,
@@ -39,11 +40,15 @@ def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
         spec.mtu,
         spec.firewall,
         spec.ssh_users,
-        spec.ssh_keys,
     ]
     if not in_place:
         parts += [spec.sockets, spec.cores, spec.cpu_type, spec.memory_mib, spec.balloon, spec.boot_disk_gb]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def group_revision(group: Group) -> str:
+    """Return the revision that a group's machines should have."""
+    return revision(group.machine, in_place=group.in_place != "Never")
 
 
 def mark(installation: str, machine: Machine, op: str) -> str:

@@ -13,7 +13,7 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Uid
 from cpcd.model.ledger import Change, DropFact, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action, Plan, Refusal, Wait
-from cpcd.model.seen import Node, Vm
+from cpcd.model.seen import Node, Quorum, Vm
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
 from cpcd.plan.case import Case, machine_key
@@ -88,6 +88,10 @@ class RetireMachine(Action):
     def changes(self, view: View) -> tuple[Change, ...]:
         spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
         row = PutMachine(replace(self.row, retire=self.why))
+        if self.remedy is not None:
+            name = f"healed/{self.row.cluster}/{self.row.group}"
+            recent = [at for at in view.facts.get(name, []) if view.wall - at < 6 * 3600]
+            return (row, spent, PutFact(name, [*recent, view.wall]))
         if self.kind is not Risk.DESTROY:
             return (row, spent)
         name = f"destroyed/{self.row.cluster}"
@@ -160,7 +164,7 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
 def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
     rows = tuple(row for row in view.rows(cluster.name) if row.group == group.name and row.wanted)
     lost = tuple(row for row in rows if _lost(view, row))
-    current = fields.revision(group.machine, in_place=group.in_place != "Never")
+    current = fields.group_revision(group)
     return Fleet(view, cluster, group, rows, current, lost)
 
 
@@ -190,11 +194,23 @@ def _sick(key: Key, one: Fleet) -> Plan | None:
     health = one.cluster.health
     if Remedy.REPLACE not in health.ladder:
         return None
+    healed = _healed(one)
     for row in one.rows:
         why = _hopeless(one, row)
+        if why and len(healed) >= health.max_retry:
+            sentence = (
+                f"{row.name}: {why}; {len(healed)} of {one.group.name} were replaced already, a person has to look"
+            )
+            return Plan(wait=Wait("TooManyUnhealthy", sentence, 300))
         if why and not any(not other.wanted for other in one.view.rows(one.cluster.name)):
             return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
     return None
+
+
+def _healed(one: Fleet) -> list[float]:
+    """When machines of the group were replaced as a remedy, within six hours: what does not help is not repeated."""
+    name = f"healed/{one.cluster.name}/{one.group.name}"
+    return [at for at in one.view.facts.get(name, []) if one.view.wall - at < 6 * 3600]
 
 
 def _hopeless(one: Fleet, row: Machine) -> str:
@@ -209,7 +225,9 @@ def _hopeless(one: Fleet, row: Machine) -> str:
     late_by = sick_for(case)
     last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
     patience = min((rule.timeout for rule in health.conditions), default=300.0)
-    tried = row.strikes > 0 or Remedy.RESET not in health.ladder
+    quorum: Quorum | None = one.view.known(scopes.quorum(row.site))
+    beyond = quorum is not None and row.node in quorum.offline  # nothing can be reset there
+    tried = row.strikes > 0 or Remedy.RESET not in health.ladder or beyond
     if late_by is not None and late_by > 0 and tried and wall - last > patience:
         return "its node stays unhealthy after a reset"
     return ""

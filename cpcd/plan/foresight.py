@@ -64,6 +64,9 @@ def arrived(key: Key, wait: Wait, view: View) -> View:
             return effects.see(view, scopes.vm(row), replace(vm, lock=""))
         case "VmUnknown" if vm is None and not row.started:
             return effects.see(view, scopes.vm(row), Vm(exists=False))
+        case "Draining" | "DrainStalled" | "VolumesAttached":
+            view = effects.see(view, scopes.pods(row.cluster, row.name), ())
+            return effects.see(view, scopes.attachments(row.cluster, row.name), ())
         case "GuestSilent" | "CloudInit" | "HostnameWrong" | "ClockSkew":
             known: Facts | None = view.known(scopes.guest(row))
             fresh = effects.fresh_facts(row)

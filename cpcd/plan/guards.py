@@ -13,7 +13,19 @@ from cpcd.model.plan import Action, Guard, Refusal, Wait
 from cpcd.model.seen import Members, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.effects import Clone, Destroy, Hold, MachineAction, RemoveMember, ResetVm, Shutdown, Stop
+from cpcd.plan.effects import (
+    Clone,
+    Configure,
+    Destroy,
+    Grow,
+    Hold,
+    RemoveMember,
+    Reset,
+    ResetVm,
+    Shutdown,
+    Start,
+    Stop,
+)
 from cpcd.plan.fleet import RetireMachine
 
 __all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
@@ -45,8 +57,8 @@ def permits(action: Action, view: View) -> Wait | None:
 
 def site_writable(action: Action, view: View) -> Wait | None:
     """Without quorum Proxmox takes some writes by half (recorded: cluster-no-quorum), so none is sent."""
-    if not isinstance(action, MachineAction) or action.local:
-        return None
+    if not isinstance(action, Clone | Configure | Grow | Start | Shutdown | Stop | ResetVm | Destroy):
+        return None  # no write to Proxmox
     quorum: Quorum | None = view.known(scopes.quorum(action.row.site))
     if quorum is None:
         return Wait("ProxmoxUnknown", f"{action.sentence}: waits for the state of {action.row.site}", 10)
@@ -96,6 +108,17 @@ def _spends(action: Action, address: str, members: Members) -> Wait | None:
     if not quorum_left(members, address, removal=removal):
         return Wait("QuorumKept", f"{action.sentence}: waits, etcd would lose its quorum", 15)
     return None
+
+
+def reset_safe(action: Action, view: View) -> Wait | None:
+    """Kubeadm reset deletes etcd data and may leave the member listed (recorded [266, 370]): the member goes first."""
+    if not isinstance(action, Reset) or action.row.role is not Role.CONTROL_PLANE:
+        return None
+    members: Members | None = view.known(scopes.etcd(action.row.cluster))
+    if members is None:
+        return _unlisted(action)
+    listed = any(f"//{action.row.address}:" in m.peer for m in members.members)
+    return Wait("QuorumKept", f"{action.sentence}: waits, its etcd member is still listed", 10) if listed else None
 
 
 def _alone(view: View, cluster: str) -> bool:
@@ -180,7 +203,7 @@ def _in_flight(cluster: Cluster, view: View, action: Action) -> bool:
 
 
 GUARDS: Final[tuple[Guard, ...]] = (
-    paused, protected, exclusive, site_writable, etcd_quorum, consent, blast_radius, remediation, permits,
+    paused, protected, exclusive, site_writable, etcd_quorum, reset_safe, consent, blast_radius, remediation, permits,
 )  # fmt: skip
 
 # What a plan is folded with: a paused cluster's plan shows what would be done.

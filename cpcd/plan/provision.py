@@ -1,6 +1,6 @@
 """From a row to a running VM that is ours: clone → configure → grow → start → first contact."""
 
-from cpcd.model.desired import MachineSpec
+from cpcd.model.desired import MachineSpec, Remedy
 from cpcd.model.errors import Code
 from cpcd.model.plan import Condition, Plan, Refusal, Status
 from cpcd.model.seen import Vm
@@ -70,6 +70,9 @@ def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
 
 def _running(case: Case, vm: Vm) -> Plan | None:
     if vm.status != "running":
+        if case.row.joined and case.hold is None and Remedy.START not in case.cluster.health.ladder:
+            sentence = f"{case.row.name} is off, and healthCheck.remediation.ladder has no Start"
+            return Plan(conditions=(Condition("Ready", Status.FALSE, "NodeNotReady", sentence),))
         return _step(effects.Start(key=case.key, row=case.row))
     if f"hostkey/{case.row.uid}" in case.view.facts:
         return None

@@ -6,7 +6,7 @@ A VM is destroyed only when VMID, mark, name and SMBIOS UUID agree (`failures.md
 
 from cpcd.model.errors import Code
 from cpcd.model.plan import Plan, Refusal
-from cpcd.model.seen import Vm
+from cpcd.model.seen import Quorum, Vm
 from cpcd.plan import effects, fields, scopes
 from cpcd.plan.case import Case, progressing, waiting
 from cpcd.plan.drain import drain
@@ -18,6 +18,10 @@ __all__ = ["retire"]
 def retire(case: Case) -> Plan:
     """Return the next step of a retirement."""
     vm = case.vm
+    if vm is None and _node_offline(case):
+        left = _leave(case, Vm(exists=False)) if case.identity is not None else None
+        sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
+        return left or waiting("NodeOffline", sentence, after=30)
     if vm is None:
         return waiting("VmUnknown", f"{case.row.name}: its VM cannot be read now, so nothing is destroyed", after=10)
     if case.identity is not None:
@@ -25,6 +29,11 @@ def retire(case: Case) -> Plan:
         if plan is not None:
             return plan
     return _vanish(case, vm)
+
+
+def _node_offline(case: Case) -> bool:
+    quorum: Quorum | None = case.view.known(scopes.quorum(case.row.site))
+    return quorum is not None and case.row.node in quorum.offline
 
 
 def _leave(case: Case, vm: Vm) -> Plan | None:
@@ -51,7 +60,9 @@ def _leave(case: Case, vm: Vm) -> Plan | None:
 def _volumes(case: Case) -> Plan | None:
     """Wait until the volumes are detached, at most `nodeVolumeDetachTimeout`: then the machine goes all the same."""
     attached: tuple[str, ...] | None = case.view.known(scopes.attachments(case.row.cluster, case.row.name))
-    if attached is None or not attached:
+    if attached is None:
+        return waiting("Draining", f"{case.row.name}: its volumes cannot be listed now", after=5)
+    if not attached:
         return None
     since = case.view.since.get(f"{case.key}/VolumesAttached", case.view.wall)
     if case.view.wall - since > case.group.detach_timeout:
@@ -76,7 +87,8 @@ def _vanish(case: Case, vm: Vm) -> Plan:
     if not vm.exists:
         holds = tuple(op.id for op in case.view.open_ops(case.key))
         return _step(effects.Forget(key=case.key, row=case.row, holds=holds))
-    unborn = not case.row.started and fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
+    marked = fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
+    unborn = not case.row.started and marked and vm.config.get("name") == case.row.name  # its UUID comes later
     if not fields.ours(vm, case.row, case.view.installation) and not unborn:
         sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not destroyed"
         hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid} --purge"

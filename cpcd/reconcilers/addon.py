@@ -7,7 +7,7 @@ stops anything else.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cpcd.model.desired import Addon
+from cpcd.model.desired import Addon, Risk
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Instant, Key, Kind, Scope
 from cpcd.model.ledger import Change, DropFact, Op, PutFact
@@ -22,6 +22,7 @@ from cpcd.ports.kube import GVK
 __all__ = ["KIND", "Apply", "ForgetAddon", "MarkApplied", "Prune", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.ADDON
+HEAVY = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition", "StatefulSet"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,12 @@ class Prune(Action):
     verb: ClassVar[str] = "prune"
 
     obj: tuple[str, str, str, str, str]
+    whole: bool = False
+
+    @property
+    def risk(self) -> Risk:  # type: ignore[override] # the class of a prune depends on what goes
+        """Destroy for what takes data or other objects with it, and for a whole addon; else InPlace."""
+        return Risk.DESTROY if self.whole or self.obj[1] in HEAVY else Risk.IN_PLACE
 
     @property
     def sentence(self) -> str:
@@ -94,7 +101,8 @@ class ForgetAddon(Action):
         return f"forget addon {self.key.name}, which is pruned"
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        return (DropFact(f"applied/{self.key.cluster}/{self.key.name}"),)
+        name = f"{self.key.cluster}/{self.key.name}"
+        return (DropFact(f"applied/{name}"), DropFact(f"approval/{self.key.cluster}/prune/{self.key.name}"))
 
 
 def keys(view: View) -> tuple[Key, ...]:
@@ -157,7 +165,7 @@ def _steps(key: Key, addon: Addon | None, seen: AddonSeen) -> tuple[Action, ...]
     wrong = {*seen.missing, *seen.drifted}
     objects = applyset.objects(key.name, addon.objects) if addon else ()
     applied = tuple(Apply(key=key, obj=obj, ref=applyset.ref(obj)) for obj in objects if applyset.ref(obj) in wrong)
-    return (*applied, *(Prune(key=key, obj=obj) for obj in seen.surplus))
+    return (*applied, *(Prune(key=key, obj=obj, whole=addon is None) for obj in seen.surplus))
 
 
 def _ready(addon: Addon, how: str) -> Plan:

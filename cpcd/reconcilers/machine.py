@@ -92,10 +92,13 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if cluster is None:
         sentence = f"{row.name} is kept: the document of {key.cluster} is gone and its deletionPolicy is Retain"
         return Plan(conditions=(Condition("Ready", Status.UNKNOWN, "Retained", sentence),))
-    group = cluster.group(row.group) or cluster.groups[0]
-    case = Case(key, view, row, cluster, group)
+    group = cluster.group(row.group)
+    case = Case(key, view, row, cluster, group or cluster.groups[0])
     if row.retire:
         return retire(case)
+    if group is None:  # nobody says any more what it should be like: it is left as it is until it goes
+        sentence = f"{row.name} is left as it is: its deployment {row.group} is no longer in the file"
+        return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
     built = provision(case)
     if built is not None:
         return built

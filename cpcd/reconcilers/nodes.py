@@ -94,7 +94,10 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan(wait=Wait("NotJoined", f"Node {key.name} waits for its machine to join", 300))
     node: Node | None = view.known(scopes.node(key.cluster, key.name))
     group = cluster.group(row.group)
-    if node is None or group is None or node.system_uuid.lower() != system_uuid(row.uid):
+    if group is None:
+        sentence = f"Node {key.name} is left as it is: its deployment is no longer in the file"
+        return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
+    if node is None or node.system_uuid.lower() != system_uuid(row.uid):
         return Plan(wait=Wait("NodeUnknown", f"Node {key.name} cannot be read now", 10))
     step = _correction(key, node, group, _labels(cluster, row, group))
     steps = (step,) if step else _approve(key, view, cluster, row)

@@ -139,7 +139,9 @@ async def _surplus(
 async def _labelled(kube: Kube, gvk: GVK, identifier: str) -> list[Object]:
     try:
         listed, _ = await kube.list(gvk, labels=f"{applyset.PART_OF}={identifier}")
-    except Failure:
+    except Failure as failure:
+        if "404" not in failure.what and "no matches for kind" not in failure.what:
+            raise  # unknown is not absent
         return []  # the kind itself is gone, and with it its objects
     return [{"apiVersion": gvk.api_version, "kind": gvk.kind, **one} for one in listed]
 

@@ -54,9 +54,12 @@ class Commands:
         return {**found, "sentence": "; ".join([*troubles, found["sentence"]]), "troubles": troubles}
 
     async def plan(self) -> dict[str, Any]:
-        """Return all remaining steps, folded from the view with pods and members read afresh."""
+        """Return all remaining steps, folded from the view with pods and members read afresh.
+
+        The generation is that of `status`: the commit, where there is one.
+        """
         await self._refresh()
-        return foreseen(self._state.view)
+        return {**foreseen(self._state.view), "generation": self._board.spec.generation}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest events first."""

@@ -62,7 +62,7 @@ class Observer:
             await self._clock.sleep(max(0.5, TICK - (self._clock.now() - began)))
 
     async def look(self, site: str) -> None:
-        """Make one bulk look: two requests, whatever the number of VMs."""
+        """Make one bulk look: two requests, whatever the number of VMs, and now and then one for the privileges."""
         endpoint, began = f"pve:{site}", Instant(self._clock.now())
         both: asyncio.Future[Any] = asyncio.ensure_future(self._bulk(site))
         limit: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(LIMIT))
@@ -82,14 +82,20 @@ class Observer:
             await asyncio.gather(both, limit, return_exceptions=True)
         self._known(site, began, decode.resources(rows), status)
         self.silent.pop(endpoint, None)
-        again = endpoint in self.lacking or began - self._asked.get(endpoint, began) > PRIVILEGES
-        if self._endpoints.up(endpoint) or again:
-            await self._privileges(site)
+        self._endpoints.up(endpoint)
 
     async def _bulk(self, site: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         proxmox = self._ports.proxmox(site)
         rows, status = await asyncio.gather(proxmox.resources(), proxmox.cluster_status())
+        if self._in_doubt(f"pve:{site}"):
+            await self._privileges(site)
         return rows, status
+
+    def _in_doubt(self, endpoint: str) -> bool:
+        """Whether it is time to ask what the token may do."""
+        asked = self._asked.get(endpoint)
+        late = asked is None or self._clock.now() - asked > PRIVILEGES
+        return late or endpoint in self.lacking or self._endpoints.is_down(endpoint)
 
     async def _privileges(self, site: str) -> None:
         """Name what the token lacks before a call meets it: to Proxmox a VM that it may not see is not there."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from cpcd.model.desired import TemplateRef
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Instant, OpId, Role, Scope, Uid
 from cpcd.model.ledger import Machine
@@ -138,9 +139,7 @@ class Reader:
         return decode.with_made(task, self._made.get(task.upid, 0))
 
     async def _template(self, scope: Scope) -> tuple[Resource, ...]:
-        view = self._view()
-        groups = (g for c in view.desired.clusters.values() if c.infrastructure.site == scope.owner for g in c.groups)
-        ref = next((g.machine.template for g in groups if g.machine.template.name == scope.name), None)
+        ref = self._reference(scope)
         if ref is None:
             return ()
         proxmox = self._proxmox(scope)
@@ -148,12 +147,22 @@ class Reader:
         resources, shared = decode.resources(rows), decode.shared_storages(rows)
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
         await claims.refuse_strangers(proxmox, self._view(), scope.owner, resources)
-        lacking = None if found else self._lacking(f"pve:{scope.owner}")
-        if lacking is not None and "VM.Audit" in lacking.what:
-            raise Failure(Code.AUTH, lacking.what, target=str(scope), hint=lacking.hint)
+        if not found:
+            self._doubt(scope)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
         copies = [decode.with_disks(r, config or {}, shared) for r, config in zip(found, configs, strict=True)]
         return tuple(sorted(copies, key=lambda r: r.vmid))
+
+    def _reference(self, scope: Scope) -> TemplateRef | None:
+        clusters = [c for c in self._view().desired.clusters.values() if c.infrastructure.site == scope.owner]
+        templates = (group.machine.template for cluster in clusters for group in cluster.groups)
+        return next((template for template in templates if template.name == scope.name), None)
+
+    def _doubt(self, scope: Scope) -> None:
+        """Raise when the token may not see VMs: a template that is not listed may be there all the same."""
+        lacking = self._lacking(f"pve:{scope.owner}")
+        if lacking is not None and "VM.Audit" in lacking.what:
+            raise Failure(Code.AUTH, lacking.what, target=str(scope), hint=lacking.hint)
 
     async def _guest(self, scope: Scope) -> Any:
         row = self._row(scope.name)

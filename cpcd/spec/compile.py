@@ -242,6 +242,8 @@ def _objects(cluster: str, name: str, content: bytes) -> list[Mapping[str, Any]]
         documents = [one for one in yaml.load_all(content, Loader=yaml.CSafeLoader) if one is not None]
     except yaml.YAMLError as error:
         raise Failure(Code.CONFIG, f"{name} is not YAML: {error}", target=cluster) from error
+    if not documents:  # an emptied file never means: delete everything
+        raise Failure(Code.CONFIG, f"{name} holds no object; take it out of the spec if that is meant", target=cluster)
     for document in documents:
         known = isinstance(document, dict) and document.get("apiVersion") and document.get("kind")
         if not known or not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):

@@ -38,6 +38,7 @@ _OBJECTS: Final = {
     "GuestSilent": "The machine does not answer on SSH.",
     "HostnameWrong": "The machine does not have its name yet.",
     "NoNode": "None of the allowed Proxmox nodes is online.",
+    "NodeNotReady": "The Node is not Ready, or its machine is off and not to be started.",
     "NodeOffline": "The machine's Proxmox node is offline; the machine waits for it.",
     "NodeUnknown": "The Kubernetes Node cannot be read now.",
     "NotJoined": "The machine has not joined its cluster yet.",

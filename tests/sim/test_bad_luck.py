@@ -241,7 +241,7 @@ def test_a_spec_that_cannot_be_read_deletes_nothing(tmp_path: Path, broken: Fail
 # --- Proxmox ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_build_survives_every_kind_of_broken_answer(tmp_path: Path, seed: int) -> None:
     """595, 596, HTML, half an answer, resets before and after the effect, for one call in eight: nothing double."""
     dice = random.Random(seed)
@@ -346,7 +346,7 @@ FULL, READ_ONLY = ("max_page_count = 1", "max_page_count = 1000000"), ("query_on
 
 
 @pytest.mark.parametrize(("bad", "good"), [FULL, READ_ONLY], ids=["full", "read-only"])
-@pytest.mark.parametrize("after", [1, 20, 47, 90])
+@pytest.mark.parametrize("after", [1, 47, 90])
 def test_a_disk_that_takes_no_writes_stops_all_changes(tmp_path: Path, bad: str, good: str, after: int) -> None:
     """In the middle of a build: CPCD-108, not one call more than what had begun, and it goes on when writes do."""
     shown: list[Any] = []
@@ -474,10 +474,9 @@ def test_a_lost_ledger_is_not_an_empty_proxmox(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [7200.0, -7200.0], ids=["+2h", "-2h"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_clock_that_steps_during_a_build_harms_nothing(tmp_path: Path, step: float, seed: int) -> None:
+def test_a_clock_that_steps_during_a_build_harms_nothing(tmp_path: Path, step: float) -> None:
     """Stepped every half minute there and back, while clones, prepares and joins run: the same cluster, each once."""
-    dice = random.Random(seed)
+    dice = random.Random(0)
 
     async def tale(street: Street) -> None:
         await street.start()
@@ -486,7 +485,7 @@ def test_a_clock_that_steps_during_a_build_harms_nothing(tmp_path: Path, step: f
             street.clock.step = 0.0 if turn % 2 else step
         await street.converged(limit=4000)
 
-    street = tell(tmp_path, tale, seed=seed)
+    street = tell(tmp_path, tale)
 
     assert sorted(street.vms().values()) == NAMES
     assert len(uids(street)) == 5
@@ -508,7 +507,7 @@ def test_a_clock_that_steps_is_no_reason_to_repair_anything(tmp_path: Path, step
         street.world.pve.silence(False)
         await asyncio.sleep(120)
         await street.converged(limit=3000)
-        await asyncio.sleep(3600)
+        await asyncio.sleep(900)
 
     street = tell(tmp_path, tale)
 

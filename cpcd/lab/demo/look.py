@@ -82,7 +82,7 @@ class Look:
     async def machines(self) -> dict[str, dict[str, Any]]:
         """Return the lab's VMs that are no templates, by name."""
         world = await self.world()
-        return {vm["name"]: vm for vm in world["vms"] if not vm["template"]}
+        return {vm["name"]: vm for vm in world["vms"] if not vm["template"] and vm["name"] != "theirs"}
 
     async def sleep(self, lab_seconds: float) -> None:
         """Let lab time pass."""

@@ -143,7 +143,7 @@ def test_disk_sizes_are_read_in_every_unit(text: str, wanted: float | None) -> N
         ({"bridge": "vmbr1"}, True, True),
         ({"vlan": 7}, True, True),
         ({"full": True}, True, True),
-        ({"ssh_keys": ("ssh-ed25519 BBBB",)}, True, True),
+        ({"ssh_keys": ("ssh-ed25519 BBBB",)}, True, False),
         ({"template": TemplateRef("ubuntu", "ubuntu", vmid=9001)}, True, True),
         ({"template": TemplateRef("renamed", "ubuntu", vmid=9000)}, True, False),
     ],

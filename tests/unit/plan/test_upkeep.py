@@ -183,6 +183,7 @@ def test_sickness_is_counted_past_its_time_out_and_never_from_the_unknown(
     assert wanted == sick_for(case(WORKER, put(REST, bulk=bulk, since=since)))
 
 
+VOLUMES = scopes.attachments(NAME, WORKER.name)
 CORDONED = {NODE: seen(node(WORKER, unschedulable=True))}
 SWEPT = {"lab/machine/u4/drain": NOW - 3}
 
@@ -244,7 +245,9 @@ def off(**options: str) -> dict[Any, Any]:
         ({scopes.vm(WORKER): unknown()}, "VmUnknown"),
         ({scopes.api(NAME): unknown()}, "ApiUnavailable"),
         ({}, "drain"),
-        (CORDONED, "delete-node"),
+        (CORDONED, "Draining"),
+        ({**CORDONED, VOLUMES: seen(())}, "delete-node"),
+        ({**CORDONED, VOLUMES: seen(("csi-1",))}, "VolumesAttached"),
         ({NODE: seen(node(WORKER, ready="Unknown"))}, "delete-node"),
         ({NODE: unknown()}, "NodeUnknown"),
         ({NODE: seen(node(WORKER, system_uuid="another"))}, "stop"),

@@ -136,10 +136,12 @@ def test_a_machines_life_goes_through_its_stages(changes: dict[str, Any], found:
 
 
 def test_a_group_that_left_the_file_does_not_leave_its_machines_without_a_plan() -> None:
-    """They are kept up until they are retired."""
+    """They are left as they are until they are retired: nobody says any more what they should be like."""
     whole = built(now=build.cluster(group(CP, 3)))
 
-    assert "Ready" == said(planned(machine, machine_key(WORKER), whole))
+    decided = planned(machine, machine_key(WORKER), whole)
+
+    assert ((), "Deleting") == (decided.steps, said(decided))
 
 
 def kinds(one: Any, whole: View) -> set[str]:
