@@ -136,7 +136,7 @@ def _unchangeable(view: View, desired: Desired) -> tuple[str, ...]:
             if before.get(word, value) == value:
                 continue
             why = "upgrades are not supported yet" if word == "version" else "it cannot change after creation"
-            refused.append(f"{name}: {word} is {before[word]} and cannot become {value}: {why}")
+            refused.append(f"{name}: {word} is {before[word] or 'empty'} and cannot become {value or 'empty'}: {why}")
     return tuple(refused)
 
 

@@ -67,6 +67,12 @@ def fixed(cluster: Cluster) -> dict[str, str]:
         "clusterNetwork.services": cluster.services,
         "clusterNetwork.serviceDomain": cluster.service_domain,
         "infrastructure.proxmox": cluster.infrastructure.site,
+        "infrastructure.proxmox.pool": cluster.infrastructure.pool,
+        "infrastructure.proxmox.dnsServers": ", ".join(cluster.infrastructure.dns_servers),
+        "infrastructure.proxmox.ipv4Config.prefix": str(cluster.infrastructure.prefix),
+        "infrastructure.proxmox.ipv4Config.gateway": cluster.infrastructure.gateway,
+        "naming.domain": cluster.domain,
+        "certificates.extraSANs": ", ".join(cluster.extra_sans),
         "version": cluster.version,
     }
 

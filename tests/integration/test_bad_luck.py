@@ -663,6 +663,7 @@ def test_a_build_survives_resets_and_a_stop_and_shows_no_secret(tmp_path: Path) 
 
     assert (names, destructive) == (["demo-cp-1", "demo-general-1"], [])
     assert rough.resets > 0
+    assert b"PATH=" in told[4], "git's environment was seen"
     assert "Traceback" not in town.logs()
     assert [where for where in (*told, *ledger) if secret.encode() in where] == []
     for form in (TOKENS, CERTIFICATE_KEYS, PRIVATE):

@@ -50,7 +50,8 @@ class Remediation(Model):
     max_in_flight: Count = 1
     """How many machines are healed at once."""
     max_retry: Count = 3
-    """How often one machine is healed before a person is asked."""
+    """How many joins of a machine may fail, and how many machines of a group may be replaced as a remedy within six hours;
+    after that a person has to look."""
 
     @model_validator(mode="after")
     def _softest_first(self) -> "Remediation":
@@ -93,9 +94,9 @@ class BlastRadius(Model):
     max_unavailable: Annotated[Int, Field(ge=1, le=10_000)] = 1
     """Machines disturbed at once by changes that interrupt."""
     max_destroys_per_hour: Count = 2
-    """Machines destroyed in an hour; more wait for approval."""
+    """Machines destroyed in an hour; more wait until it is over."""
     max_destroy_percent: Annotated[Int, Field(ge=0, le=100)] = 20
-    """Share of the machines destroyed in an hour, rounded up; more wait for approval."""
+    """Share of the machines that may be leaving at once, rounded up; one always may."""
 
 
 class TimeWindow(Model):

@@ -47,10 +47,10 @@ class AvailabilityZone(Model):
 
 
 class Storage(Model):
-    """Storages by purpose; without them they are found by content type, and an ambiguity is an error."""
+    """Storages by purpose; without `disks` a clone stays on its template's storage."""
 
     disks: StorageName | None = None
-    """Where full clones put their disks."""
+    """Where full clones put their disks; linked ones stay where the template is."""
     images: StorageName | None = None
     """Where cloud images are downloaded to."""
 
