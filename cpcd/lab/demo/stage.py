@@ -21,6 +21,7 @@ from cpcd.model.errors import Code, Failure
 
 __all__ = ["Stage"]
 
+FIRST_MACHINE: Final = ("127.77.0.10", 2222)  # of `specs/demo.yaml`
 SPEED: Final = 30.0  # lab seconds in a real one: as fast as two cores keep up with
 
 
@@ -60,7 +61,11 @@ class Stage:
         return f"127.0.0.1:{self.about['metricsPort']}"
 
     async def open(self) -> None:
-        """Start the lab and lay out the work tree with the first spec committed."""
+        """Start the lab and lay out the work tree with the first spec committed.
+
+        Raises Failure(DEPENDENCY) when another lab's machines are on the demo's addresses.
+        """
+        _refuse_company()
         log = (self.directory / "lab.log").open("wb")
         self.lab = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cpcd", "lab", "--rate", str(SPEED), "--port", "0", "-o", "json",
@@ -158,6 +163,18 @@ def _shipped(name: str) -> str:
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
     return (Path(__file__).parents[3] / "specs" / name).read_text(encoding="utf-8")
+
+
+def _refuse_company() -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(FIRST_MACHINE)
+        except OSError as error:
+            what = f"{FIRST_MACHINE[0]}:{FIRST_MACHINE[1]} is taken: another lab or demo runs on these addresses"
+            raise Failure(Code.DEPENDENCY, what, hint="End it first; its machines would answer for ours.") from error
 
 
 def _free_port() -> int:
