@@ -22,15 +22,15 @@ from cpcd.loop.queue import Queue
 from cpcd.loop.runner import ROUNDS, Runner
 from cpcd.loop.state import State
 from cpcd.loop.supervisor import Supervisor
-from cpcd.model.desired import Cluster, Retry
+from cpcd.model.desired import Cluster, Desired, Retry
 from cpcd.model.errors import Code, Failure, Unreachable
-from cpcd.model.keys import Key
+from cpcd.model.keys import Key, Role
 from cpcd.model.ledger import PutFact
 from cpcd.model.report import Pass
 from cpcd.model.view import View
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
-from cpcd.plan.wakes import affected, tokens
+from cpcd.plan.wakes import affected, stale, tokens
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
@@ -73,10 +73,10 @@ class Daemon:
         self.clock, self.journal = SteadyClock(parts.clock), parts.journal
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, mint=parts.new_id
+            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, stale=stale, mint=parts.new_id
         )  # fmt: skip
         self.state.wake = self.queue.add
-        self.state.interest = Interest(self.queue.add)
+        self.state.interest = Interest(self.queue.add, self._rank)
         self.endpoints = Endpoints(self.clock, self.state.signal)
         self.ports = parts.ports(lambda: self.state.view)
         self.specs = parts.specs(lambda: self.state.view)
@@ -204,7 +204,7 @@ class Daemon:
 
     async def _remember(self) -> None:
         try:
-            await self.state.load("")
+            await self.state.load()
         except Failure as failure:
             self._freeze(failure)
             return
@@ -212,11 +212,8 @@ class Daemon:
 
     async def _name_installation(self) -> None:
         """Without this mark nothing could be told to be ours, so it is there before anything is made."""
-        known = self.state.view.facts.get("installation")
-        installation = str(known or self.state.view.installation or self._new_id())
-        if not known:
-            await self._try_commit(PutFact("installation", installation))
-        self.state.name_installation(installation)
+        if not self.state.view.installation:
+            await self._try_commit(PutFact("installation", self._new_id()))
 
     def _freeze(self, failure: Failure) -> None:
         self.state.frozen = failure
@@ -229,10 +226,12 @@ class Daemon:
             _log.error("%s. %s", failure, failure.hint)
 
     def _refuse(self, news: SpecNews) -> None:
-        """Publish the mistakes; what is in force stays, and so does its generation."""
-        if news.mistakes != self.board.spec.mistakes:
-            _log.error("%s the spec is not put in force: %s", news.code, "; ".join(news.mistakes))
-        self.board.spec = replace(self.board.spec, mistakes=news.mistakes, uncommitted=news.uncommitted)
+        """Publish the mistakes, each with its code; what is in force stays, and so does its generation."""
+        code = f"{news.code} "
+        mistakes = tuple(code + mistake.removeprefix(code) for mistake in news.mistakes)
+        if mistakes != self.board.spec.mistakes:
+            _log.error("the spec is not put in force: %s", "; ".join(mistakes))
+        self.board.spec = replace(self.board.spec, mistakes=mistakes, uncommitted=news.uncommitted)
 
     async def _enforce(self, news: SpecNews) -> None:
         assert news.desired is not None
@@ -240,16 +239,24 @@ class Daemon:
         self.board.spec = SpecState(news.generation, news.mistakes, news.uncommitted)
         changes = tuple(change for change in news.changes if isinstance(change, PutFact))
         await self._try_commit(*changes)
-        for site in news.desired.sites:
-            self.supervisor.serve(f"site {site}", self._watcher(self.observer.watch_site, site))
-        for cluster in news.desired.clusters:
-            self.supervisor.serve(f"nodes {cluster}", self._watcher(self.observer.watch_nodes, cluster))
-            self.supervisor.serve(f"requests {cluster}", self._watcher(self.observer.watch_requests, cluster))
+        self._watch(news.desired)
         keys = self.keys()
         for gone in self.board.objects.keys() - set(keys):
             self.board.forget(gone)
         for key in keys:
             self.dispatcher.reset(key)
+
+    def _watch(self, desired: Desired) -> None:
+        """Run the watches of every site and cluster in the spec, and end those of others."""
+        watches = {f"site {site}": self._watcher(self.observer.watch_site, site) for site in desired.sites}
+        for cluster in desired.clusters:
+            watches[f"nodes {cluster}"] = self._watcher(self.observer.watch_nodes, cluster)
+            watches[f"requests {cluster}"] = self._watcher(self.observer.watch_requests, cluster)
+        for name in self.supervisor.running():
+            if " " in name and name not in watches:  # the daemon's own services have names of one word
+                self.supervisor.end(name)
+        for name, watch in watches.items():
+            self.supervisor.serve(name, watch)
 
     @staticmethod
     def _watcher(watch: Callable[[str], Any], name: str) -> Callable[[], Any]:
@@ -295,6 +302,11 @@ class Daemon:
         while True:
             self.dispatcher.pulse.beat = self.clock.now()
             await self.clock.sleep(5)
+
+    def _rank(self, key: Key) -> int:
+        """Control planes go first where machines queue: everything else waits for them."""
+        row = self.state.view.row(key)
+        return 0 if row is not None and row.role is Role.CONTROL_PLANE else 1
 
     def _policy(self, key: Key, failure: Failure, verb: str) -> Retry:
         cluster: Cluster | None = self.state.view.cluster(key.cluster)

@@ -24,6 +24,7 @@ __all__ = ["Dispatcher", "Pulse"]
 
 SLOW = 300.0  # seconds between looks at what is stalled
 RESYNC = 600.0  # seconds between looks at what is settled
+SELDOM = 10.0  # seconds: what lasts is looked at more seldom, a thirtieth of its age (`failures.md` rule 9)
 VAIN = 3  # times that the same repeatable step may follow itself before that counts as a failure
 AT_ONCE = 64  # passes at the same time; they mostly wait for answers
 
@@ -122,6 +123,8 @@ class Dispatcher:
             tokens.add(f"endpoint:{failure.endpoint}")
         self._state.interest.set(key, tokens) if self._state.interest else None
         self._state.mark(key, found.wait.reason if found.wait else "")
+        if next_in is None and failure is None:
+            self._state.forget(key)
         if next_in is not None:
             self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
         action = found.acted[-1] if found.acted else None
@@ -162,7 +165,8 @@ class Dispatcher:
             said = found.acted[-1].sentence
             return (Outcome.ACTED, said, found.acted[-1].verb, found.again)
         if found.wait is not None:
-            return (Outcome.WAITING, found.wait.sentence, found.wait.reason, found.wait.after)
+            after = max(found.wait.after, min(SELDOM, self._state.waited(key, found.wait.reason) / 30))
+            return (Outcome.WAITING, found.wait.sentence, found.wait.reason, after)
         if not found.tokens and not found.plan.conditions:
             return (Outcome.SETTLED, f"{key} is no more", "Gone", None)
         said = next((c.message for c in found.plan.conditions if c.type == "Ready"), f"{key} is as wanted")

@@ -1,7 +1,7 @@
 """Who wants to know what: a key's last pass leaves the tokens that are a reason to look at it again.
 
-A token is a scope's or fact's name, an endpoint, or a slot. Slots wake one waiter, first come first served, because
-only one can have the permit; everything else wakes all.
+A token is a scope's or fact's name, an endpoint, or a slot. Slots wake one waiter, of those of the lowest rank the
+first that came, because only one can have the permit; everything else wakes all.
 """
 
 from collections import OrderedDict
@@ -16,8 +16,8 @@ K = TypeVar("K")
 class Interest(Generic[K]):
     """Tokens by key and keys by token; `wake` is called for each key that a signal concerns."""
 
-    def __init__(self, wake: Callable[[K], None]) -> None:
-        self._wake = wake
+    def __init__(self, wake: Callable[[K], None], rank: Callable[[K], int] = lambda _key: 0) -> None:
+        self._wake, self._rank = wake, rank
         self._keys: dict[str, OrderedDict[K, None]] = {}
         self._tokens: dict[K, frozenset[str]] = {}
 
@@ -39,7 +39,7 @@ class Interest(Generic[K]):
         """Wake whoever has this token, but for the one whose own doing it is."""
         keys = [key for key in self._keys.get(token, ()) if key != by]
         if token.startswith("slot:"):
-            keys = keys[:1]
+            keys = sorted(keys, key=self._rank)[:1]
             for key in keys:  # out of the line until its pass asks again: a second free slot wakes the next one
                 self._leave(key, token)
         for key in keys:

@@ -20,6 +20,7 @@ from cpcd.ports.clock import Clock
 
 __all__ = ["ROUNDS", "Finding", "Runner"]
 
+SOON = 0.5  # seconds until an operation that was started is looked at
 ROUNDS = 3  # reads may lead to reads (VM runs → ask the guest); more is a mistake in a reconciler
 
 
@@ -104,12 +105,12 @@ class Runner:
                     await self._state.commit((*changes, CloseOp(op.id)), by=key)
                 case Absent():
                     await self._state.commit((CloseOp(op.id),), by=key)
-                case Failed(code, sentence, changes):
+                case Failed(code, sentence, changes, hint):
                     await self._state.commit((*changes, CloseOp(op.id)), by=key)
-                    found.failure, found.failed = Failure(code, sentence, target=str(op.target)), op.verb
+                    found.failure, found.failed = Failure(code, sentence, target=str(op.target), hint=hint), op.verb
                     return None
                 case Running(after, sentence, late) if op.disrupts is None:
-                    return Wait("DeadlineExceeded" if late else "Running", sentence, _poll(after, wall - op.opened))
+                    return Wait("DeadlineExceeded" if late else "Running", sentence, after)
                 case Unknown(sentence, after) if op.disrupts is None:
                     return Wait("Unresolved", sentence, after)
                 case _:
@@ -144,7 +145,7 @@ class Runner:
         handle = await reconciler.apply(action, self._ports, op)
         if op is not None and handle is not None:
             await self._state.commit((SetHandle(op.id, handle),), by=action.key)
-        found.again = 1.0 if op is not None else 0.0
+        found.again = SOON if op is not None else 0.0
         return op is None
 
     def _open(self, action: Action) -> Op:
@@ -156,8 +157,3 @@ class Runner:
             opened=Wall(self._clock.wall()), before=action.before(view), disrupts=action.disrupts,
             slots=tuple(action.slots(view)),
         )  # fmt: skip
-
-
-def _poll(after: float, age: float) -> float:
-    """Poll soon at first and never later than every 10 s (`failures.md` rule 9)."""
-    return min(10.0, max(after, age / 20))

@@ -48,15 +48,18 @@ class State:
         clock: Clock,
         tokens: Callable[[Change, View], Iterable[str]],
         affected: Callable[[Change, View], Iterable[Key]],
+        stale: Callable[[Change, View], Iterable[Scope]],
         mint: Callable[[], str],
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._tokens = tokens
         self._affected = affected
+        self._stale = stale
         self._mint = mint
         self._view = View()
         self._since: dict[str, float] = {}
+        self._waits: dict[Key, str] = {}
         self._known: dict[OpId, float] = {}
         self.interest: Interest[Key] | None = None
         self.wake: Callable[[Key], None] = lambda _key: None
@@ -69,13 +72,9 @@ class State:
             self._view, wall=Wall(self._clock.wall()), since=Waits(self._since, self._clock), fresh=(self._mint(),)
         )
 
-    async def load(self, installation: str) -> None:
+    async def load(self) -> None:
         """Take the ledger from the journal; raises Failure(STATE) when it is corrupt."""
-        self._view = replace(self._view, ledger=await self._journal.load(), installation=installation)
-
-    def name_installation(self, installation: str) -> None:
-        """Remember the mark under which this daemon owns things."""
-        self._view = replace(self._view, installation=installation)
+        self._view = replace(self._view, ledger=await self._journal.load())
 
     def desire(self, desired: Desired) -> None:
         """Put another spec in force."""
@@ -101,7 +100,8 @@ class State:
         if self.frozen is not None:
             raise self.frozen
         before = self._view
-        self._view = before.with_ledger(changes)
+        gone = [scope for change in changes for scope in self._stale(change, before)]
+        self._view = before.with_ledger(changes).without(gone)
         for change in changes:
             if isinstance(change, CloseOp):
                 self._known.pop(change.id, None)
@@ -125,16 +125,28 @@ class State:
 
     def mark(self, key: Key, reason: str) -> None:
         """Remember since when a key has been waiting for this reason; another reason ends the old one."""
-        name = f"{key}/{reason}"
-        kept = self._since.get(name, self._clock.now())
-        for other in [n for n in self._since if n.startswith(f"{key}/") and n[len(str(key)) + 1 :][:1].isupper()]:
-            del self._since[other]
-        if reason:
-            self._since[name] = kept
+        name = f"{key}/{reason}" if reason else ""
+        before = self._waits.pop(key, "")
+        if before != name:
+            self._since.pop(before, None)
+        if name:
+            self._waits[key] = name
+            self._since.setdefault(name, self._clock.now())
+
+    def waited(self, key: Key, reason: str) -> float:
+        """Return for how many seconds a key has been waiting for this reason."""
+        now = self._clock.now()
+        return now - self._since.get(f"{key}/{reason}", now)
 
     def stamp(self, key: Key, verb: str) -> None:
         """Remember when an idempotent effect was last tried."""
         self._since[f"{key}/{verb}"] = self._clock.now()
+
+    def forget(self, key: Key) -> None:
+        """Forget the waits and stamps of an object that is no more."""
+        self._waits.pop(key, None)
+        for name in [name for name in self._since if name.startswith(f"{key}/")]:
+            del self._since[name]
 
     def age(self, op: Op) -> float:
         """Return for how many seconds this daemon has known an op.

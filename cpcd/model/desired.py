@@ -190,6 +190,11 @@ class Health:
     max_in_flight: int
     max_retry: int
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a remedy is given: as long as the sickness itself was."""
+        return min((rule.timeout for rule in self.conditions), default=300.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Blast:

@@ -95,7 +95,7 @@ TABLE: Final[tuple[Entry, ...]] = (
         Severity.HIGH,
         Disposition.REFUSE,
         "The spec has a mistake, contradicts the running cluster, or asks for what is not supported yet.",
-        "Run `cpcd validate`; the last good spec stays in force until the file is mended.",
+        "Run `cpcd validate` and mend the file; until then nothing new is put in force.",
     ),
     Entry(
         Code.DEPENDENCY,

@@ -5,6 +5,7 @@ The journal stores exactly these (`adapters/journal.py`); a `Change` is applied 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from cpcd.model.keys import Key, Map, OpId, Role, Scope, Uid, Wall
@@ -147,13 +148,29 @@ class Event:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ledger:
-    """The whole memory as a value."""
+    """The whole memory as a value, with two indexes that are made when first asked for (so it has no slots)."""
 
     machines: Map[Uid, Machine] = field(default_factory=dict)
     ops: Map[OpId, Op] = field(default_factory=dict)
     facts: Map[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> Map[str, list[Machine]]:
+        """Machine rows by cluster, each in a stable order."""
+        found: dict[str, list[Machine]] = {}
+        for machine in sorted(self.machines.values(), key=lambda m: (m.role.value, m.group, m.index, m.uid)):
+            found.setdefault(machine.cluster, []).append(machine)
+        return found
+
+    @cached_property
+    def owned(self) -> Map[Key, list[Op]]:
+        """Open operations by the key that resolves them, oldest first."""
+        found: dict[Key, list[Op]] = {}
+        for op in sorted(self.ops.values(), key=lambda op: (op.opened, op.id)):
+            found.setdefault(op.key, []).append(op)
+        return found
 
     def after(self, changes: tuple[Change, ...]) -> "Ledger":
         """Return the memory with the changes applied in order."""

@@ -162,6 +162,7 @@ class Failed:
     code: Code
     sentence: str
     changes: tuple[Change, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

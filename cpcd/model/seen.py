@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from cpcd.model.keys import Instant
+from cpcd.model.keys import Instant, Uid
 
 __all__ = [
     "AddonSeen",
     "Api",
+    "Claim",
     "Csr",
     "Facts",
     "Member",
@@ -60,6 +61,7 @@ class Resource:
     lock: str
     disks: tuple[tuple[str, str], ...] = ()  # of a template: slot and property string
     shared: bool = False  # of a template: every disk is on storage that all nodes share
+    cloudinit: bool = True  # of a template: it has a cloud-init drive
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,18 @@ class Vm:
     config: Mapping[str, Any] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     host_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A VM with a machine's mark that no row of this ledger knows: `config` is as it was when first seen."""
+
+    installation: str
+    cluster: str
+    uid: Uid
+    node: str
+    vmid: int
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +141,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A Kubernetes Node; `since` is the wall time of the Ready condition's last transition."""
+    """A Kubernetes Node; `since` is the wall time of the Ready condition's last transition.
+
+    `networked` is False while its kubelet says that no CNI is there yet (recorded [219]).
+    """
 
     name: str
     uid: str
@@ -143,6 +160,7 @@ class Node:
     pod_cidr: str = ""
     conditions: tuple[tuple[str, str, float], ...] = ()
     resource_version: str = field(default="", compare=False)  # heartbeats move it: never news
+    networked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

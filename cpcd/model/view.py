@@ -3,7 +3,7 @@
 A view is never changed; `with_ledger` and `with_seen` give the next one. Planners may fold it into the future.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,6 @@ class View:
     bulk: Map[Scope, Seen[Any]] = field(default_factory=dict)
     since: Map[str, float] = field(default_factory=dict)
     wall: Wall = _NEVER
-    installation: str = ""
     fresh: tuple[str, ...] = ()
 
     @property
@@ -40,6 +39,11 @@ class View:
         return self.ledger.ops
 
     @property
+    def installation(self) -> str:
+        """The name in the marks of everything that is ours, "" before the ledger is read."""
+        return str(self.facts.get("installation", ""))
+
+    @property
     def facts(self) -> Map[str, Any]:
         """Remembered facts by path."""
         return self.ledger.facts
@@ -50,8 +54,7 @@ class View:
 
     def rows(self, cluster: str) -> list[Machine]:
         """Return a cluster's rows in a stable order."""
-        own = (m for m in self.ledger.machines.values() if m.cluster == cluster)
-        return sorted(own, key=lambda m: (m.role.value, m.group, m.index, m.uid))
+        return self.ledger.rows.get(cluster, [])
 
     def row(self, key: Key) -> Machine | None:
         """Return the row of a machine key (its name is the uid)."""
@@ -59,7 +62,7 @@ class View:
 
     def open_ops(self, key: Key) -> list[Op]:
         """Return a key's open operations, oldest first."""
-        return sorted((op for op in self.ledger.ops.values() if op.key == key), key=lambda op: (op.opened, op.id))
+        return self.ledger.owned.get(key, [])
 
     def known(self, scope: Scope) -> Any:
         """Return what is completely seen of a scope, else None."""
@@ -73,3 +76,8 @@ class View:
     def with_seen(self, seen: Mapping[Scope, Seen[Any]]) -> "View":
         """Return the view after observations."""
         return replace(self, bulk={**self.bulk, **seen}) if seen else self
+
+    def without(self, scopes: Collection[Scope]) -> "View":
+        """Return the view without observations of what is no more."""
+        gone = set(scopes)
+        return replace(self, bulk={s: seen for s, seen in self.bulk.items() if s not in gone}) if gone else self

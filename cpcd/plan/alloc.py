@@ -60,7 +60,7 @@ def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Reso
 def _copies(view: View, cluster: Cluster, group: Group) -> tuple[Resource, ...]:
     scope = scopes.template(cluster.infrastructure.site, group.machine.template.name)
     found: tuple[Resource, ...] = view.known(scope) or ()
-    return found
+    return tuple(copy for copy in found if copy.cloudinit)  # without a cloud-init drive a clone has no address (P35)
 
 
 def node(view: View, cluster: Cluster, group: Group) -> str | None:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpcd.model.desired import Cluster, Group
-from cpcd.model.keys import Key, Kind, Role, system_uuid
+from cpcd.model.keys import Key, Kind, Role, Scope, system_uuid
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Condition, Plan, Status, Wait
 from cpcd.model.seen import Api, Facts, Member, Members, Node, Seen, Vm
 from cpcd.model.view import View
-from cpcd.plan import scopes
+from cpcd.plan import fields, scopes
 
 __all__ = ["Case", "machine_key", "progressing", "waiting"]
 
@@ -44,6 +44,19 @@ class Case:
         """The VM, None while unknown."""
         seen: Vm | None = self.view.known(scopes.vm(self.row))
         return seen
+
+    def unseen(self, reason: str, sentence: str, scope: Scope, *, after: float) -> Plan:
+        """Return a plan that waits for what cannot be seen, with why it cannot."""
+        seen = self.view.bulk.get(scope)
+        why = f": {seen.why}" if seen is not None and seen.why else ""
+        return waiting(reason, f"{sentence}{why}", after=after)
+
+    @property
+    def moved(self) -> str:
+        """The Proxmox node that the VM was migrated to, "" while it is where its row says."""
+        vm = self.vm
+        marked = vm is not None and fields.owner(vm) == (self.view.installation, self.row.cluster, self.row.uid)
+        return vm.node if vm is not None and marked and vm.node != self.row.node else ""
 
     @property
     def facts(self) -> Facts | None:

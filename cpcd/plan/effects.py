@@ -32,6 +32,7 @@ __all__ = [
     "MarkJoined",
     "PinHostKey",
     "Prepare",
+    "Relocate",
     "RemoveMember",
     "Renumber",
     "Reset",
@@ -170,6 +171,8 @@ class Start(MachineAction):
 
     def expect(self, view: View) -> View:
         view = self.become(view, status="running", pending=(), host_key="ssh-ed25519 expected")
+        node: Node | None = view.known(scopes.node(self.row.cluster, self.row.name))
+        view = _node(view, self.row, boot_id=f"{node.boot_id}+") if node else view
         known: Facts | None = view.known(scopes.guest(self.row))
         facts = known or fresh_facts(self.row)
         return see(view, scopes.guest(self.row), facts)
@@ -185,6 +188,11 @@ class Shutdown(MachineAction):
     @property
     def sentence(self) -> str:
         return f"shut {self.row.name} down"
+
+    def before(self, view: View) -> Evidence:
+        """Add the boot that is ended: a Node goes on saying Ready for a while after its machine went off."""
+        node: Node | None = view.known(scopes.node(self.row.cluster, self.row.name))
+        return {**MachineAction.before(self, view), "boot": node.boot_id if node else ""}
 
     def expect(self, view: View) -> View:
         return self.become(view, status="stopped", pending=())
@@ -260,11 +268,29 @@ class Renumber(MachineAction):
     def sentence(self) -> str:
         return f"give {self.row.name} VMID {self.vmid}: {self.row.vmid} belongs to somebody else"
 
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutMachine(replace(self.row, vmid=self.vmid)),)
+    def changes(self, view: View) -> tuple[Change, ...]:
+        taken = PutFact(f"vmid/{self.row.site}/{self.row.vmid}", view.wall + COOL_DOWN)
+        return (taken, PutMachine(replace(self.row, vmid=self.vmid)))
 
     def expect(self, view: View) -> View:
         return see(view, scopes.vm(replace(self.row, vmid=self.vmid)), Vm(exists=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relocate(MachineAction):
+    """Remember where a VM is now: somebody, or Proxmox's own high availability, has migrated it."""
+
+    verb: ClassVar[str] = "relocate"
+    local: ClassVar[bool] = True
+
+    node: str
+
+    @property
+    def sentence(self) -> str:
+        return f"follow {self.row.name} from {self.row.node} to {self.node}"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutMachine(replace(self.row, node=self.node)),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,13 +318,15 @@ class Prepare(MachineAction):
     once: ClassVar[bool] = True
 
     given: Mapping[str, Any]
+    doubt: str = ""
 
     def before(self, _view: View) -> Evidence:
         return {"profile": self.given["profile"]}
 
     @property
     def sentence(self) -> str:
-        return f"prepare {self.row.name} for Kubernetes v{self.given['version']}"
+        doubt = f" ({self.doubt})" if self.doubt else ""
+        return f"prepare {self.row.name} for Kubernetes v{self.given['version']}{doubt}"
 
     def expect(self, view: View) -> View:
         facts: Facts = view.known(scopes.guest(self.row)) or fresh_facts(self.row)
@@ -526,6 +554,8 @@ class Forget(MachineAction):
             PutFact(f"address/{self.row.site}/{self.row.address}", until),
             DropFact(f"hostkey/{self.row.uid}"),
             DropFact(f"remedy/{self.row.uid}"),
+            DropFact(f"grown/{self.row.uid}"),
+            DropFact(f"boot/{self.row.uid}"),
         )
 
 

@@ -6,20 +6,39 @@ cold restart (recorded: pending changes); what only a new clone can have is in t
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from cpcd.model.desired import Cluster, Group, MachineSpec
-from cpcd.model.keys import system_uuid
+from cpcd.model.errors import Code
+from cpcd.model.keys import Role, Uid, Wall, system_uuid
 from cpcd.model.ledger import Machine
-from cpcd.model.seen import Vm
+from cpcd.model.plan import Refusal
+from cpcd.model.seen import Claim, Vm
 
-__all__ = ["MARK", "boot_disk_gb", "delta", "first_options", "group_revision", "mark", "ours", "owner", "revision"]
+__all__ = [
+    "MARK",
+    "boot_disk_gb",
+    "delta",
+    "first_options",
+    "group_revision",
+    "has_uuid",
+    "mark",
+    "ours",
+    "owner",
+    "recalled",
+    "revision",
+    "unfit_boot_disk",
+]
 
 MARK: Final = "cpcd/1"
 # Applied at once even on a running VM (recorded: pending changes); everything else may stay pending.
 HOT: Final = frozenset({"tags", "description", "onboot", "name"})
+DISK: Final = re.compile(r"(scsi|virtio|sata|ide)\d+")
+EXTENT: Final = 1 / 64  # GiB; storages round a disk up to whole extents, which is no wish to shrink it
 
 
 def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
@@ -52,8 +71,40 @@ def group_revision(group: Group) -> str:
 
 
 def mark(installation: str, machine: Machine, op: str) -> str:
-    """Return the description line that proves ownership from the first disk on (`failures.md` P22)."""
-    return f"{MARK} {installation} {machine.cluster} {machine.uid} {op}"
+    """Return the description: a line that proves ownership from the first disk on (`failures.md` P22), and the row.
+
+    The second line is for the day on which the ledger is lost: `recalled` makes the row from it.
+    """
+    row = {
+        "role": machine.role.value,
+        "group": machine.group,
+        "index": machine.index,
+        "address": machine.address,
+        "template": f"{machine.template_node}/{machine.template}",
+        "revision": machine.revision,
+        "created": int(machine.created),
+    }
+    words = " ".join(f"{name}={value}" for name, value in row.items())
+    return f"{MARK} {installation} {machine.cluster} {machine.uid} {op}\n{words}"
+
+
+def recalled(claim: Claim, site: str) -> Machine | None:
+    """Return the row that a VM's own description tells of, None when it does not.
+
+    The row counts as started, not as joined: what it is a member of shows by itself.
+    """
+    lines = str(claim.config.get("description", "")).strip().split("\n")
+    words = dict(word.partition("=")[::2] for word in " ".join(lines[1:2]).split())
+    try:
+        node, _, template = words["template"].partition("/")
+        return Machine(
+            uid=claim.uid, cluster=claim.cluster, role=Role(words["role"]), group=words["group"], index=int(words["index"]),
+            name=str(claim.config["name"]), site=site, node=claim.node, vmid=claim.vmid, address=words["address"],
+            template=int(template), template_node=node, revision=words["revision"],
+            created=Wall(float(words["created"])), started=True,
+        )  # fmt: skip
+    except (KeyError, ValueError):
+        return None
 
 
 def owner(vm: Vm) -> tuple[str, str, str] | None:
@@ -64,10 +115,14 @@ def owner(vm: Vm) -> tuple[str, str, str] | None:
 
 def ours(vm: Vm, machine: Machine, installation: str) -> bool:
     """Whether VMID, mark, name and SMBIOS UUID all agree (`failures.md` rule 16)."""
-    uuid = f"uuid={system_uuid(machine.uid)}"
     named = vm.config.get("name") == machine.name
     marked = owner(vm) == (installation, machine.cluster, machine.uid)
-    return named and marked and uuid in str(vm.config.get("smbios1", "")).split(",")
+    return named and marked and has_uuid(vm, machine.uid)
+
+
+def has_uuid(vm: Vm, uid: Uid) -> bool:
+    """Whether the SMBIOS UUID is that machine's: a copy made by hand repeats the description under another one."""
+    return f"uuid={system_uuid(uid)}" in str(vm.config.get("smbios1", "")).split(",")
 
 
 def delta(cluster: Cluster, spec: MachineSpec, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +154,27 @@ def boot_disk_gb(config: Mapping[str, Any], slot: str) -> float | None:
         if part.startswith("size="):
             return _gib(part.removeprefix("size="))
     return None
+
+
+def unfit_boot_disk(spec: MachineSpec, config: Mapping[str, Any], *, who: str, whose: str) -> Refusal | None:
+    """Return why the boot volume that `who` wants cannot come from these disks of `whose`, None when it can.
+
+    A slot that is not there would be ignored, and disks cannot shrink. Nothing is said where no disk is known.
+    """
+    slots = sorted(slot for slot, value in config.items() if DISK.fullmatch(slot) and _is_disk(str(value)))
+    size = boot_disk_gb(config, spec.boot_disk)
+    wanted = f"disks.bootVolume of {who}"
+    if slots and spec.boot_disk not in slots:
+        sentence = f"{wanted}: {whose} has no disk {spec.boot_disk}; it has {', '.join(slots)}"
+        return Refusal(Code.CONFIG, "BootDiskMissing", sentence, "Name the disk that the system is on.")
+    if size is not None and size > spec.boot_disk_gb + EXTENT:
+        sentence = f"{wanted}: {spec.boot_disk} of {whose} has {size:g} GiB and cannot shrink to {spec.boot_disk_gb}"
+        return Refusal(Code.CONFIG, "BootDiskLarger", sentence, f"Set sizeGb to {math.ceil(size)} or more.")
+    return None
+
+
+def _is_disk(value: str) -> bool:
+    return "size=" in value and "media=cdrom" not in value
 
 
 def _upkeep(cluster: Cluster, spec: MachineSpec) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import ClassVar, Final
 from cpcd.model.desired import Cluster, Group, Remedy, Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Uid
-from cpcd.model.ledger import Change, DropFact, Machine, PutFact, PutMachine
+from cpcd.model.ledger import Change, DropFact, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action, Plan, Refusal, Wait
 from cpcd.model.seen import Node, Quorum, Vm
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
 from cpcd.plan.case import Case, machine_key
+from cpcd.plan.recover import recover
 from cpcd.plan.upkeep import sick_for
 
 __all__ = ["AddMachine", "ElectInit", "RetireMachine", "fleet"]
@@ -85,6 +86,10 @@ class RetireMachine(Action):
             return {f"control-plane:{self.row.cluster}": 1}
         return {f"disrupt:{self.row.cluster}": self.limit}
 
+    def before(self, _view: View) -> Evidence:
+        """Return what limits count: how grave it is and which remedy."""
+        return {"risk": self.kind.value, "remedy": self.remedy.value if self.remedy else ""}
+
     def changes(self, view: View) -> tuple[Change, ...]:
         spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
         row = PutMachine(replace(self.row, retire=self.why))
@@ -151,6 +156,9 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     One that waits for consent never holds up another group; of additions only the first is taken, because each
     allocates from the same pools.
     """
+    unknown = recover(key, view, cluster)
+    if unknown is not None:
+        return unknown
     groups = [_group(key, _fleet_of(view, cluster, group)) for group in cluster.groups]
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
     steps = [step for plan in plans for step in plan.steps]
@@ -202,7 +210,7 @@ def _sick(key: Key, one: Fleet) -> Plan | None:
                 f"{row.name}: {why}; {len(healed)} of {one.group.name} were replaced already, a person has to look"
             )
             return Plan(wait=Wait("TooManyUnhealthy", sentence, 300))
-        if why and not any(not other.wanted for other in one.view.rows(one.cluster.name)):
+        if why:
             return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
     return None
 
@@ -224,11 +232,10 @@ def _hopeless(one: Fleet, row: Machine) -> str:
         return "it does not come up" if late else ""
     late_by = sick_for(case)
     last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
-    patience = min((rule.timeout for rule in health.conditions), default=300.0)
     quorum: Quorum | None = one.view.known(scopes.quorum(row.site))
     beyond = quorum is not None and row.node in quorum.offline  # nothing can be reset there
     tried = row.strikes > 0 or Remedy.RESET not in health.ladder or beyond
-    if late_by is not None and late_by > 0 and tried and wall - last > patience:
+    if late_by is not None and late_by > 0 and tried and wall - last > health.patience:
         return "its node stays unhealthy after a reset"
     return ""
 
@@ -274,8 +281,9 @@ def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
 
 def _add(key: Key, one: Fleet, why: str) -> Plan:
     view, cluster, group = one.view, one.cluster, one.group
-    if view.known(scopes.resources(cluster.infrastructure.site)) is None:
-        sentence = f"{group.name} waits until {cluster.infrastructure.site} can be read"
+    site = cluster.infrastructure.site
+    if view.known(scopes.resources(site)) is None or view.known(scopes.claims(site)) is None:
+        sentence = f"{group.name} waits until {site} can be read"
         return Plan(wait=Wait("ProxmoxUnknown", sentence, 10))
     node, vmid, address = alloc.node(view, cluster, group), alloc.vmid(view, cluster), alloc.address(view, cluster)
     name = group.machine.template.name

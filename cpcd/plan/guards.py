@@ -4,13 +4,15 @@ Each guard is `(action, view) -> Refusal | Wait | None` and looks at fresh evide
 something be destroyed may rest on a guess: the lab's provenance test and this module's tests hold that.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Role
+from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Guard, Refusal, Wait
-from cpcd.model.seen import Members, Quorum
+from cpcd.model.seen import Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.effects import (
@@ -27,6 +29,7 @@ from cpcd.plan.effects import (
     Stop,
 )
 from cpcd.plan.fleet import RetireMachine
+from cpcd.plan.recover import Recover
 
 __all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
 
@@ -139,9 +142,9 @@ def approval(action: Action) -> str:
 def consent(action: Action, view: View) -> Refusal | Wait | None:
     """`changePolicy` by class; an approval in the ledger counts as consent."""
     cluster = view.cluster(action.key.cluster)
-    if cluster is None or action.risk is Risk.IN_PLACE:
+    if cluster is None:
         return None
-    match cluster.change_policy.get(action.risk, Consent.APPROVE):
+    match _policy(action, cluster):
         case Consent.AUTO:
             return None
         case Consent.NEVER:
@@ -159,6 +162,14 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
             )
 
 
+def _policy(action: Action, cluster: Cluster) -> Consent:
+    """To take machines into the ledger always asks: another cpcd may keep them."""
+    if isinstance(action, Recover):
+        return Consent.APPROVE
+    default = Consent.AUTO if action.risk is Risk.IN_PLACE else Consent.APPROVE
+    return cluster.change_policy.get(action.risk, default) if action.risk is not Risk.IN_PLACE else default
+
+
 def blast_radius(action: Action, view: View) -> Wait | None:
     """Only Destroy counts: so many an hour, and so many per cent of the machines at once; per cent rounds up."""
     cluster = view.cluster(action.key.cluster)
@@ -169,10 +180,15 @@ def blast_radius(action: Action, view: View) -> Wait | None:
         return Wait("BlastRadius", f"{action.sentence}: waits, {len(recent)} were destroyed within the hour", 60)
     rows = view.rows(cluster.name)
     limit = -(-len(rows) * cluster.blast.max_destroy_percent // 100)
-    going = sum(not row.wanted for row in rows)
-    if going >= max(1, limit):
-        return Wait("BlastRadius", f"{action.sentence}: waits, {going} of {len(rows)} machines are going already", 15)
+    going = sum(op.before.get("risk") == Risk.DESTROY for op in _retirements(view, cluster))
+    if going >= limit:
+        words = f"waits, {going} of {len(rows)} machines are being destroyed, and {limit} may be"
+        return Wait("BlastRadius", f"{action.sentence}: {words}", 15)
     return None
+
+
+def _retirements(view: View, cluster: Cluster) -> list[Op]:
+    return [op for op in view.ops.values() if op.verb == RetireMachine.verb and op.key.cluster == cluster.name]
 
 
 def protected(action: Action, _view: View) -> Refusal | None:
@@ -185,21 +201,29 @@ def protected(action: Action, _view: View) -> Refusal | None:
 def remediation(action: Action, view: View) -> Wait | None:
     """`unhealthyLessThanOrEqualTo` and `maxInFlight`: many sick machines are an outage, not many repairs."""
     cluster = view.cluster(action.key.cluster)
-    remedy = isinstance(action, ResetVm) or (isinstance(action, RetireMachine) and action.remedy is Remedy.REPLACE)
-    if cluster is None or not remedy:
+    if cluster is None or not isinstance(action, ResetVm | RetireMachine):
+        return None
+    if isinstance(action, RetireMachine) and action.remedy is not Remedy.REPLACE:
         return None
     nodes = view.known(scopes.nodes(cluster.name)) or {}
     rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
     sick = [row for row in rows if row.name not in nodes or nodes[row.name].ready != "True"]
     if rows and len(sick) / len(rows) > cluster.health.limit:
         return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
-    flying = _in_flight(cluster, view, action)
-    return Wait("Remediating", f"{action.sentence}: waits for another remedy", 15) if flying else None
+    others = [row for row in view.rows(cluster.name) if row.uid != action.row.uid and _in_remedy(row, cluster, view)]
+    if len(others) < cluster.health.max_in_flight:
+        return None
+    return Wait("Remediating", f"{action.sentence}: waits for the remedy of {others[0].name}", 15)
 
 
-def _in_flight(cluster: Cluster, view: View, action: Action) -> bool:
-    resets = [op for op in view.ops.values() if op.verb == "reset" and op.key.cluster == cluster.name]
-    return len([op for op in resets if op.key != action.key]) >= cluster.health.max_in_flight
+def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:
+    """From the reset, or the retirement as a remedy, until the Node is Ready again or its time to be so is over."""
+    replaced = any(op.before.get("remedy") for op in _retirements(view, cluster) if op.key.name == row.uid)
+    resetting = any(op.verb == ResetVm.verb and op.key.name == row.uid for op in view.ops.values())
+    nodes: Mapping[str, Node] = view.known(scopes.nodes(cluster.name)) or {}
+    well = row.name in nodes and nodes[row.name].ready == "True"
+    fresh = view.wall - view.facts.get(f"remedy/{row.uid}", 0.0) < cluster.health.patience
+    return replaced or resetting or (row.strikes > 0 and not well and fresh)
 
 
 GUARDS: Final[tuple[Guard, ...]] = (

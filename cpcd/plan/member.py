@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Action, Plan
-from cpcd.model.seen import Facts
+from cpcd.model.seen import Facts, Node
 from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
@@ -17,11 +17,12 @@ def member(case: Case) -> Plan | None:
         return None
     if case.identity is None:
         return _begin(case)
-    if case.node is not None and (not case.control_plane or _voting(case)):
-        return _step(effects.MarkJoined(key=case.key, row=case.row))
     facts = case.facts
+    present = case.node is not None and (not case.control_plane or _voting(case))
+    if present and facts is not None and not facts.untouched:  # a reset may have come after the Node (K21)
+        return _step(effects.MarkJoined(key=case.key, row=case.row))
     if facts is None:
-        return waiting("GuestSilent", f"{case.row.name} does not answer on SSH", after=5)
+        return case.unseen("GuestSilent", f"{case.row.name} cannot be asked over SSH", scopes.guest(case.row), after=5)
     return _join(case, facts)
 
 
@@ -75,12 +76,23 @@ def _join(case: Case, facts: Facts) -> Plan:
         return waiting("EtcdUnhealthy", f"{case.row.name} waits until every etcd member is healthy", after=10)
     if not facts.untouched:
         return _clean(case, friend)
-    stale = case.node_seen.known if case.node_seen and case.node is None else None
-    if stale is not None:
-        return _step(effects.DeleteNode(key=case.key, row=case.row, uid=stale.uid))
     if case.control_plane and case.member is not None:
         return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id))
+    named: Node | None = case.node_seen.known if case.node_seen else None
+    if named is not None:
+        return _make_room(case, named)
     return _step(effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
+
+
+def _make_room(case: Case, named: Node) -> Plan:
+    """Delete the Node of our name that an earlier machine left; one that is Ready is somebody's (K12)."""
+    theirs = case.node is None and (
+        named.ready == "True" or case.view.wall - named.since < case.cluster.health.patience
+    )
+    if theirs:
+        sentence = f"{case.row.name} waits: the cluster has a Node of that name which is another machine"
+        return waiting("NameTaken", sentence, after=30)
+    return _step(effects.DeleteNode(key=case.key, row=case.row, uid=named.uid))
 
 
 def _all_healthy(case: Case) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cpcd.model.plan import Plan
-from cpcd.plan import effects, kubeadm
+from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
 __all__ = ["baseline", "prepare"]
@@ -15,18 +15,20 @@ def prepare(case: Case) -> Plan | None:
     """Return what the operating system needs next, None when the baseline is there."""
     facts = case.facts
     if facts is None:
-        return waiting("GuestSilent", f"{case.row.name} does not answer on SSH yet", after=3)
+        return case.unseen(
+            "GuestSilent", f"{case.row.name} cannot be asked over SSH yet", scopes.guest(case.row), after=1
+        )
     if facts.hostname.split(".")[0] != case.row.name:
         return waiting("HostnameWrong", f"{case.row.name} calls itself {facts.hostname} still", after=10)
     if facts.cloud_init == "running":
-        return waiting("CloudInit", f"{case.row.name}: cloud-init is still at work", after=3)
+        return waiting("CloudInit", f"{case.row.name}: cloud-init is still at work", after=1)
     if abs(facts.clock_skew) > MAX_SKEW:
         return waiting("ClockSkew", f"{case.row.name}: its clock is {facts.clock_skew:+.0f} s off", after=10)
     wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
     if facts.prepared == wanted:
         return None
-    given = baseline(case)
-    action = effects.Prepare(key=case.key, row=case.row, given=given)
+    doubt = "its cloud-init ended with an error" if facts.cloud_init == "error" else ""
+    action = effects.Prepare(key=case.key, row=case.row, given=baseline(case), doubt=doubt)
     return Plan(steps=(action,), conditions=progressing("Preparing", action.sentence))
 
 

@@ -1,20 +1,23 @@
 """From a row to a running VM that is ours: clone → configure → grow → start → first contact."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cpcd.model.desired import MachineSpec, Remedy
 from cpcd.model.errors import Code
 from cpcd.model.plan import Condition, Plan, Refusal, Status
-from cpcd.model.seen import Vm
-from cpcd.plan import alloc, effects, fields
+from cpcd.model.seen import Resource, Vm
+from cpcd.plan import alloc, effects, fields, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
-__all__ = ["provision"]
+__all__ = ["grow", "provision", "unfit"]
 
 
 def provision(case: Case) -> Plan | None:
     """Return what the VM needs next, None when it runs and its host key is pinned."""
     vm = case.vm
     if vm is None:
-        return waiting("VmUnknown", f"{case.row.name}: its VM cannot be read now", after=10)
+        return case.unseen("VmUnknown", f"{case.row.name}: its VM cannot be read now", scopes.vm(case.row), after=10)
     if not vm.exists:
         return _create(case)
     if not fields.ours(vm, case.row, case.view.installation):
@@ -30,9 +33,25 @@ def _create(case: Case) -> Plan:
     if case.row.joined or case.row.started:
         sentence = f"{case.row.name}: its VM {case.row.vmid} is gone"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "VmGone", sentence),))
+    copy = _template(case)
+    refusal = unfit(case, dict(copy.disks), f"template {copy.vmid}") if copy else None
+    if refusal is not None:
+        return refusal
     full, pool = case.group.machine.full, case.cluster.infrastructure.pool
     storage = case.cluster.infrastructure.disk_storage if full else ""
     return _step(effects.Clone(key=case.key, row=case.row, pool=pool, full=full, storage=storage))
+
+
+def _template(case: Case) -> Resource | None:
+    scope = scopes.template(case.row.site, case.group.machine.template.name)
+    copies: tuple[Resource, ...] = case.view.known(scope) or ()
+    return next((copy for copy in copies if copy.vmid == case.row.template), None)
+
+
+def unfit(case: Case, config: Mapping[str, Any], whose: str) -> Plan | None:
+    """Return the refusal of a boot volume that cannot come from these disks."""
+    refusal = fields.unfit_boot_disk(case.group.machine, config, who=case.row.name, whose=whose)
+    return Plan(refusal=refusal) if refusal else None
 
 
 def _claim(case: Case, vm: Vm) -> Plan:
@@ -57,13 +76,14 @@ def _complete(case: Case, vm: Vm) -> Plan | None:
     differing = {k: v for k, v in options.items() if str(vm.config.get(k, "")) != ("" if v is None else str(v))}
     if differing.keys() - {"net0", "smbios1"}:
         return _step(_configure(case, vm, options))
-    return grow(case, vm, spec)
+    return unfit(case, vm.config, f"VM {case.row.vmid}") or grow(case, vm, spec)
 
 
 def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
     """Return the growth of the boot disk if it is smaller than wanted."""
     size = fields.boot_disk_gb(vm.config, spec.boot_disk)
-    if size is not None and size < spec.boot_disk_gb:
+    grown = case.view.facts.get(f"grown/{case.row.uid}", 0)  # of a growth that timed out the config never tells (P04)
+    if size is not None and max(size, grown) < spec.boot_disk_gb:
         return _step(effects.Grow(key=case.key, row=case.row, disk=spec.boot_disk, size_gb=spec.boot_disk_gb))
     return None
 
@@ -78,7 +98,7 @@ def _running(case: Case, vm: Vm) -> Plan | None:
         return None
     if vm.host_key:
         return _step(effects.PinHostKey(key=case.key, row=case.row, host_key=vm.host_key))
-    return waiting("Booting", f"{case.row.name} is booting: its guest agent does not answer yet", after=3)
+    return waiting("Booting", f"{case.row.name} is booting: its guest agent does not answer yet", after=1)
 
 
 def _configure(case: Case, vm: Vm, options: dict[str, object]) -> effects.Configure:

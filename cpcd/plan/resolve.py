@@ -12,7 +12,8 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import Scope, Uid, Wall, system_uuid
 from cpcd.model.ledger import Change, DropFact, Machine, Op, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
-from cpcd.model.seen import Api, Member, Members, Node, Task, Vm
+from cpcd.model.seen import Api, Member, Members, Node, Seen, Task, Vm
+from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, scopes
 from cpcd.plan.member import joined
@@ -34,15 +35,28 @@ def evidence(op: Op, view: View) -> tuple[Scope, ...]:
             return (scopes.tasks(row.site, row.template_node, row.template),)
         case "resize" | "start" | "shutdown" | "stop" | "reset" | "destroy":
             return (scopes.tasks(row.site, row.node, row.vmid),)
-        case "prepare" | "kubeadm-reset" | "etcd-snapshot":
-            return (scopes.guestop(row, op.id),)
-        case "init":
-            return (scopes.guestop(row, op.id), scopes.guest(row), scopes.api(row.cluster))
-        case "join":
-            etcd = (scopes.etcd(row.cluster),) if row.role == "control-plane" else ()
-            return (scopes.guestop(row, op.id), scopes.node(row.cluster, row.name), *etcd)
+        case "prepare" | "kubeadm-reset" | "etcd-snapshot" | "init" | "join":
+            polled = view.bulk.get(scopes.guestop(row, op.id))
+            return (scopes.guestop(row, op.id), *(_afterwards(op, row) if polled and not _at_work(polled) else ()))
         case _:
             return ()
+
+
+def _at_work(polled: Seen[Any]) -> bool:
+    """Whether a guest answers that it is still at work: then nothing else tells anything yet."""
+    return polled.known is not None and polled.known["state"] == "running"
+
+
+def _afterwards(op: Op, row: Machine) -> tuple[Scope, ...]:
+    """What tells how a verb ended: a guest that is silent may be off, and exit code 0 is not membership."""
+    match op.verb:
+        case "init":
+            return (scopes.vm(row), scopes.guest(row), scopes.api(row.cluster))
+        case "join":
+            etcd = (scopes.etcd(row.cluster),) if row.role == "control-plane" else ()
+            return (scopes.vm(row), scopes.node(row.cluster, row.name), *etcd)
+        case _:
+            return (scopes.vm(row),)
 
 
 def resolve(op: Op, view: View, now: Wall) -> Verdict:
@@ -105,11 +119,11 @@ def _vm(row: Machine, view: View) -> Vm | None:
 def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     vm = _vm(row, view)
     tasks = view.known(scopes.tasks(row.site, row.template_node, row.template))
-    if vm is None or tasks is None:
-        return Unknown(f"whether {row.name} was cloned cannot be read now")
-    task, early = _clone_task(op, row, tasks), now - op.opened <= SETTLE
+    task, early = _clone_task(op, row, tasks or ()), now - op.opened <= SETTLE
     if task is not None and not task.exit:
-        return Running(2, f"{row.name} is being cloned")
+        return Running(0.5, f"{row.name} is being cloned")
+    if vm is None or tasks is None:
+        return Unknown(f"whether {row.name} was cloned cannot be read now", 1)
     return _clone_made(row, view, vm, task, early=early) if vm.exists else _clone_missing(row, view, task, early=early)
 
 
@@ -124,13 +138,14 @@ def _clone_made(row: Machine, view: View, vm: Vm, task: Task | None, *, early: b
         return Unknown(f"whether {row.name} is being cloned cannot be told yet")
     if task is None and early:
         return Unknown(f"VM {row.vmid} is locked and no task of ours is known")
-    return _quarantine(row, view)
+    return _quarantine(row, view, vm.node)
 
 
 def _clone_missing(row: Machine, view: View, task: Task | None, *, early: bool) -> Verdict:
     """No VM is there: the clone failed and was cleaned away, or it was never begun."""
     if task is not None and not task.ok:
-        return Failed(Code.EXECUTION, f"cloning {row.name} failed: {task.exit}", _elsewhere(row, view))
+        taken = str(row.vmid) in task.exit or "already exists" in task.exit  # a full storage is no reason to move on
+        return _exited(f"cloning {row.name}", task, _elsewhere(row, view) if taken else ())
     if task is None and early:
         return Unknown(f"whether {row.name} is being cloned cannot be told yet")
     return Absent()
@@ -152,10 +167,10 @@ def _elsewhere(row: Machine, view: View) -> tuple[Change, ...]:
     return (retired, PutMachine(replace(row, vmid=other))) if other else (retired,)
 
 
-def _quarantine(row: Machine, view: View) -> Verdict:
+def _quarantine(row: Machine, view: View, node: str) -> Verdict:
     """A half clone without its worker stays locked: only root with a ticket can remove it (recorded: locks)."""
     fact = PutFact(f"vmid/{row.site}/{row.vmid}", None)
-    words = f"the clone of {row.name} died and left VM {row.vmid} locked; on {row.node}: qm unlock {row.vmid} && qm destroy {row.vmid} --purge"
+    words = f"the clone of {row.name} died and left VM {row.vmid} locked; on {node}: qm unlock {row.vmid} && qm destroy {row.vmid} --purge"
     return Failed(Code.EXECUTION, words, (fact, *_elsewhere(row, view)[1:]))
 
 
@@ -170,24 +185,33 @@ def _power(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         return Unknown(f"the tasks of {row.name} cannot be read now")
     task = next((t for t in tasks if t.upid == op.handle), None) or _later_task(op, tasks)
     if task is not None and not task.exit:
-        return Running(2, f"{op.verb} of {row.name} is on its way")
+        return Running(0.5, f"{op.verb} of {row.name} is on its way")
     if _reached(op, vm, task):
-        return Done(
-            (PutMachine(replace(row, started=True)),)
-            if op.verb == "start" and not row.started
-            else _counted(op, row, view)
-        )
+        return Done(_counted(op, row, view))
     if task is not None and not task.ok:
-        return Failed(Code.EXECUTION, f"{op.verb} of {row.name} failed: {task.exit}")
+        return _exited(f"{op.verb} of {row.name}", task)
     if now - op.opened > SETTLE:
         return Absent()
     return Unknown(f"whether {op.verb} of {row.name} has begun cannot be told yet", 3)
 
 
+def _exited(what: str, task: Task, changes: tuple[Change, ...] = ()) -> Failed:
+    code, said, hint, _ = judged(task.exit)
+    return Failed(code, f"{what} failed: {said}", changes, hint)
+
+
 def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
-    if op.verb != "reset":
-        return ()
-    return (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
+    match op.verb:
+        case "start" if not row.started:
+            return (PutMachine(replace(row, started=True)),)
+        case "resize":
+            return (PutFact(f"grown/{row.uid}", op.before.get("size_gb", 0)),)
+        case "shutdown" if op.before.get("boot"):
+            return (PutFact(f"boot/{row.uid}", op.before["boot"]),)
+        case "reset":
+            return (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
+        case _:
+            return ()
 
 
 def _later_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
@@ -205,7 +229,10 @@ def _reached(op: Op, vm: Vm, task: Task | None) -> bool:
         case "resize":
             disk = str(op.before.get("disk", ""))
             size = fields.boot_disk_gb(vm.config, disk)
-            return size is not None and size >= float(op.before.get("size_gb", 0))
+            grown = size is not None and size >= float(op.before.get("size_gb", 0))
+            return grown or (
+                task is not None and task.ok
+            )  # one that timed out has grown, its config never says so (P04)
         case "reset":
             return task is not None and task.ok
         case _:
@@ -228,7 +255,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
             fact = PutFact(f"snapshot/{row.cluster}", view.wall)
             return Done((fact,) if op.verb == "etcd-snapshot" else ())
         case "running":
-            return Running(3, f"{op.verb} runs on {row.name}")
+            return Running(1, f"{op.verb} runs on {row.name}")
         case "absent":
             early = now - op.opened < GUEST_SETTLE
             return Unknown(f"{row.name} has not begun {op.verb} yet", 3) if early else Absent()
@@ -246,7 +273,7 @@ def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         return verdict
     api: Api | None = view.known(scopes.api(row.cluster))
     if api is None or not api.ready or not api.uid:
-        return Running(3, f"the control plane on {row.name} is initialised; waiting for its API")
+        return Running(1, f"the control plane on {row.name} is initialised; waiting for its API")
     output = _polled(op, row, view).get("output") or {}
     identity = {"ca_hash": str(output.get("ca_hash", "")), "uid": api.uid}
     return Done((PutFact(f"identity/{row.cluster}", identity), joined(row)))
@@ -269,7 +296,7 @@ def _membership(row: Machine, view: View) -> Verdict:
     present = node is not None and node.system_uuid.lower() == system_uuid(row.uid)
     if present and (row.role != "control-plane" or _voter(row, view)):
         return Done((joined(row),))
-    return Running(3, f"{row.name} has joined; waiting for its Node{' and etcd member' if present else ''}")
+    return Running(1, f"{row.name} has joined; waiting for its Node{' and etcd member' if present else ''}")
 
 
 def _voter(row: Machine, view: View) -> bool:
@@ -285,8 +312,10 @@ def _hold(row: Machine, view: View) -> Verdict:
     vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
     back = vm is not None and vm.status == "running" and not vm.pending
     serving = node is not None and node.ready == "True" and not node.unschedulable
+    anew = node is not None and node.boot_id != view.facts.get(f"boot/{row.uid}")
     voting = row.role != "control-plane" or _healthy(row, view)
-    return Done((DropFact(f"remedy/{row.uid}"),)) if back and serving and voting else Running(5)
+    over = (DropFact(f"remedy/{row.uid}"), DropFact(f"boot/{row.uid}"))
+    return Done(over) if back and serving and anew and voting else Running(5)
 
 
 def _healthy(row: Machine, view: View) -> bool:

@@ -23,7 +23,8 @@ def retire(case: Case) -> Plan:
         sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
         return left or waiting("NodeOffline", sentence, after=30)
     if vm is None:
-        return waiting("VmUnknown", f"{case.row.name}: its VM cannot be read now, so nothing is destroyed", after=10)
+        sentence = f"{case.row.name}: nothing is destroyed while its VM cannot be read"
+        return case.unseen("VmUnknown", sentence, scopes.vm(case.row), after=10)
     if case.identity is not None:
         plan = _leave(case, vm)
         if plan is not None:
@@ -39,7 +40,8 @@ def _node_offline(case: Case) -> bool:
 def _leave(case: Case, vm: Vm) -> Plan | None:
     """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain."""
     if case.api is None or not case.api.ready:
-        return waiting("ApiUnavailable", f"{case.row.name} waits for the cluster's API to leave it", after=10)
+        sentence = f"{case.row.name} waits for the cluster's API to leave it"
+        return case.unseen("ApiUnavailable", sentence, scopes.api(case.row.cluster), after=10)
     alive = vm.exists and vm.status == "running" and case.node is not None and case.node.ready == "True"
     if alive:
         plan = drain(case) or _volumes(case)
@@ -51,7 +53,8 @@ def _leave(case: Case, vm: Vm) -> Plan | None:
             return plan
     seen = case.node_seen
     if seen is None or not seen.complete:
-        return waiting("NodeUnknown", f"{case.row.name}: its Node cannot be read now", after=5)
+        scope = scopes.node(case.row.cluster, case.row.name)
+        return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=5)
     if case.node is not None:
         return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
     return None
@@ -72,7 +75,8 @@ def _volumes(case: Case) -> Plan | None:
 
 def _leave_etcd(case: Case) -> Plan | None:
     if case.members is None:
-        return waiting("EtcdUnknown", f"{case.row.name}: etcd's members cannot be listed now", after=5)
+        sentence = f"{case.row.name}: etcd's members cannot be listed now"
+        return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=5)
     own, friend = case.member, peer(case)
     if own is None:
         return None

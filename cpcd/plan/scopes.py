@@ -7,6 +7,7 @@ __all__ = [
     "addon",
     "api",
     "attachments",
+    "claims",
     "csrs",
     "etcd",
     "guest",
@@ -31,6 +32,11 @@ def resources(site: str) -> Scope:
 def quorum(site: str) -> Scope:
     """Nodes and quorum of a Proxmox: `Quorum`."""
     return Scope("quorum", site)
+
+
+def claims(site: str) -> Scope:
+    """Machines of cpcd on a Proxmox that have no row here: `tuple[Claim, ...]`."""
+    return Scope("claims", site)
 
 
 def vm(machine: Machine) -> Scope:

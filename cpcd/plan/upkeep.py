@@ -7,11 +7,11 @@ replace, softest first; each rung waits for the time that the unhealthy conditio
 from cpcd.model.desired import Remedy
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
-from cpcd.plan import effects, fields, kubeadm
+from cpcd.plan import effects, fields, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
-from cpcd.plan.provision import grow
+from cpcd.plan.provision import grow, unfit
 
 __all__ = ["sick_for", "upkeep"]
 
@@ -20,18 +20,22 @@ def upkeep(case: Case, vm: Vm) -> Plan:
     """Return the next step of a member's upkeep, or that it is Ready."""
     if case.hold is not None:
         return _serve(case, vm)
-    return _drift(case, vm) or _health(case) or _ready(case)
+    return _drift(case, vm) or _health(case) or _misfit(case, vm) or _ready(case)
 
 
 def sick_for(case: Case) -> float | None:
-    """Return for how many seconds past its time-out the node is unhealthy, None when it is not."""
+    """Return for how many seconds past its time-out the node is unhealthy, None when it is not.
+
+    A node that is not Ready for want of a CNI is not sick: no remedy brings one (`failures.md` K22).
+    """
     node = case.node
     if node is None:
         return _absent_for(case)
+    ready = (("Ready", node.ready, node.since),) if node.networked else ()
     past = [
         case.view.wall - since - rule.timeout
         for rule in case.cluster.health.conditions
-        for kind, status, since in (*node.conditions, ("Ready", node.ready, node.since))
+        for kind, status, since in (*node.conditions, *ready)
         if (kind, status) == (rule.type, rule.status)
     ]
     return max(past, default=None)
@@ -63,6 +67,16 @@ def _drift(case: Case, vm: Vm) -> Plan | None:
     return None
 
 
+def _misfit(case: Case, vm: Vm) -> Plan | None:
+    """Refuse a boot disk that cannot be had here, after everything else, so that no remedy is kept off.
+
+    A machine that is to be replaced is not asked: its successor has what is wanted.
+    """
+    if case.group.in_place != "Only" and case.row.revision != fields.group_revision(case.group):
+        return None
+    return unfit(case, vm.config, f"VM {case.row.vmid}")
+
+
 def _prepare(case: Case) -> effects.Prepare:
     return effects.Prepare(key=case.key, row=case.row, given=baseline(case))
 
@@ -82,7 +96,8 @@ def _serve(case: Case, vm: Vm) -> Plan:
     node = case.node
     if vm.pending:
         return drain(case) or _step(effects.Shutdown(key=case.key, row=case.row), "Rebooting")
-    if node is None or node.ready != "True":
+    ended = case.view.facts.get(f"boot/{case.row.uid}")
+    if node is None or node.ready != "True" or node.boot_id == ended:
         late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
         remedy = _health(case) if late else None
         if remedy is not None and remedy.steps:
@@ -96,10 +111,10 @@ def _serve(case: Case, vm: Vm) -> Plan:
 def _health(case: Case) -> Plan | None:
     late = sick_for(case)
     if late is None:
-        return None
+        return _unnetworked(case)
     last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
     sentence = f"{case.row.name} is not Ready"
-    if late < 0 or case.view.wall - last < _patience(case):
+    if late < 0 or case.view.wall - last < case.cluster.health.patience:
         return _sick(sentence, "NodeNotReady")
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
         action = effects.ResetVm(key=case.key, row=case.row)
@@ -107,9 +122,10 @@ def _health(case: Case) -> Plan | None:
     return _sick(f"{sentence} and a reset did not help", "NodeSick")
 
 
-def _patience(case: Case) -> float:
-    """A remedy is given the time that the sickness itself was given."""
-    return min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
+def _unnetworked(case: Case) -> Plan | None:
+    if case.node is None or case.node.networked:
+        return None
+    return _sick(f"{case.row.name} is not Ready: its kubelet waits for a CNI", "NetworkNotReady")
 
 
 def _sick(sentence: str, reason: str) -> Plan:
@@ -120,8 +136,14 @@ def _sick(sentence: str, reason: str) -> Plan:
 def _ready(case: Case) -> Plan:
     node: Node | None = case.node
     if node is None:
-        return waiting("NodeUnknown", f"{case.row.name}: its Node cannot be read now", after=10)
-    if case.row.strikes and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > _patience(case):
+        scope = scopes.node(case.row.cluster, case.row.name)
+        return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=10)
+    if node.ready != "True":
+        return _sick(f"{case.row.name} is not Ready", "NodeNotReady")
+    if (
+        case.row.strikes
+        and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > case.cluster.health.patience
+    ):
         return _step(effects.Forgive(key=case.key, row=case.row), "Ready")
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from cpcd.model.keys import Key, Kind
+from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
 from cpcd.model.view import View
+from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 
-__all__ = ["affected", "tokens"]
+__all__ = ["affected", "stale", "tokens"]
 
 
 def tokens(change: Change, before: View) -> Iterable[str]:
@@ -17,6 +18,21 @@ def tokens(change: Change, before: View) -> Iterable[str]:
             return tuple(f"slot:{slot}" for slot in before.ops[op_id].slots)
         case PutFact(name, _) | DropFact(name):
             return (f"fact:{name}",)
+        case _:
+            return ()
+
+
+def stale(change: Change, before: View) -> Iterable[Scope]:
+    """Return the observations that tell of nothing any more once a change is made."""
+    match change:
+        case CloseOp(op_id) if op_id in before.ops:
+            row = before.row(before.ops[op_id].key)
+            return (scopes.guestop(row, op_id),) if row else ()
+        case DropMachine(uid) if uid in before.machines:
+            row = before.machines[uid]
+            own = (scopes.vm(row), scopes.guest(row), scopes.tasks(row.site, row.node, row.vmid))
+            named = (scope(row.cluster, row.name) for scope in (scopes.node, scopes.pods, scopes.attachments))
+            return (*own, *named)
         case _:
             return ()
 

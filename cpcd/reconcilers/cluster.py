@@ -20,9 +20,14 @@ def keys(view: View) -> tuple[Key, ...]:
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return the member list when control planes may be retired; everything else is seen by the machines' passes."""
-    known = f"identity/{key.cluster}" in view.facts
-    return (scopes.etcd(key.cluster), scopes.nodes(key.cluster)) if known else ()
+    """Return the member list when control planes may be retired; everything else is seen by the machines' passes.
+
+    A cluster that is taken up again is recognised by its API and kubeconfig.
+    """
+    if f"identity/{key.cluster}" in view.facts:
+        return (scopes.etcd(key.cluster), scopes.nodes(key.cluster))
+    recovered = f"recovered/{key.cluster}" in view.facts
+    return (scopes.api(key.cluster), scopes.kubeconfig(key.cluster)) if recovered else ()
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
@@ -33,7 +38,8 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     site = cluster.infrastructure.site
     templates = {scopes.template(site, group.machine.template.name) for group in cluster.groups}
     rows = (scope for row in view.rows(key.cluster) for scope in (scopes.vm(row), scopes.node(key.cluster, row.name)))
-    return (scopes.nodes(key.cluster), scopes.quorum(site), *templates, *rows)
+    guests = (scopes.guest(row) for row in view.rows(key.cluster)) if f"recovered/{key.cluster}" in view.facts else ()
+    return (scopes.nodes(key.cluster), scopes.quorum(site), scopes.claims(site), *templates, *rows, *guests)
 
 
 def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:

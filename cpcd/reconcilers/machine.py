@@ -36,13 +36,14 @@ def keys(view: View) -> tuple[Key, ...]:
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
     """Return what a pass needs fresh, as far as the machine has come.
 
-    The VM always; while an op is on its way only its evidence beside it.
+    The VM always, but for an op on a guest, which says itself how it stands; while an op is on its way only its evidence.
     """
     row = view.row(key)
     if row is None:
         return ()
     ops = view.open_ops(key)
-    wanted = [scopes.vm(row), *(scope for op in ops for scope in evidence(op, view))]
+    wanted = [scope for op in ops for scope in evidence(op, view)]
+    wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row)]
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
     return tuple(dict.fromkeys(wanted))
@@ -59,11 +60,17 @@ def _own_reads(row: Machine, view: View) -> list[Scope]:
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return what is a reason to look again: what is read, the API, and whether Proxmox can be written."""
+    """Return what is a reason to look again: what is read, the API, and whether Proxmox can be written.
+
+    Not the tasks: those of a template change with every clone that anybody makes.
+    """
     row = view.row(key)
     if row is None:
         return ()
-    return (*reads(key, view), scopes.api(row.cluster), scopes.quorum(row.site), scopes.node(row.cluster, row.name))
+    own = [scope for scope in reads(key, view) if scope.kind != "tasks"]
+    if f"identity/{row.cluster}" not in view.facts:
+        own.append(scopes.kubeconfig(row.cluster))  # the way to the API that an init waits for
+    return (*own, scopes.api(row.cluster), scopes.quorum(row.site), scopes.node(row.cluster, row.name))
 
 
 def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
@@ -94,6 +101,8 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan(conditions=(Condition("Ready", Status.UNKNOWN, "Retained", sentence),))
     group = cluster.group(row.group)
     case = Case(key, view, row, cluster, group or cluster.groups[0])
+    if case.moved:
+        return Plan(steps=(effects.Relocate(key=key, row=row, node=case.moved),))
     if row.retire:
         return retire(case)
     if group is None:  # nobody says any more what it should be like: it is left as it is until it goes

@@ -75,8 +75,8 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     row = _row(key, view)
     if row is None or not row.joined:
         return ()
-    pending: tuple[Csr, ...] = view.known(scopes.csrs(key.cluster)) or ()
-    own = any(csr.username == f"system:node:{key.name}" for csr in pending)
+    pending: tuple[Csr, ...] | None = view.known(scopes.csrs(key.cluster))
+    own = pending is None or any(csr.username == f"system:node:{key.name}" for csr in pending)
     return (scopes.node(key.cluster, key.name), *((scopes.csrs(key.cluster),) if own else ()))
 
 
@@ -103,6 +103,8 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     steps = (step,) if step else _approve(key, view, cluster, row)
     if steps:
         return Plan(steps=steps)
+    if view.known(scopes.csrs(key.cluster)) is None:
+        return Plan(wait=Wait("RequestsUnknown", f"the certificate requests of {key.cluster} cannot be listed now", 10))
     sentence = f"Node {node.name} has its labels and taints"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
 
@@ -152,7 +154,7 @@ def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -
         annotations=_merged(node.annotations, note_merge),
     )  # fmt: skip
     names = [*label_merge, *(name for name in note_merge if name != APPLIED)]
-    names += [f"taint {k}:{e}" for k, _, e in set(taints) ^ set(node.taints)]
+    names += [f"taint {k}:{e}" for k, _, e in sorted(set(taints) ^ set(node.taints))]
     return SetNode(key=key, node=node.name, merge=merge, words=", ".join(sorted(names)), after=after)
 
 

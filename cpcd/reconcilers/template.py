@@ -1,13 +1,15 @@
 """Template: an existing template, found by id or by tags, one copy on each node or one on shared storage."""
 
-from cpcd.model.desired import TemplateRef
+from collections.abc import Iterator
+
+from cpcd.model.desired import MachineSpec, TemplateRef
 from cpcd.model.errors import Bug, Code
 from cpcd.model.keys import Instant, Key, Kind, Scope
 from cpcd.model.ledger import Op
 from cpcd.model.plan import Action, Condition, Observations, Plan, Refusal, Status, Wait
 from cpcd.model.seen import Resource
 from cpcd.model.view import View
-from cpcd.plan import scopes
+from cpcd.plan import fields, scopes
 from cpcd.ports.bundle import Ports
 
 __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
@@ -31,7 +33,10 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
 
 
 def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
-    """Return whether the template is there; several on one node are ambiguous and refused."""
+    """Return whether the template is there and its disks can be what machines want of them.
+
+    Several copies on one node are ambiguous and refused.
+    """
     ref = next((ref for site, ref in _references(view) if (site, ref.name) == (key.cluster, key.name)), None)
     copies: tuple[Resource, ...] | None = view.known(scopes.template(key.cluster, key.name))
     if ref is None:
@@ -49,6 +54,9 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         listed = ", ".join(str(copy.vmid) for copy in copies if copy.node == doubled[0])
         sentence = f"{how} fit several templates on {doubled[0]}: {listed}"
         return Plan(refusal=Refusal(Code.CONFIG, "TemplateAmbiguous", sentence, "Name one by templateID."))
+    unfit = [refusal for copy in copies for refusal in _unfit(copy, key, view)]
+    if unfit:
+        return Plan(refusal=unfit[0])
     where = ", ".join(f"{copy.vmid} on {copy.node}" for copy in copies)
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", f"template {ref.name}: {where}"),))
 
@@ -58,11 +66,27 @@ async def apply(action: Action, _ports: Ports, _op: Op | None) -> str | None:
     raise Bug(f"a template has no action {action.verb}")
 
 
+def _unfit(copy: Resource, key: Key, view: View) -> Iterator[Refusal]:
+    """Yield what cannot be made of a copy's disks."""
+    if not copy.cloudinit:
+        sentence = f"template {copy.vmid} on {copy.node} has no cloud-init drive: its clones would have no address"
+        hint = f"Add one: qm set {copy.vmid} --ide2 STORAGE:cloudinit"
+        yield Refusal(Code.DEPENDENCY, "NoCloudInitDrive", sentence, hint)
+    for site, who, spec in _machines(view):
+        if (site, spec.template.name) == (key.cluster, key.name):
+            whose = f"template {copy.vmid} on {copy.node}"
+            refusal = fields.unfit_boot_disk(spec, dict(copy.disks), who=who, whose=whose)
+            if refusal is not None:
+                yield refusal
+
+
 def _references(view: View) -> list[tuple[str, TemplateRef]]:
-    clusters = view.desired.clusters.values()
-    found = {
-        (cluster.infrastructure.site, group.machine.template.name): group.machine.template
-        for cluster in clusters
-        for group in cluster.groups
-    }
+    found = {(site, spec.template.name): spec.template for site, _, spec in _machines(view)}
     return [(site, ref) for (site, _), ref in sorted(found.items(), key=lambda item: item[0])]
+
+
+def _machines(view: View) -> Iterator[tuple[str, str, MachineSpec]]:
+    """Yield (site, `CLUSTER/GROUP`, what its machines are made of) of each group."""
+    for cluster in view.desired.clusters.values():
+        for group in cluster.groups:
+            yield cluster.infrastructure.site, f"{cluster.name}/{group.name}", group.machine

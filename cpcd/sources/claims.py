@@ -1,48 +1,55 @@
-"""Whose the VMs are that bear a name of ours: a lost or old ledger must never be read as an empty Proxmox.
+"""Whose the VMs are that no row knows: a lost or old ledger must never be read as an empty Proxmox.
 
-No machine is added before its template was read, so this is asked there (`reading.py`). It changes nothing.
+What is found here stops additions and is what a lost ledger is made from again (`plan/recover.py`). It changes nothing.
 """
 
-import asyncio
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
 
-from cpcd.model.errors import Code, Failure
-from cpcd.model.seen import Resource, Vm
+from cpcd.model.keys import Uid
+from cpcd.model.seen import Claim, Resource, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields
 from cpcd.ports.proxmox import Proxmox
 
-__all__ = ["refuse_strangers"]
+__all__ = ["Claims"]
 
 
-async def refuse_strangers(proxmox: Proxmox, view: View, site: str, found: Mapping[int, Resource]) -> None:
-    """Raise Failure(STATE) when VMs carry the mark of a wanted cluster and are in no row of this ledger.
+class Claims:
+    """The claims on one Proxmox; a VM that could be a machine of a wanted cluster is read when its listing changes."""
 
-    They are another installation's, or ours from a ledger that was lost: a second cluster would be built over them.
-    Only configs of VMs that have such a name and no row are read.
-    """
-    suspects = [vm for vm in found.values() if _suspect(view, site, vm)]
-    configs = await asyncio.gather(*(proxmox.config(vm.node, vm.vmid) for vm in suspects))
-    pairs = zip(suspects, configs, strict=True)
-    strangers = [vm for vm, config in pairs if config is not None and _stranger(view, site, Vm(True, config=config))]
-    if strangers:
-        names = ", ".join(f"{vm.name} ({vm.vmid})" for vm in strangers)
-        what = f"{site} has machines of cpcd that are in no ledger of this one: {names}; none is added beside them"
-        hint = "Restore the ledger from a backup; or, if another cpcd keeps them, give this cluster another name."
-        raise Failure(Code.STATE, what, target=f"pve:{site}", hint=hint)
+    def __init__(self) -> None:
+        self._read: dict[Resource, Claim | None] = {}
+
+    async def look(self, proxmox: Proxmox, view: View, site: str, found: Mapping[int, Resource]) -> tuple[Claim, ...]:
+        """Return the VMs with the mark of a wanted cluster whose machine has no row; raises Failure when unreadable."""
+        suspects = _suspects(view, site, found)
+        self._read = {vm: claim for vm, claim in self._read.items() if vm in suspects}
+        for vm in suspects - self._read.keys():
+            self._read[vm] = _claim(vm, await proxmox.config(vm.node, vm.vmid) or {})
+        wanted = _clusters(view, site)
+        claims = (claim for claim in self._read.values() if claim is not None and claim.cluster in wanted)
+        return tuple(sorted(claims, key=lambda claim: claim.vmid))
 
 
 def _clusters(view: View, site: str) -> set[str]:
     return {name for name, cluster in view.desired.clusters.items() if cluster.infrastructure.site == site}
 
 
-def _suspect(view: View, site: str, vm: Resource) -> bool:
-    known = any((row.site, row.vmid) == (site, vm.vmid) for row in view.machines.values())
-    retired = f"vmid/{site}/{vm.vmid}" in view.facts
-    named = any(vm.name.startswith(f"{cluster}-") for cluster in _clusters(view, site))
-    return named and not (known or retired or vm.template)
+def _suspects(view: View, site: str, found: Mapping[int, Resource]) -> set[Resource]:
+    """Return what bears our tag or a name of ours and is neither a row's, nor of a VMID that cools down, nor a template."""
+    rows = {row.vmid for row in view.machines.values() if row.site == site}
+    clusters = (view.desired.clusters[name] for name in _clusters(view, site))
+    patterns = [cluster.hostname.format(cluster=cluster.name, role="*", index="*") for cluster in clusters]
+    strangers = (vm for vmid, vm in found.items() if vmid not in rows and not vm.template)
+    named = (vm for vm in strangers if "cpcd" in vm.tags or any(fnmatchcase(vm.name, one) for one in patterns))
+    return {vm for vm in named if f"vmid/{site}/{vm.vmid}" not in view.facts}
 
 
-def _stranger(view: View, site: str, vm: Vm) -> bool:
+def _claim(seen: Resource, config: Mapping[str, Any]) -> Claim | None:
+    vm = Vm(exists=True, config=config)
     owner = fields.owner(vm)
-    return owner is not None and owner[1] in _clusters(view, site) and owner[2] not in view.machines
+    if owner is None or not fields.has_uuid(vm, Uid(owner[2])):
+        return None
+    return Claim(owner[0], owner[1], Uid(owner[2]), seen.node, seen.vmid, config)

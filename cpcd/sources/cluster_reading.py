@@ -39,6 +39,10 @@ class ClusterReader:
         """Return the value of a scope."""
         if scope.kind == "kubeconfig":
             return self._kubeconfig(scope)
+        with decode.understood(f"what the API says of {scope.kind}"):
+            return await self._ask(scope)
+
+    async def _ask(self, scope: Scope) -> Any:
         kube = self._ports.kube(scope.owner)
         match scope.kind:
             case "api":

@@ -5,20 +5,21 @@ The observer owns connectivity: it alone says that a Proxmox is up again, which 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Instant, Key, Kind, Scope
-from cpcd.model.seen import Node, Resource, Seen
+from cpcd.model.seen import Node, Quorum, Resource, Seen
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
-from cpcd.ports.kube import GVK
+from cpcd.ports.kube import GVK, Kube, Object
 from cpcd.sources import decode
+from cpcd.sources.claims import Claims
 from cpcd.sources.doctor import missing
 
 __all__ = ["Observer"]
@@ -27,6 +28,7 @@ TICK = 10.0  # seconds between bulk looks (spec.md numbers)
 LIMIT = 15.0  # seconds until a bulk look counts as silence, so that an outage shows within 30 s
 PRIVILEGES = 60.0  # seconds between looks at what the token may do; at every tick while it lacks something
 RELIST = 600.0
+REWATCH = 1.0  # seconds between two lists, whatever ends the watches
 CONFIG_ROUND = 600.0  # seconds in which every VM's config is read once
 NODE, CSR = GVK("v1", "Node"), GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
 
@@ -52,6 +54,7 @@ class Observer:
         self.lacking: dict[str, Failure] = {}
         """By endpoint: the privileges that its token lacks."""
         self._asked: dict[str, float] = {}
+        self._claims: dict[str, Claims] = {}
 
     async def watch_site(self, site: str) -> None:
         """Look at one Proxmox for ever."""
@@ -71,6 +74,7 @@ class Observer:
             if not both.done():
                 raise Unreachable(endpoint, f"Proxmox {site} has not answered for {LIMIT:.0f} s")
             rows, status = both.result()
+            found, quorum = decode.resources(rows), decode.quorum(status)
         except Failure as failure:
             self._unknown(site, began, failure)
             if failure.code is Code.AUTH:
@@ -80,9 +84,19 @@ class Observer:
             both.cancel()
             limit.cancel()
             await asyncio.gather(both, limit, return_exceptions=True)
-        self._known(site, began, decode.resources(rows), status)
+        claims = await self._look_at_claims(site, began, found)
+        self._state.observe({scopes.claims(site): claims})
+        self._known(site, began, found, quorum)
         self.silent.pop(endpoint, None)
         self._endpoints.up(endpoint)
+
+    async def _look_at_claims(self, site: str, began: Instant, found: Mapping[int, Resource]) -> Seen[Any]:
+        look = self._claims.setdefault(site, Claims())
+        try:
+            claims = await look.look(self._ports.proxmox(site), self._state.view, site, found)
+        except Failure as failure:
+            return Seen(None, began, complete=False, why=failure.what)
+        return Seen(claims, began, complete=True)
 
     async def _bulk(self, site: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         proxmox = self._ports.proxmox(site)
@@ -125,52 +139,57 @@ class Observer:
 
     async def watch_nodes(self, cluster: str) -> None:
         """Watch one cluster's Nodes: list, then events, then list again; ends when the API fails, to be restarted."""
-        while f"identity/{cluster}" not in self._state.view.facts:
-            await self._clock.sleep(2)
-        kube = self._ports.kube(cluster)
+        kube = await self._api(cluster)
         while True:
             began = Instant(self._clock.now())
             listed, version = await kube.list(NODE)
             nodes = {one.name: one for one in map(decode.node, listed)}
             self._nodes(cluster, nodes, began)
-            try:
-                async for kind, obj in kube.watch(NODE, since=version, timeout=RELIST):
-                    one = decode.node(obj)
-                    nodes = {name: node for name, node in nodes.items() if name != one.name}
-                    nodes |= {} if kind == "DELETED" else {one.name: one}
-                    self._nodes(cluster, nodes, Instant(self._clock.now()))
-            except Failure as failure:
-                if "Expired" not in failure.what:
-                    raise
+            async for kind, obj in self._events(kube, NODE, version):
+                one = decode.node(obj)
+                nodes = {name: node for name, node in nodes.items() if name != one.name}
+                nodes |= {} if kind == "DELETED" else {one.name: one}
+                self._nodes(cluster, nodes, Instant(self._clock.now()))
 
     async def watch_requests(self, cluster: str) -> None:
         """Watch certificate requests: each one wakes the Nodes' keys."""
-        while f"identity/{cluster}" not in self._state.view.facts:
-            await self._clock.sleep(2)
-        kube, scope = self._ports.kube(cluster), scopes.csrs(cluster)
+        kube, scope = await self._api(cluster), scopes.csrs(cluster)
         while True:
             _, version = await kube.list(CSR)
             self._state.observe({scope: await self._read(scope)})
-            try:
-                async for _ in kube.watch(CSR, since=version, timeout=RELIST):
-                    self._state.observe({scope: await self._read(scope)})
-            except Failure as failure:
-                if "Expired" not in failure.what:
-                    raise
+            async for _ in self._events(kube, CSR, version):
+                self._state.observe({scope: await self._read(scope)})
+
+    async def _api(self, cluster: str) -> Kube:
+        """Return a cluster's API once there is a cluster."""
+        while f"identity/{cluster}" not in self._state.view.facts:
+            await self._clock.sleep(2)
+        return self._ports.kube(cluster)
+
+    async def _events(self, kube: Kube, gvk: GVK, since: str) -> AsyncIterator[tuple[str, Object]]:
+        """Yield events until the watch ends or expires, never sooner than a second after it began (C07, C08)."""
+        began = self._clock.now()
+        try:
+            async for event in kube.watch(gvk, since=since, timeout=RELIST):
+                yield event
+        except Failure as failure:
+            if "Expired" not in failure.what:
+                raise
+        await self._clock.sleep(max(0.0, REWATCH - (self._clock.now() - began)))
 
     def _unknown(self, site: str, began: Instant, failure: Failure) -> None:
         seen: Seen[Any] = Seen(None, began, complete=False, why=failure.what)
-        self._state.observe({scopes.resources(site): seen, scopes.quorum(site): seen})
+        self._state.observe({scope(site): seen for scope in (scopes.resources, scopes.quorum, scopes.claims)})
         self.silent[f"pve:{site}"] = failure
         if isinstance(failure, Unreachable) or failure.code in {Code.NETWORK, Code.AUTH}:
             self._endpoints.down(f"pve:{site}", failure.what)
 
-    def _known(self, site: str, began: Instant, found: Mapping[int, Resource], status: list[dict[str, Any]]) -> None:
+    def _known(self, site: str, began: Instant, found: Mapping[int, Resource], quorum: Quorum) -> None:
         before: Mapping[int, Resource] = self._state.view.known(scopes.resources(site)) or {}
         self._state.observe(
             {
                 scopes.resources(site): Seen(found, began, complete=True),
-                scopes.quorum(site): Seen(decode.quorum(status), began, complete=True),
+                scopes.quorum(site): Seen(quorum, began, complete=True),
             }
         )
         changed = {vmid for vmid in {*before, *found} if before.get(vmid) != found.get(vmid)}
@@ -183,7 +202,7 @@ class Observer:
     def _nodes(self, cluster: str, nodes: Mapping[str, Node], began: Instant) -> None:
         before: Mapping[str, Node] = self._state.view.known(scopes.nodes(cluster)) or {}
         seen: dict[Scope, Seen[Any]] = {scopes.nodes(cluster): Seen(dict(nodes), began, complete=True)}
-        for name in {*before, *nodes}:
+        for name in sorted({*before, *nodes}):
             if before.get(name) != nodes.get(name):
                 seen[scopes.node(cluster, name)] = Seen(nodes.get(name), began, complete=True)
         self._state.observe(seen)

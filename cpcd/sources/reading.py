@@ -6,6 +6,7 @@ decision-relevant fields are kept, so that equal means no work.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cpcd.model.desired import TemplateRef
@@ -14,13 +15,15 @@ from cpcd.model.keys import Instant, OpId, Role, Scope, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.seen import Quorum, Resource, Seen, Task, Vm
 from cpcd.model.view import View
+from cpcd.plan import scopes
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
-from cpcd.sources import claims, decode
 from cpcd.sources import cluster_reading as kube
+from cpcd.sources import decode
 
 __all__ = ["Reader", "parked"]
 
+REMEMBERED = 1000  # clones whose log was read; more than a node lists
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
@@ -92,6 +95,7 @@ class Reader:
     async def _vm(self, scope: Scope) -> Vm:
         proxmox, vmid = self._proxmox(scope), int(scope.name)
         row = next(r for r in self._view().machines.values() if r.site == scope.owner and r.vmid == vmid)
+        row = self._where(row)
         config, status = await asyncio.gather(proxmox.config(row.node, vmid), proxmox.status(row.node, vmid))
         if config is None or status is None:
             return await self._absent(scope, row)
@@ -100,6 +104,11 @@ class Reader:
         host_key = await self._host_key(row) if running else ""
         return decode.vm(row.node, config, status, pending, host_key)
 
+    def _where(self, row: Machine) -> Machine:
+        """Ask the node that the last bulk look names: a VM may have been migrated since its row was written."""
+        listed: Mapping[int, Resource] = self._view().known(scopes.resources(row.site)) or {}
+        return replace(row, node=listed[row.vmid].node) if row.vmid in listed else row
+
     async def _absent(self, scope: Scope, row: Machine) -> Vm:
         """Absent only with quorum and when Proxmox would give the VMID away: the token may not see everything."""
         proxmox = self._proxmox(scope)
@@ -107,8 +116,17 @@ class Reader:
         if not quorum.quorate or row.node in quorum.offline:
             raise Failure(Code.NETWORK, f"{scope.owner} has no quorum or {row.node} is offline", target=str(scope))
         if not await proxmox.vmid_free(row.vmid):
+            if self._taken_unseen(row):
+                return Vm(exists=True)
             raise Failure(Code.NETWORK, f"VM {row.vmid} is not on {row.node}, yet its VMID is taken", target=str(scope))
         return Vm(exists=False)
+
+    def _taken_unseen(self, row: Machine) -> bool:
+        """Whether a VM that the token cannot see has the VMID of a row for which nothing was made yet (P02)."""
+        view = self._view()
+        listed: Mapping[int, Resource] | None = view.known(scopes.resources(row.site))
+        begun = row.started or any(op.key.name == row.uid for op in view.ops.values())
+        return not begun and listed is not None and row.vmid not in listed
 
     async def _host_key(self, row: Machine) -> str:
         known = self._view().facts.get(f"hostkey/{row.uid}")
@@ -133,6 +151,8 @@ class Reader:
         if task.type != "qmclone":
             return task
         if task.upid not in self._made:
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
             made = decode.made(await proxmox.task_log(node, task.upid))
             if made:
                 self._made[task.upid] = made
@@ -146,7 +166,6 @@ class Reader:
         rows = await proxmox.resources()
         resources, shared = decode.resources(rows), decode.shared_storages(rows)
         found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
-        await claims.refuse_strangers(proxmox, self._view(), scope.owner, resources)
         if not found:
             self._doubt(scope)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))

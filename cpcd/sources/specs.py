@@ -107,10 +107,14 @@ class Specs:
         if reading.mistakes:
             return None
         try:
-            desired = compile_spec(reading, referred, operator_key=self._operator_key)
+            desired = compile_spec(reading, referred, operator_key=self._operator_key, sites=self._sites())
         except Failure:
             return None
         return SpecNews(desired, (), kept["generation"], f"last good spec, {kept['source']}")
+
+    def _sites(self) -> set[str]:
+        """The names by which machines know their Proxmox: an endpoint more or less does not make it another."""
+        return {row.site for row in self._view().machines.values()}
 
     def _judge(self, snapshot: Snapshot) -> SpecNews:
         about = (snapshot.generation, snapshot.source, snapshot.uncommitted)
@@ -118,7 +122,7 @@ class Specs:
         if reading.mistakes:
             return SpecNews(None, tuple(str(mistake) for mistake in reading.mistakes), *about)
         try:
-            desired = compile_spec(reading, snapshot.referred, operator_key=self._operator_key)
+            desired = compile_spec(reading, snapshot.referred, operator_key=self._operator_key, sites=self._sites())
         except Failure as failure:
             return SpecNews(None, (str(failure),), *about, code=failure.code)
         refused = _unchangeable(self._view(), desired)

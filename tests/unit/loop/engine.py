@@ -185,7 +185,7 @@ class Engine:
         self._ids = 0
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), mint=self._id
+            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), stale=lambda _change, _view: (), mint=self._id
         )  # fmt: skip
         self.state.wake = self.queue.add
         self.state.interest = Interest(self.queue.add)
@@ -202,7 +202,7 @@ class Engine:
 
     async def run(self, seconds: float, *keys: Key) -> None:
         """Load the ledger, add the keys (all lamps when none is given) and dispatch for so long; then be killed."""
-        await self.state.load("inst")
+        await self.state.load()
         for key in keys or [lamp(name) for name in self.lit]:
             self.queue.add(key)
         task = asyncio.create_task(self.dispatcher.serve())

@@ -26,7 +26,7 @@ def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
     disk = Disk(clock, [])
     made = State(
         journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here
-        affected=lambda _change, _view: (LAMP,), mint=iter("abcdefgh").__next__,
+        affected=lambda _change, _view: (LAMP,), stale=lambda _change, _view: (), mint=iter("abcdefgh").__next__,
     )  # fmt: skip
     made.interest, made.wake = Interest(woken.append), woken.append
     return made, disk, woken

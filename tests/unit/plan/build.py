@@ -202,8 +202,8 @@ def view(
     """Return a view at `NOW` of an online site with the template on shared storage, and whatever a test adds."""
     wanted = wanted or cluster()
     return View(
-        desired=Desired({wanted.name: wanted}), ledger=ledger(rows, ops, known), bulk={**site(), **(bulk or {})},
-        since=dict(since or {}), wall=NOW, installation=INSTALLATION, fresh=(fresh,),
+        desired=Desired({wanted.name: wanted}), ledger=ledger(rows, ops, {"installation": INSTALLATION, **(known or {})}), bulk={**site(), **(bulk or {})},
+        since=dict(since or {}), wall=NOW, fresh=(fresh,),
     )  # fmt: skip
 
 
@@ -216,6 +216,7 @@ def site(*, online: Iterable[str] = ("pve1", "pve2", "pve3"), quorate: bool = Tr
     return {
         scopes.quorum(SITE): seen(Quorum(quorate, up, frozenset({"pve1", "pve2", "pve3"}) - up)),
         scopes.resources(SITE): seen({}),
+        scopes.claims(SITE): seen(()),
         scopes.template(SITE, "ubuntu"): seen(copies),
     }
 

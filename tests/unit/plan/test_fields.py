@@ -130,6 +130,14 @@ def test_disk_sizes_are_read_in_every_unit(text: str, wanted: float | None) -> N
     assert wanted == fields.boot_disk_gb({"scsi0": text}, "scsi0")
 
 
+@pytest.mark.parametrize(("size", "refused"), [("20G", False), ("20971524K", False), ("21G", True), ("19G", False)])
+def test_only_a_disk_that_would_have_to_shrink_is_refused(size: str, refused: bool) -> None:
+    """What a storage rounded up to its extents is as large as asked for."""
+    found = fields.unfit_boot_disk(spec(), {"scsi0": f"local:1,size={size}"}, who="lab-cp-1", whose="VM 301")
+
+    assert refused == (found is not None)
+
+
 @pytest.mark.parametrize(
     ("changed", "in_place", "replaces"),
     [

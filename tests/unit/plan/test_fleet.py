@@ -186,17 +186,6 @@ def test_a_node_that_a_reset_did_not_mend_is_replaced(
     assert wanted == retired(put(rest, struck, bulk=ill("u4", since=since)))
 
 
-def test_only_one_machine_goes_for_its_health_at_a_time() -> None:
-    """The next when the last one's row is gone."""
-    rest = built()
-    rows = [replace(of(rest, uid), strikes=1) for uid in ("u4", "u5")]
-    sick = put(rest, *rows, bulk=ill("u4", "u5"))
-    first = put(sick, replace(rows[0], retire="sick"), member_row("u9", WORKERS, 9, revision=fields.revision(spec())))
-
-    assert ("u4", Risk.REPLACE) == retired(sick)
-    assert retired(first) is None
-
-
 @pytest.mark.parametrize(
     ("strikes", "age", "ops", "wanted"),
     [

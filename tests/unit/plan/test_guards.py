@@ -8,7 +8,7 @@ import pytest
 
 from cpcd.model.desired import Blast, Cluster, Consent, Remedy, Risk
 from cpcd.model.keys import Role, Uid
-from cpcd.model.ledger import Machine
+from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Refusal, Wait
 from cpcd.model.seen import Members
 from cpcd.model.view import View
@@ -26,6 +26,7 @@ from tests.unit.plan.build import (
     built,
     cluster,
     group,
+    health,
     hold,
     identity,
     member_row,
@@ -340,8 +341,7 @@ def radius(**changes: int) -> Cluster:
         (radius(max_destroy_percent=25), {}, 1, ""),
         (radius(max_destroy_percent=25), {}, 2, "BlastRadius"),
         (radius(max_destroy_percent=26), {}, 2, ""),
-        (radius(max_destroy_percent=0), {}, 0, ""),
-        (radius(max_destroy_percent=0), {}, 1, "BlastRadius"),
+        (radius(max_destroy_percent=0), {}, 0, "BlastRadius"),
     ],
 )
 def test_destruction_is_bounded_by_the_hour_and_by_the_share(
@@ -349,9 +349,15 @@ def test_destruction_is_bounded_by_the_hour_and_by_the_share(
 ) -> None:
     """Of eight machines; per cent rounds up."""
     leaving = [replace(one, retire="scaled") for one in REST.rows(NAME) if one.uid in ("u5", "u6")[:going]]
-    whole = put(built(ONE, now=wanted, known=known), *leaving)
+    whole = put(built(ONE, now=wanted, known=known), *leaving, ops=[leaves(one) for one in leaving])
 
     assert verdict == judged(retire(WORKER, limit=9), whole)
+
+
+def leaves(one: Machine, kind: Risk = Risk.DESTROY, remedy: str = "") -> Op:
+    """Return the open retirement of a row."""
+    before = {"risk": kind.value, "remedy": remedy}
+    return replace(hold(one, "retire", id_=f"leaves-{one.uid}"), slots=(), before=before)
 
 
 def test_only_destruction_counts_against_the_radius() -> None:
@@ -359,6 +365,13 @@ def test_only_destruction_counts_against_the_radius() -> None:
     whole = built(ONE, now=radius(max_destroys_per_hour=0))
 
     assert ["", ""] == [judged(retire(WORKER, kind), whole) for kind in (Risk.REPLACE, Risk.IN_PLACE)]
+
+
+def test_a_rollout_takes_nothing_from_the_share() -> None:
+    """What is being replaced obeys the rollout's own limits (`blastRadius`)."""
+    whole = put(built(ONE, now=radius(max_destroy_percent=12)), ops=[leaves(OTHER, Risk.REPLACE)])
+
+    assert judged(retire(WORKER, limit=9), whole) == ""
 
 
 @pytest.mark.parametrize(("kind", "count"), [(Risk.DESTROY, 1), (Risk.REPLACE, 0), (Risk.IN_PLACE, 0)])
@@ -397,6 +410,8 @@ def sick(*uids: str) -> dict[Any, Any]:
         (sick("u4", "u5", "u6", "u7"), [], "TooManyUnhealthy"),
         ({scopes.nodes(NAME): unknown()}, [], "TooManyUnhealthy"),
         (sick("u4", "u5"), [op(OTHER, "reset")], "Remediating"),
+        (sick("u4"), [leaves(OTHER, Risk.REPLACE, "Replace")], "Remediating"),
+        (sick("u4"), [leaves(OTHER, Risk.REPLACE)], ""),
     ],
 )
 @pytest.mark.parametrize("remedy", ["reset", "replace"])
@@ -407,6 +422,26 @@ def test_many_sick_machines_are_an_outage_and_not_many_repairs(
     action = reset(WORKER) if remedy == "reset" else retire(WORKER, Risk.REPLACE, Remedy.REPLACE)
 
     assert wanted == judged(action, put(REST, bulk=bulk, ops=ops))
+
+
+@pytest.mark.parametrize(
+    ("strikes", "remedied", "ill", "most", "wanted"),
+    [
+        (1, 10, True, 1, "Remediating"),
+        (1, 10, True, 2, ""),
+        (1, 10, False, 1, ""),
+        (1, 301, True, 1, ""),
+        (0, 10, True, 1, ""),
+    ],
+)
+def test_a_reset_is_in_flight_until_its_node_is_well_or_its_time_is_over(
+    strikes: int, remedied: float, ill: bool, most: int, wanted: str
+) -> None:
+    """`maxInFlight` counts machines that are being mended, not only the call that mends."""
+    wished = replace(ONE, health=health(max_in_flight=most))
+    struck = put(built(ONE, now=wished), replace(OTHER, strikes=strikes), known={f"remedy/{OTHER.uid}": NOW - remedied})
+
+    assert wanted == judged(reset(WORKER), put(struck, bulk=sick("u4", *(("u5",) if ill else ()))))
 
 
 def test_scaling_down_during_an_outage_is_no_remedy() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from cpcd.model.keys import Scope
+from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
-from cpcd.model.seen import Api, Vm
+from cpcd.model.seen import Api, Resource, Vm
 from cpcd.plan import effects, scopes
 from cpcd.plan.member import member, peer
 from cpcd.plan.prepare import prepare
@@ -16,6 +17,9 @@ from cpcd.plan.provision import provision
 from tests.unit.plan.build import (
     CP,
     NAME,
+    NOW,
+    SITE,
+    TEMPLATE,
     WORKERS,
     alive,
     case,
@@ -30,6 +34,7 @@ from tests.unit.plan.build import (
     row,
     said,
     seen,
+    spec,
     step,
     unknown,
     view,
@@ -98,6 +103,40 @@ def test_a_disk_is_grown_to_an_absolute_size() -> None:
     assert ("scsi0", 20) == (decided.disk, decided.size_gb)
 
 
+@pytest.mark.parametrize(
+    ("disks", "changes", "wanted"),
+    [
+        ("scsi0", {}, "clone"),
+        ("scsi0", {"boot_disk_gb": 3}, "BootDiskLarger"),
+        ("scsi0", {"boot_disk": "scsi1"}, "BootDiskMissing"),
+        ("", {"boot_disk": "scsi1"}, "clone"),
+    ],
+)
+def test_a_boot_disk_that_the_template_cannot_give_is_not_cloned(
+    disks: str, changes: dict[str, Any], wanted: str
+) -> None:
+    """Refused before anything is made; where the template's disks are unknown, its clone is looked at."""
+    copy = Resource(
+        TEMPLATE, "pve1", "u", "stopped", True, (), "", tuple((slot, "local:0,size=4G") for slot in disks.split())
+    )
+    now = cluster(group(CP, machine=spec(**changes)))
+    bulk = {scopes.vm(ROW): seen(Vm(exists=False)), scopes.template(SITE, "ubuntu"): seen((copy,))}
+
+    assert wanted == said(provision(case(ROW, view(now, rows=[ROW], bulk=bulk))))
+
+
+def test_a_clone_without_the_boot_disk_is_not_started() -> None:
+    """Its slots are named, so that the right one can be chosen; a cloud-init drive is none of them."""
+    now = cluster(group(CP, machine=spec(boot_disk="scsi1")))
+    config = {"virtio0": "local:1,size=20G", "ide2": "local:ci,media=cdrom,size=4M"}
+    found = vm(ROW, now, status="stopped", options=config)
+    decided = provision(case(ROW, view(now, rows=[ROW], bulk={scopes.vm(ROW): seen(found)})))
+
+    assert decided is not None
+    assert decided.refusal is not None
+    assert "disks.bootVolume of lab-cp-9: VM 309 has no disk scsi1; it has scsi0, virtio0" == decided.refusal.sentence
+
+
 def test_a_pinned_host_key_is_never_replaced_by_what_the_agent_says_later() -> None:
     """First contact only."""
     assert provisioned(RAN, vm(ROW, ONE, host_key="ssh-ed25519 OTHER"), PINNED) is None
@@ -147,7 +186,16 @@ def own_member(*, learner: bool = False, started: bool = True) -> dict[Scope, An
 
 DIRTY = {scopes.guest(RAN): seen(facts(RAN, etcd_data=True))}
 OWN_NODE = {scopes.node(NAME, RAN.name): seen(node(RAN))}
-STALE_NODE = {scopes.node(NAME, RAN.name): seen(node(RAN, system_uuid="another"))}
+JOINED = {scopes.guest(RAN): seen(facts(RAN, kubelet_conf=True, etcd_data=True))}
+
+
+def stale(one: Machine, **changes: Any) -> dict[Scope, Any]:
+    """Return the Node that another machine has under a row's name."""
+    return {scopes.node(NAME, one.name): seen(node(one, system_uuid="another", **changes))}
+
+
+LEFT = {"ready": "Unknown", "since": NOW - 301.0}
+OWN_WORKER = {scopes.node(NAME, WORKER.name): seen(node(WORKER))}
 ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
 
 
@@ -161,7 +209,9 @@ ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
         ({ETCD: unknown()}, "EtcdUnhealthy"),
         ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "EtcdUnhealthy"),
         ({ETCD: seen(members(*PEERS, sick=PEERS))}, "EtcdUnhealthy"),
-        (STALE_NODE, "delete-node"),
+        (stale(RAN), "NameTaken"),
+        (stale(RAN, ready="Unknown", since=NOW - 299.0), "NameTaken"),
+        (stale(RAN, **LEFT), "delete-node"),
         (DIRTY, "kubeadm-reset"),
         ({**DIRTY, **OWN_NODE}, "delete-node"),
         ({**DIRTY, **own_member(learner=True)}, "etcd-remove"),
@@ -169,7 +219,9 @@ ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
         ({**DIRTY, **own_member()}, "etcd-remove"),
         (own_member(learner=True), "etcd-remove"),
         ({**OWN_NODE, **own_member(learner=True)}, "etcd-remove"),
-        ({**OWN_NODE, **own_member()}, "mark-joined"),
+        ({**JOINED, **OWN_NODE, **own_member()}, "mark-joined"),
+        ({**OWN_NODE, **own_member()}, "etcd-remove"),
+        (OWN_NODE, "delete-node"),
     ],
 )
 def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], wanted: str) -> None:
@@ -184,8 +236,10 @@ def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], w
         ({ETCD: unknown()}, "EtcdUnhealthy"),
         ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "join"),
         ({scopes.guest(WORKER): seen(facts(WORKER, kubelet_conf=True))}, "kubeadm-reset"),
-        ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, "mark-joined"),
-        ({scopes.node(NAME, WORKER.name): seen(node(WORKER, system_uuid="another"))}, "delete-node"),
+        ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, "delete-node"),
+        ({**OWN_WORKER, scopes.guest(WORKER): seen(facts(WORKER, kubelet_conf=True))}, "mark-joined"),
+        (stale(WORKER), "NameTaken"),
+        (stale(WORKER, **LEFT), "delete-node"),
     ],
 )
 def test_from_a_prepared_machine_to_a_worker(bulk: Mapping[Scope, Any], wanted: str) -> None:

@@ -107,13 +107,25 @@ def test_a_known_handle_is_the_task_whatever_its_log_names_yet() -> None:
     assert isinstance(cloned(GONE, (task("UPID:h", "qmclone", exit_=""),), LATE, handle="UPID:h"), Running)
 
 
-def test_a_failed_clone_goes_on_under_another_vmid() -> None:
-    """The old one cools down; the words of Proxmox are kept."""
-    verdict = cloned(GONE, (BROKEN,), 1)
+@pytest.mark.parametrize(
+    ("text", "code", "moved"),
+    [
+        ("unable to create VM 309: config file already exists", Code.EXECUTION, True),
+        ("disk image '/images/309/vm-309-disk-0.qcow2' already exists", Code.EXECUTION, True),
+        ("unable to create image", Code.EXECUTION, False),
+        ("No space left on device", Code.DEPENDENCY, False),
+    ],
+)
+def test_a_failed_clone_goes_on_under_another_vmid_if_its_own_is_the_trouble(
+    text: str, code: Code, moved: bool
+) -> None:
+    """The old one cools down; the words of Proxmox are kept, and judged as those of an answer are (P29)."""
+    verdict = cloned(GONE, (replace(BROKEN, exit=text),), 1)
+    elsewhere = (PutFact(f"vmid/{SITE}/309", NOW + 600), PutMachine(replace(ROW, vmid=300)))
 
     assert isinstance(verdict, Failed)
-    assert (Code.EXECUTION, "cloning lab-general-9 failed: unable to create image") == (verdict.code, verdict.sentence)
-    assert (PutFact(f"vmid/{SITE}/309", NOW + 600), PutMachine(replace(ROW, vmid=300))) == verdict.changes
+    assert (code, f"cloning lab-general-9 failed: {text}") == (verdict.code, verdict.sentence)
+    assert (elsewhere if moved else ()) == verdict.changes
 
 
 @pytest.mark.parametrize(("found", "tasks"), [(HALF, ()), (EMPTY, ()), (HALF, (BROKEN,))])
@@ -391,6 +403,7 @@ def test_a_failed_join_is_a_strike(state: str) -> None:
 
 REST = built()
 HELD, MATE = of(REST, "u1"), of(REST, "u4")
+MATES = scopes.node(NAME, MATE.name)
 MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
 
 
@@ -420,7 +433,26 @@ def test_a_workers_hold_does_not_ask_etcd() -> None:
     """It has no voter; its remedy is forgotten with the hold."""
     whole = put(REST, bulk={ETCD: unknown()})
 
-    assert Done((DropFact("remedy/u4"),)) == resolve(hold(MATE), whole, NOW)
+    assert Done((DropFact("remedy/u4"), DropFact("boot/u4"))) == resolve(hold(MATE), whole, NOW)
+
+
+def test_a_ready_from_before_the_reboot_ends_no_hold() -> None:
+    """A Node goes on saying Ready for its grace after its machine went off: another boot has to say it."""
+    before = put(REST, known={"boot/u4": "boot-1"}, bulk={MATES: seen(node(MATE, boot_id="boot-1"))})
+    after = put(before, bulk={MATES: seen(node(MATE, boot_id="boot-2"))})
+
+    assert (Running, Done) == (type(resolve(hold(MATE), before, NOW)), type(resolve(hold(MATE), after, NOW)))
+
+
+def test_a_shutdown_remembers_the_boot_that_it_ended() -> None:
+    """From the Node as it was when the shutdown was begun."""
+    off = put(
+        REST,
+        bulk={scopes.vm(MATE): seen(vm(MATE, status="stopped")), scopes.tasks(SITE, MATE.node, MATE.vmid): seen(())},
+    )
+    verdict = resolve(op(MATE, "shutdown", before={"upids": [], "boot": "boot-1"}), off, NOW)
+
+    assert Done((PutFact("boot/u4", "boot-1"),)) == verdict
 
 
 @pytest.mark.parametrize("verb", ["reboot", "retire"])
@@ -463,12 +495,34 @@ class Asked(dict[Any, Any]):
         return super().get(scope, default)
 
 
+@pytest.mark.parametrize(
+    ("polled", "more"),
+    [
+        (None, False),
+        (seen({"state": "running"}), False),
+        (seen({"state": "done"}), True),
+        (seen({"state": "lost"}), True),
+        (unknown(), True),
+    ],
+)
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+def test_of_a_guest_at_work_nothing_else_is_read(verb: str, polled: Any, more: bool) -> None:
+    """It says itself how it stands; once it has ended, or is silent, the rest is read in the same pass."""
+    asked = op(ROW, verb)
+    bulk = {scopes.guestop(ROW, asked.id): polled} if polled is not None else {}
+    read = evidence(asked, view(rows=[ROW], ops=[asked], bulk=bulk))
+
+    assert scopes.guestop(ROW, asked.id) in read
+    assert more == (scopes.vm(ROW) in read)
+
+
 @pytest.mark.parametrize("one", [ROW, MASTER])
 @pytest.mark.parametrize("verb", [verb for verb in ALL_VERBS if verb not in {"reboot", "retire"}])
 def test_a_verdict_rests_only_on_what_a_pass_reads_afresh_for_it(verb: str, one: Machine) -> None:
     """On anything else it would be old, or unknown for good; the VM is always read."""
     asked = op(one, verb, before={"upids": [], "disk": "scsi0", "size_gb": 20})
-    whole = view(rows=[one], ops=[asked])
+    ended = {scopes.guestop(one, asked.id): seen({"state": "done"})}
+    whole = view(rows=[one], ops=[asked], bulk=ended)
     read = {*evidence(asked, whole), scopes.vm(one)}
     good = {"tasks": (), "vm": vm(one), "guestop": {"state": "done"}, "api": Api(ready=True, version="", uid="k")}
     found = Asked({scope: seen(good.get(scope.kind)) for scope in read})

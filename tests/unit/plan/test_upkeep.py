@@ -76,7 +76,14 @@ def test_a_member_at_rest_is_ready() -> None:
         (wants(memory_mib=8192), {}, "configure"),
         (wants(tags=("x",)), {}, "configure"),
         (wants(boot_disk_gb=40), {}, "resize"),
-        (wants(boot_disk_gb=10), {}, "Ready"),
+        (wants(boot_disk_gb=10), {}, "BootDiskLarger"),
+        (wants(boot_disk="scsi1"), {}, "Ready"),
+        (
+            cluster(group(CP, 3), group(WORKERS, 2, in_place="Only", machine=spec(boot_disk="scsi1"))),
+            {},
+            "BootDiskMissing",
+        ),
+        (cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(boot_disk_gb=10))), {}, "Ready"),
         (wants(timezone="Europe/Berlin"), {}, "prepare"),
         (cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(memory_mib=8192))), {}, "Ready"),
         (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))}, "reboot"),
@@ -91,6 +98,14 @@ def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, An
     whole = put(replace(REST, desired=Desired({NAME: now})), bulk=bulk)
 
     assert wanted == said(kept(WORKER, whole))
+
+
+def test_a_boot_disk_that_cannot_shrink_keeps_off_no_remedy() -> None:
+    """What the file asks in vain waits until the machine is well."""
+    sick = seen(node(WORKER, ready="False", since=NOW - 1000))
+    whole = put(replace(REST, desired=Desired({NAME: wants(boot_disk_gb=10)})), bulk={NODE: sick})
+
+    assert "reset" == said(kept(WORKER, whole))
 
 
 SERVING = put(REST, ops=[hold(WORKER)])
@@ -152,6 +167,16 @@ def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(
     whole = put(REST, one, known=known, bulk={NODE: seen(node(WORKER, ready=ready, since=NOW - since))})
 
     assert wanted == said(kept(one, whole))
+
+
+@pytest.mark.parametrize("strikes", [0, 1])
+def test_a_node_that_only_waits_for_its_cni_is_given_all_the_time(strikes: int) -> None:
+    """`failures.md` K22: neither a reset nor another machine would bring one."""
+    one = replace(WORKER, strikes=strikes)
+    waiting = node(WORKER, ready="False", since=NOW - 86400, networked=False)
+    whole = put(REST, one, bulk={NODE: seen(waiting)})
+
+    assert ("NetworkNotReady", None) == (said(kept(one, whole)), sick_for(case(one, whole)))
 
 
 def test_without_the_reset_rung_nothing_is_reset() -> None:

@@ -59,6 +59,21 @@ def test_an_ambiguous_template_lists_the_candidates() -> None:
     assert "tags cpcd-debian, prod fit several templates on pve1: 9001, 9002" == refusal.sentence
 
 
+@pytest.mark.parametrize(
+    ("disks", "sentence"),
+    [
+        ({"virtio0": "a:1,size=8G"}, "template 9001 on pve2 has no disk scsi0; it has virtio0"),
+        ({"scsi0": "a:1,size=32G"}, "scsi0 of template 9001 on pve2 has 32 GiB and cannot shrink to 20"),
+    ],
+)
+def test_disks_that_cannot_be_what_is_wanted_are_refused(disks: dict[str, str], sentence: str) -> None:
+    """Each copy's disks are compared with what every group wants of them; the sentence names both."""
+    good = replace(copy(9000, "pve1"), disks=(("scsi0", "a:1,size=20G"),))
+    bad = replace(copy(9001, "pve2"), disks=tuple(disks.items()))
+
+    assert f"disks.bootVolume of lab/{WORKERS}: {sentence}" == decided(seen((good, bad))).refusal.sentence
+
+
 def test_clusters_on_one_proxmox_share_their_templates_keys() -> None:
     """A template belongs to its Proxmox."""
     other = replace(ONE, name="other")
