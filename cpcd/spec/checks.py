@@ -42,7 +42,7 @@ class Checked:
 def check_alone(checked: Checked) -> Iterator[Mistake]:
     """Yield the mistakes of one cluster."""
     spec = checked.model.spec
-    for check in (_networks, _endpoint, _room, _zones, _templates, _addons):
+    for check in (_networks, _endpoint, _room, _zones, _templates, _storage, _addons):
         for finding in check(spec):
             yield checked.document.mistake(*finding)
     for finding in _hostnames(checked.model):
@@ -123,6 +123,15 @@ def _templates(spec: ClusterSpec) -> Iterator[Finding]:
         yield from _chosen(path, machine, known)
         if len(known) > 1 and not (_chooses(machine) or _chooses(spec.machine_defaults)):
             yield Finding(path, "names no template, and there are several", f"template: {' or '.join(known)}")
+
+
+def _storage(spec: ClusterSpec) -> Iterator[Finding]:
+    """A storage that no machine would be on is refused, since linked clones are where their template is."""
+    if spec.infrastructure.proxmox.storage.disks is None:
+        return
+    if not any(spec.machine_defaults.overridden_by(machine).full for _, machine in _overrides(spec)):
+        why = "does nothing: every machine is a linked clone, which stays on its template's storage"
+        yield Finding((*_PROXMOX, "storage", "disks"), why, "set full: true, or leave it out")
 
 
 def _chooses(machine: Machine) -> bool:

@@ -6,11 +6,8 @@ a reading without mistakes cannot fail but for what only several places together
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
-
-import yaml
 
 from cpcd.model.desired import (
     Addon,
@@ -34,7 +31,8 @@ from cpcd.model.desired import (
 )
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Role
-from cpcd.spec import schema
+from cpcd.spec import manifests, schema
+from cpcd.spec.presets import PRESETS
 from cpcd.spec.read import Reading
 from cpcd.spec.references import matching
 from cpcd.spec.schema.machine import Machine
@@ -43,20 +41,25 @@ from cpcd.spec.schema.roles import ControlPlane, MachineDeployment
 __all__ = ["compile_spec", "fixed"]
 
 
-def compile_spec(reading: Reading, referred: Mapping[str, bytes], *, operator_key: str) -> Desired:
+def compile_spec(
+    reading: Reading, referred: Mapping[str, bytes], *, operator_key: str, sites: Collection[str] = ()
+) -> Desired:
     """Return the spec as wanted; `operator_key` is cpcd's own public key line, which every machine gets.
 
+    `sites` are the names by which machines know their Proxmox: they outlive a change of its endpoints.
     Raises Failure with Code.CONFIG when two clusters describe one Proxmox differently or a manifest is no Kubernetes
     object.
     """
-    clusters = {document.name: _cluster(document, referred, operator_key) for document in reading.documents}
-    sites: dict[str, ProxmoxSite] = {}
+    found: dict[str, ProxmoxSite] = {}
+    clusters: dict[str, Cluster] = {}
     for document in reading.documents:
-        site = _site(document)
-        if sites.setdefault(site.name, site) != site:
+        site = _site(document, sites)
+        clusters[document.name] = _cluster(document, referred, operator_key, site.name)
+        if any(other != site and _same(other, site) for other in found.values()):
             what = f"two clusters describe the Proxmox {site.name} differently (url, credentialsRef or tls)"
             raise Failure(Code.CONFIG, what, target=document.name)
-    return Desired(clusters=clusters, sites=sites, generation=reading.digest)
+        found[site.name] = site
+    return Desired(clusters=clusters, sites=found, generation=reading.digest)
 
 
 def fixed(cluster: Cluster) -> dict[str, str]:
@@ -77,17 +80,24 @@ def fixed(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def _site(document: schema.ClusterDocument) -> ProxmoxSite:
+def _same(one: ProxmoxSite, other: ProxmoxSite) -> bool:
+    """Whether both are one Proxmox, as far as a file can tell."""
+    return one.name == other.name or not set(one.urls).isdisjoint(other.urls)
+
+
+def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSite:
+    """Return the document's Proxmox, by the host that names it already, else by the first one by alphabet."""
     proxmox = document.spec.infrastructure.proxmox
-    urls = tuple(str(url) for url in proxmox.url)
+    urls = tuple(sorted(str(url) for url in proxmox.url))
     tls = proxmox.tls
-    name = urlsplit(urls[0]).hostname or urls[0]
+    hosts = [urlsplit(url).hostname or url for url in urls]
+    name = next((host for host in hosts if host in known), hosts[0])
     return ProxmoxSite(name, urls, proxmox.credentials_ref.ref, tls.ca_file or "", str(tls.fingerprint or ""))
 
 
-def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], operator_key: str) -> Cluster:
+def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], operator_key: str, site: str) -> Cluster:
     spec = document.spec
-    infra = _infrastructure(document)
+    infra = _infrastructure(document, site)
     endpoint = spec.control_plane_endpoint
     policy, change = spec.policy, spec.change_policy
     return Cluster(
@@ -111,7 +121,7 @@ def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], op
         approve_csr=spec.kubelet_csr.approve,
         extra_sans=tuple(str(name) for name in spec.certificates.extra_sans),
         kubeconfig_context=spec.kubeconfig.context or "",
-        addons=tuple(_addon(document.name, addon, referred) for addon in spec.addons),
+        addons=tuple(_addon(document, addon, referred) for addon in spec.addons),
         change_policy={
             Risk.IN_PLACE: Consent(change.in_place),
             Risk.REBOOT: Consent(change.reboot),
@@ -128,11 +138,11 @@ def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], op
     )
 
 
-def _infrastructure(document: schema.ClusterDocument) -> Infrastructure:
+def _infrastructure(document: schema.ClusterDocument, site: str) -> Infrastructure:
     proxmox = document.spec.infrastructure.proxmox
     pool = proxmox.ipv4_config
     return Infrastructure(
-        site=_site(document).name,
+        site=site,
         allowed_nodes=tuple(proxmox.allowed_nodes),
         zones={zone.name: tuple(zone.nodes) for zone in proxmox.availability_zones},
         pool=proxmox.pool or "",
@@ -236,23 +246,12 @@ def _health(given: schema.HealthCheck) -> Health:
     )
 
 
-def _addon(cluster: str, given: schema.Addon, referred: Mapping[str, bytes]) -> Addon:
+def _addon(document: schema.ClusterDocument, given: schema.Addon, referred: Mapping[str, bytes]) -> Addon:
+    """A preset's objects first, then those of its files in their order."""
+    pods = str(document.spec.cluster_network.pods.cidr_blocks[0])
+    brought = PRESETS[given.preset](pods) if given.preset else ()
     names = [name for source in given.manifests for name in matching(source.file.removeprefix("./"), referred)]
-    objects = tuple(obj for name in dict.fromkeys(names) for obj in _objects(cluster, name, referred[name]))
+    written = (obj for name in dict.fromkeys(names) for obj in manifests.objects(document.name, name, referred[name]))
+    objects = (*brought, *written)
     digest = hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:12]
     return Addon(given.name, given.mode, objects, digest)
-
-
-def _objects(cluster: str, name: str, content: bytes) -> list[Mapping[str, Any]]:
-    try:
-        documents = [one for one in yaml.load_all(content, Loader=yaml.CSafeLoader) if one is not None]
-    except yaml.YAMLError as error:
-        raise Failure(Code.CONFIG, f"{name} is not YAML: {error}", target=cluster) from error
-    if not documents:  # an emptied file never means: delete everything
-        raise Failure(Code.CONFIG, f"{name} holds no object; take it out of the spec if that is meant", target=cluster)
-    for document in documents:
-        known = isinstance(document, dict) and document.get("apiVersion") and document.get("kind")
-        if not known or not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
-            what = f"{name} holds a document without apiVersion, kind and metadata.name"
-            raise Failure(Code.CONFIG, what, target=cluster)
-    return documents

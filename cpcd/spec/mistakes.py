@@ -4,10 +4,17 @@ Everything that reads the spec returns these values instead of raising, so that 
 A mistake never repeats a value that could be a secret. `refusals.py` makes them from pydantic's errors.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from cpcd.model.errors import Code
 
 __all__ = ["Mistake", "listing"]
+
+_LONGEST: Final = 1_000
+_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,10 +29,15 @@ class Mistake:
     hint: str = ""
 
     def __str__(self) -> str:
-        """One line: `cluster.yaml:6:13: spec.controlPlane.replicas: must be odd (1, 3 or 5), not 2`."""
+        """One line: `cluster.yaml:6:13: spec.controlPlane.replicas: must be odd (1, 3 or 5), not 2`.
+
+        Whatever it quotes of the file, it is one line that a terminal can show, of a thousand characters at most.
+        """
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         what = f"{self.path}: {self.message}" if self.path else self.message
-        return f"{place}: {what}" + (f"; {self.hint}" if self.hint else "")
+        said = f"{place}: {what}" + (f"; {self.hint}" if self.hint else "")
+        shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
+        return shown if shown.isprintable() else "".join(c if c.isprintable() else " " for c in shown)
 
 
 def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = None) -> str:
@@ -37,11 +49,11 @@ def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = Non
     found = sorted(mistakes)
     blocks = ["\n".join((str(mistake), *_excerpt(mistake, files or {}))) for mistake in found]
     total = f"{len(found)} mistake{'' if len(found) == 1 else 's'}"
-    return "\n".join((*blocks, f"{total}; nothing of this spec is put in force"))
+    return "\n".join((*blocks, f"{Code.CONFIG} {total}; nothing of this spec is put in force"))
 
 
 def _excerpt(mistake: Mistake, files: Mapping[str, bytes]) -> tuple[str, ...]:
-    lines = files.get(mistake.file, b"").decode("utf-8", "replace").split("\n")
+    lines = _BREAK.split(files.get(mistake.file, b"").decode("utf-8", "replace"))
     if not 1 <= mistake.line <= len(lines) or "Ref" in mistake.path:
         return ()
     line = "".join(c if c.isprintable() else " " for c in lines[mistake.line - 1])

@@ -5,10 +5,12 @@ goes only into the request that needs it. Reading is the caller's: this module o
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from cpcd.model.desired import SecretRef
 from cpcd.model.errors import Code, Failure
+
+if TYPE_CHECKING:
+    from cpcd.model.desired import SecretRef
 
 __all__ = ["Secret", "resolve"]
 
@@ -47,7 +49,7 @@ class Secret:
 
 
 def resolve(
-    ref: SecretRef, read: Callable[[str], bytes], environment: Mapping[str, str], *, target: str = ""
+    ref: "SecretRef", read: Callable[[str], bytes], environment: Mapping[str, str], *, target: str = ""
 ) -> Secret:
     """Return what a reference names, less surrounding white space.
 
@@ -60,7 +62,7 @@ def resolve(
     return Secret(text)
 
 
-def _read(ref: SecretRef, read: Callable[[str], bytes], environment: Mapping[str, str], target: str) -> str:
+def _read(ref: "SecretRef", read: Callable[[str], bytes], environment: Mapping[str, str], target: str) -> str:
     if ref.kind == "env":
         return environment.get(ref.name, "")
     try:
@@ -71,7 +73,7 @@ def _read(ref: SecretRef, read: Callable[[str], bytes], environment: Mapping[str
         raise _refusal(ref, "is not UTF-8 text", target) from None  # the error would carry the bytes
 
 
-def _path(ref: SecretRef, environment: Mapping[str, str], target: str) -> str:
+def _path(ref: "SecretRef", environment: Mapping[str, str], target: str) -> str:
     if ref.kind == "file":
         return ref.name
     directory = environment.get("CREDENTIALS_DIRECTORY", "")
@@ -80,6 +82,6 @@ def _path(ref: SecretRef, environment: Mapping[str, str], target: str) -> str:
     return f"{directory}/{ref.name}"
 
 
-def _refusal(ref: SecretRef, what: str, target: str) -> Failure:
+def _refusal(ref: "SecretRef", what: str, target: str) -> Failure:
     hint = "Provide the secret where the spec says it is kept."
     return Failure(Code.CONFIG, f"secret {ref.kind} {ref.name} {what}", target=target, hint=hint)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cpcd.spec.load import Document
 from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import MACHINES, Path, children, pattern
+from cpcd.spec.presets import PRESETS
 
 __all__ = ["UNSUPPORTED", "Unsupported", "unsupported"]
 
@@ -31,6 +32,7 @@ _LIMITS: Final = "this limit is fixed"
 _BUILDING: Final = "templates are not built yet: make one and name it by templateID or tag"
 _KUBEADM: Final = "kubeadm's configuration is written by cpcd alone"
 _CHARTS: Final = "addons are plain manifests: render the chart and name the files"
+_PRESETS: Final = "cpcd brings no other manifests along; name the files"
 _DEPLOYMENT: Final = "spec.workers.machineDeployments.*"
 _ROLLOUTS: Final = ("spec.controlPlane.rollout", f"{_DEPLOYMENT}.rollout")
 _PROXMOX: Final = "spec.infrastructure.proxmox"
@@ -87,7 +89,8 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported("spec.containerd.version", "containerd is the distribution's"),
     Unsupported("spec.certificates.renewBefore", "certificates are not renewed by cpcd"),
     *(row for parent in ("spec.addons.*",)
-      for row in _below(parent, "chart preset repoURL values version namespace", _CHARTS)),
+      for row in _below(parent, "chart repoURL values version namespace", _CHARTS)),
+    Unsupported("spec.addons.*.preset", _PRESETS, (*_NOTHING, *PRESETS)),
     Unsupported("spec.dns", "records are not kept by cpcd"),
     Unsupported("spec.policy.onFailure.dns", "records are not kept by cpcd", ("Warn",)),
     Unsupported("spec.tasks", "own playbooks are not run"),

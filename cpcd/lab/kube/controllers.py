@@ -16,6 +16,7 @@ ORDER: Final[tuple[Callable[[Turn], None], ...]] = (
     housekeeping.definitions,
     housekeeping.services,
     nodes.register,
+    nodes.networks,
     nodes.conditions,
     nodes.lifecycle,
     nodes.tainted,

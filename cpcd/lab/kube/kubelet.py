@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 
 from cpcd.lab.provenance import recorded
 
-__all__ = ["MANIFESTS", "File", "Kubelet"]
+__all__ = ["MANIFESTS", "NETWORKS", "File", "Kubelet"]
 
 MANIFESTS: Final = "/etc/kubernetes/manifests"
+NETWORKS: Final = "/etc/cni/net.d"
 
 
 class File(NamedTuple):
@@ -56,6 +57,12 @@ class Kubelet:
     def alive(self) -> bool:
         """Tell whether the cluster hears of it."""
         return self.started is not None and not self.cut
+
+    @property
+    @recorded(405, 427)
+    def networked(self) -> bool:
+        """Whether a CNI left its configuration here: it outlives the pod that wrote it, and the kubelet."""
+        return any(path.startswith(f"{NETWORKS}/") for path in self.files)
 
     def start(self, now: float, boot_id: str) -> None:
         """Start or restart the service."""

@@ -10,10 +10,10 @@ __all__ = ["Lags"]
 
 @dataclass(frozen=True, slots=True)
 class Lags:
-    """One set of delays; `cni_baked` makes nodes Ready without waiting for a CNI's pod on them."""
+    """One set of delays."""
 
     register: float = 3.0  # kubelet up until its Node exists (recorded 400: kubelet up at 17, end of join at 19)
-    ready: float = 11.0  # Node registered until Ready (recorded 424, 427: 14 s after the start of the kubelet)
+    ready: float = 11.0  # Node registered until Ready, where a CNI is (recorded 424, 427: kubelet started 14 s before)
     back: float = 3.0  # heartbeat again until Ready (recorded 450)
     grace: float = 48.0  # last heartbeat until Ready=Unknown (recorded 448)
     static_pod: float = (
@@ -26,4 +26,3 @@ class Lags:
     orphan: float = 40.0  # a pod's Node gone until the pod is collected (podgc quarantine)
     evict: float = 300.0  # unreachable until pods are deleted (default tolerationSeconds)
     vip_lease: float = 15.0  # kube-vip's lease (failures.md section 0)
-    cni_baked: bool = True

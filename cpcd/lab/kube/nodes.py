@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from cpcd.lab.kube import csr
 from cpcd.lab.kube.fields import copy
-from cpcd.lab.kube.kubelet import File, Kubelet
+from cpcd.lab.kube.kubelet import NETWORKS, File, Kubelet
 from cpcd.lab.kube.objects import Object
 from cpcd.lab.kube.turn import Turn
 from cpcd.lab.provenance import recorded, source
 
-__all__ = ["conditions", "lifecycle", "register", "tainted"]
+__all__ = ["conditions", "lifecycle", "networks", "register", "tainted"]
 
 KUBELET_CONF: Final = "/etc/kubernetes/kubelet.conf"
 _UNREACHABLE: Final = "node.kubernetes.io/unreachable"
@@ -31,7 +31,6 @@ _NO_CNI: Final = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized",
 )  # fmt: skip
 _SILENT: Final = ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
-_CNI: Final = (("app", ("flannel",)), ("k8s-app", ("cilium", "calico-node", "flannel")))
 
 
 @recorded(414, 421, 424, 427)
@@ -118,17 +117,29 @@ def conditions(turn: Turn) -> None:
                 _say(turn, node, _ready(turn, kubelet))
 
 
-@recorded(450)
+@recorded(219, 405, 450)
 def _ready(turn: Turn, kubelet: Kubelet) -> tuple[str, str, str]:
-    ready = turn.reached(kubelet.ready_from) and (turn.lags.cni_baked or _has_cni(turn, kubelet.node))
-    return _READY if ready else _NO_CNI
+    return _READY if kubelet.networked and turn.reached(kubelet.ready_from) else _NO_CNI
 
 
-@source("K22")
-def _has_cni(turn: Turn, node: str) -> bool:
-    pods = (pod for pod in turn.objects.all("Pod") if pod["spec"].get("nodeName") == node)
-    running = [pod["metadata"].get("labels", {}) for pod in pods if pod["status"].get("phase") == "Running"]
-    return any(labels.get(key) in names for labels in running for key, names in _CNI)
+@source("K22", "kube-flannel.yml: install-cni")
+def networks(turn: Turn) -> None:
+    """Let each machine that has no CNI get one from a pod that is bound to it and mounts the directory of CNIs.
+
+    As on real machines that is an init container's work: it is done anew on a machine that took over a Node's name.
+    """
+    missing = {k.node: k for k in turn.kubelets if k.alive and k.registered == k.started and not k.networked}
+    for pod in turn.objects.all("Pod") if missing else ():
+        kubelet = missing.get(pod["spec"].get("nodeName", ""))
+        if kubelet is None or "deletionTimestamp" in pod["metadata"] or not _brings_cni(pod):
+            continue
+        if turn.lasted(f"cni/{kubelet.machine_id}", pod, turn.lags.pod_start):
+            kubelet.files[f"{NETWORKS}/{pod['metadata']['name']}.conflist"] = File("", turn.now)
+
+
+def _brings_cni(pod: Object) -> bool:
+    volumes = pod["spec"].get("volumes") or ()
+    return any((volume.get("hostPath") or {}).get("path", "").rstrip("/") == NETWORKS for volume in volumes)
 
 
 @recorded(447, 448)

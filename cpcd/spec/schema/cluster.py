@@ -21,7 +21,7 @@ from cpcd.spec.schema.policy import (
 )
 from cpcd.spec.schema.proxmox import Infrastructure
 from cpcd.spec.schema.roles import ControlPlane, Workers
-from cpcd.spec.schema.services import DNS, Addon, Certificates, Containerd, Kubeconfig, Registry
+from cpcd.spec.schema.services import DNS, Addon, Certificates, Containerd, Kubeconfig, Registry, with_cni
 
 __all__ = [
     "ClusterDocument",
@@ -89,7 +89,7 @@ class Naming(Model):
     domain: DNSName | None = None
     """Domain of the host names."""
     hostname: Annotated[str, AfterValidator(_hostname)] = "{cluster}-{role}-{index}"
-    """Host names; `{role}` is `cp` or the deployment's name, `{index}` the lowest that is free."""
+    """Host names; `{role}` is `cp` or the deployment's name, `{index}` the lowest that is free. Machines keep the name that they were made with."""
     release_letter: str | None = None
     """Letter of the short names of CPC, such as ck1 and wk1."""
 
@@ -133,8 +133,8 @@ class ClusterSpec(Model):
     """Certificates of the control planes."""
     kubeconfig: Kubeconfig = Kubeconfig.model_construct()
     """The administrator's kubeconfig."""
-    addons: tuple[Addon, ...] = ()
-    """What is kept applied in the cluster."""
+    addons: Annotated[tuple[Addon, ...], AfterValidator(with_cni)] = with_cni(())
+    """What is kept applied in the cluster; `{name: flannel, preset: flannel}` is added, unless one of these has the name, preset or chart of a CNI: antrea, calico, canal, cilium, cni, flannel, kube-ovn, kube-router, ovn-kubernetes, tigera-operator, weave-net."""
     dns: DNS | None = None
     """Names of machines and endpoint."""
     tasks: tuple[Task, ...] = ()

@@ -5,15 +5,17 @@ here, defaults to nothing, and is refused by `support.py` when it is set.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from cpcd.model.desired import SecretRef
 from cpcd.spec.paths import Path
 from cpcd.spec.quantities import Worded
+
+if TYPE_CHECKING:
+    from cpcd.model.desired import SecretRef
 
 __all__ = ["Finding", "Labels", "Metadata", "Model", "Reference", "SOPSReference", "Taint", "findings", "unique"]
 
@@ -125,8 +127,10 @@ class Reference(Model):
         return self
 
     @property
-    def ref(self) -> SecretRef:
+    def ref(self) -> "SecretRef":
         """The reference as the rest of cpcd knows it; `support.py` has refused sops before."""
+        from cpcd.model.desired import SecretRef  # a tenth of the start of `cpcd validate`, which needs none of it
+
         if self.file is not None:
             return SecretRef("file", self.file)
         if self.systemd_credential is not None:

@@ -93,9 +93,9 @@ class BootVolume(Model):
     """The system disk: the template's, grown to this size."""
 
     disk: Disk = "scsi0"
-    """Which disk of the template it is."""
+    """Which disk of the template it is; a slot that the template lacks is refused."""
     size_gb: GiB = 40
-    """Size in GiB; it only ever grows."""
+    """Size in GiB. Disks cannot shrink: less than the template has, or than a machine has already, is refused."""
 
 
 class Volume(Model):
@@ -188,7 +188,7 @@ class SSH(Model):
     port: Port = 22
     """TCP port of the SSH server."""
     keys: tuple[PublicKey, ...] = ()
-    """Public keys that may log in, besides cpcd's own."""
+    """Public keys that may log in, besides cpcd's own; an edit reaches new machines only."""
     key_ref: Reference | None = None
     """Private key that cpcd uses instead of its own."""
 

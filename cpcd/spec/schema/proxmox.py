@@ -47,10 +47,10 @@ class AvailabilityZone(Model):
 
 
 class Storage(Model):
-    """Storages by purpose; without `disks` a clone stays on its template's storage."""
+    """Storages by purpose."""
 
     disks: StorageName | None = None
-    """Where full clones put their disks; linked ones stay where the template is."""
+    """Where full clones put their disks; the template's own storage when there is none. Linked clones are always on that one, and an edit moves no disk: it counts for new machines."""
     images: StorageName | None = None
     """Where cloud images are downloaded to."""
 
@@ -74,7 +74,7 @@ class IPv4Config(Model):
     """The pool of static addresses and the network that they are in."""
 
     addresses: tuple[Range, ...] = Field(min_length=1)
-    """Ranges for machines, such as `10.10.10.110-10.10.10.139`; one more is reserved for the endpoint."""
+    """Ranges for machines, such as `10.10.10.110-10.10.10.139`; one more is reserved for the endpoint. A machine keeps its address when it leaves the ranges."""
     prefix: Annotated[Int, Field(ge=8, le=30)]
     """Length of the network's prefix."""
     gateway: IPv4
@@ -134,21 +134,21 @@ class Proxmox(Model):
     """One Proxmox VE cluster, and what of it this Kubernetes cluster may use."""
 
     url: Endpoints
-    """One or several endpoints of the same Proxmox cluster; the next is tried when one does not answer."""
+    """One or several endpoints of the same Proxmox cluster; the next is tried when one does not answer. Their order says nothing, and all but the one that machines know it by may change: at first the first by alphabet."""
     credentials_ref: Reference
     """The API token: `user@realm!id=secret`."""
     tls: TLS = TLS.model_construct()
     """CA file or pinned fingerprint; without them the system's CAs are trusted."""
     allowed_nodes: tuple[NodeName, ...] = ()
-    """Proxmox nodes that may carry machines; all when empty."""
+    """Proxmox nodes that may carry machines; all when empty. An edit moves no machine: it counts for new ones."""
     availability_zones: tuple[AvailabilityZone, ...] = ()
-    """Failure domains over which machines are spread; each node is one of its own when there are none."""
+    """Failure domains over which machines are spread; each node is one of its own when there are none. An edit moves no machine: it counts for new ones, and for the Nodes' zone labels."""
     pool: Annotated[str, Worded(r"[A-Za-z0-9_./-]+", "a Proxmox pool's name", 100)] | None = None
     """Proxmox pool that the machines are put into; it must exist."""
     storage: Storage = Storage.model_construct()
     """Storages by purpose."""
     vm_id_range: VMIDRange = VMIDRange.model_construct(start=10_000, end=19_999)
-    """VMIDs for machines; two clusters on one Proxmox must not name overlapping ranges."""
+    """VMIDs for new machines; two clusters on one Proxmox must not name overlapping ranges."""
     dns_servers: tuple[IPv4, ...] = Field(default=(), max_length=3)
     """Name servers of the machines; the Proxmox node's own when empty."""
     ipv4_config: IPv4Config

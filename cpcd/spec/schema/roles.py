@@ -248,7 +248,7 @@ class MachineDeployment(Model):
     taints: tuple[Taint, ...] = ()
     """Taints of the nodes."""
     failure_domain: Label | None = None
-    """Zone that all of them are in; spread over all zones when there is none."""
+    """Zone that new ones are made in, and replacements; spread over all zones when there is none."""
     rollout: Rollout = Rollout.model_construct()
     """How changes reach them."""
     deletion: Deletion = Deletion.model_construct()

@@ -1,7 +1,7 @@
 """What runs on or beside the cluster: addons, registry, DNS, certificates, kubeconfig."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,7 @@ from cpcd.spec.quantities import Bool, DNSName, Duration, IPv4, Label, SpecPath
 from cpcd.spec.schema.common import Finding, Model, Reference, findings
 
 __all__ = [
+    "CNIS",
     "DNS",
     "RFC2136",
     "Addon",
@@ -20,7 +21,14 @@ __all__ = [
     "PiHole",
     "Records",
     "Registry",
+    "with_cni",
 ]
+
+CNIS: Final = (
+    "antrea", "calico", "canal", "cilium", "cni", "flannel", "kube-ovn", "kube-router", "ovn-kubernetes",
+    "tigera-operator", "weave-net",
+)  # fmt: skip
+"""What an addon is called, by name, preset or chart, that makes a cluster's pod network."""
 
 
 class ManifestSource(Model):
@@ -34,7 +42,7 @@ class Addon(Model):
     """Something kept applied in the cluster."""
 
     name: Label
-    """Name, which marks its objects."""
+    """Name, which marks its objects; that of a CNI, or `cni`, says that it makes the pods' network."""
     manifests: tuple[ManifestSource, ...] = ()
     """Manifests, applied in this order."""
     mode: Literal["full", "oneTime"] = "full"
@@ -48,7 +56,7 @@ class Addon(Model):
     version: str | None = None
     """The chart's version."""
     preset: str | None = None
-    """A chart cpcd knows."""
+    """Manifests that cpcd brings along: `flannel`, with the cluster's own pod network in it."""
     values: Mapping[str, Any] = {}
     """The chart's values."""
 
@@ -57,6 +65,19 @@ class Addon(Model):
         if not (self.manifests or self.chart or self.preset):
             findings([Finding((), "names no manifests", "such as manifests: [{file: extras/*.yaml}]")])
         return self
+
+    @property
+    def cni(self) -> bool:
+        """Whether its name, preset or chart is that of a CNI."""
+        chart = (self.chart or "").rpartition("/")[2]
+        return not {self.name, self.preset, chart}.isdisjoint(CNIS)
+
+
+def with_cni(addons: tuple[Addon, ...]) -> tuple[Addon, ...]:
+    """Return the addons, and flannel after them when none of them is a CNI: without one no Node becomes Ready."""
+    if any(addon.cni for addon in addons):
+        return addons
+    return (*addons, Addon.model_construct(name="flannel", preset="flannel"))
 
 
 class Registry(Model):

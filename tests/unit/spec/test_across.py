@@ -2,7 +2,10 @@
 
 import pytest
 
+from cpcd.model.desired import Desired
+from cpcd.model.errors import Failure
 from cpcd.spec import read_spec
+from cpcd.spec.compile import compile_spec, fixed
 
 
 def second(valid: str, **changes: str) -> str:
@@ -18,6 +21,51 @@ def second(valid: str, **changes: str) -> str:
 def mistakes(first: str, other: str) -> list[str]:
     """Return what two files side by side give."""
     return [str(m) for m in read_spec({"a.yaml": first.encode(), "b.yaml": other.encode()}).mistakes]
+
+
+def compiled(*texts: str) -> Desired:
+    """Return what several files side by side want."""
+    reading = read_spec({f"{number}.yaml": text.encode() for number, text in enumerate(texts)})
+    assert reading.mistakes == ()
+    return compile_spec(reading, {}, operator_key="ssh-ed25519 AAAA")
+
+
+def at(text: str, *hosts: str) -> str:
+    """Return the file with these endpoints."""
+    return text.replace("url: https://pve.home.arpa:8006", f"url: [{', '.join(f'https://{h}:8006' for h in hosts)}]")
+
+
+@pytest.mark.parametrize("hosts", [("pve1", "pve2", "pve3"), ("pve3", "pve1", "pve2")])
+def test_the_order_of_endpoints_says_nothing(valid: str, hosts: tuple[str, ...]) -> None:
+    """The same Proxmox, so the re-ordering is no change of what cannot change."""
+    wanted = compiled(at(valid, *hosts))
+
+    assert ("pve1", ["pve1"]) == (fixed(wanted.clusters["home"])["infrastructure.proxmox"], list(wanted.sites))
+
+
+def test_one_endpoint_names_the_proxmox_by_its_host(valid: str) -> None:
+    """Ledgers hold this name."""
+    assert ["pve.home.arpa"] == list(compiled(valid).sites)
+
+
+def test_two_clusters_may_list_the_endpoints_of_one_proxmox_in_two_orders(valid: str) -> None:
+    """They share VMIDs, addresses and limits all the same."""
+    wanted = compiled(at(valid, "pve1", "pve2"), at(second(valid), "pve2", "pve1"))
+
+    assert {"pve1"} == {cluster.infrastructure.site for cluster in wanted.clusters.values()} == set(wanted.sites)
+
+
+def test_a_proxmox_that_machines_know_keeps_its_name(valid: str) -> None:
+    """An endpoint added before it by alphabet makes it no other one."""
+    reading = read_spec({"c.yaml": at(valid, "pve1", "pve2").encode()})
+
+    assert ["pve2"] == list(compile_spec(reading, {}, operator_key="k", sites={"pve2"}).sites)
+
+
+def test_two_lists_that_overlap_are_refused(valid: str) -> None:
+    """Taken for two, one Proxmox would give one VMID twice."""
+    with pytest.raises(Failure, match="CPCD-102 work: two clusters describe the Proxmox pve2 differently"):
+        compiled(at(valid, "pve1", "pve2"), at(second(valid), "pve2", "pve3"))
 
 
 def test_two_clusters_may_share_a_proxmox(valid: str) -> None:

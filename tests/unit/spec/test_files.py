@@ -310,7 +310,7 @@ async def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, make: Callable[
     failure = await refusal(SpecFiles(path))
 
     assert (failure.code, failure.what) == (Code.CONFIG, f"{path} {what}")
-    assert "The last good spec stays in force." in failure.hint
+    assert "Nothing new is put in force until that is mended." in failure.hint
 
 
 async def test_a_directory_that_vanished_is_a_sentence(tmp_path: Path) -> None:

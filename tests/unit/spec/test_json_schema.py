@@ -94,7 +94,7 @@ def test_the_full_example_shows_every_supported_field() -> None:
 
 
 def test_the_demo_is_what_the_story_needs() -> None:
-    """3 control planes, 2 workers, 3 failure domains, one addon, all on loopback with an unprivileged SSH port."""
+    """3 control planes, 2 workers, 3 failure domains, one addon and the default CNI, all on loopback with an unprivileged SSH port."""
     spec = read_spec({"c": (SPECS / "demo.yaml").read_bytes()}).documents[0].spec
     proxmox = spec.infrastructure.proxmox
 
@@ -105,7 +105,7 @@ def test_the_demo_is_what_the_story_needs() -> None:
         [addon.name for addon in spec.addons],
         spec.machine_defaults.ssh.port,
         proxmox.ipv4_config.network.is_loopback,
-    ) == (3, [("general", 2)], ["a", "b", "c"], ["hello"], 2222, True)
+    ) == (3, [("general", 2)], ["a", "b", "c"], ["hello", "flannel"], 2222, True)
 
 
 def test_the_addon_is_kubernetes() -> None:

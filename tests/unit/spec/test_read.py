@@ -329,6 +329,23 @@ def test_a_manifest_that_is_not_there_is_a_mistake(valid: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("defaults", "general", "refused"),
+    [("full: false", "{}", 1), ("full: false", "{full: true}", 0), ("full: true", "{full: false}", 0), ("{}", "{}", 0)],
+)
+def test_a_storage_that_no_machine_would_be_on_is_refused(
+    valid: str, defaults: str, general: str, refused: int
+) -> None:
+    """Linked clones stay where their template is, so the field would be accepted and ignored."""
+    text = valid.replace("      credentialsRef", "      storage: {disks: fast}\n      credentialsRef")
+    text = text.replace("replicas: 2}", f"replicas: 2, machine: {general}}}")
+    text += f"  machineDefaults: {{{defaults.strip('{}')}}}\n"
+    why = "9:24: spec.infrastructure.proxmox.storage.disks: does nothing: every machine is a linked clone"
+
+    assert refused == sum(why in str(mistake) for mistake in read_spec({"c": text.encode()}).mistakes)
+    assert refused == len(read_spec({"c": text.encode()}).mistakes)
+
+
 def test_the_listing_shows_the_line_and_a_caret(valid: str) -> None:
     """In a terminal each mistake stands above its line, with a caret under the place, and a count at the end."""
     files = {"cluster.yaml": valid.replace("replicas: 1}", "replicas: 2}").encode()}
@@ -338,7 +355,7 @@ def test_the_listing_shows_the_line_and_a_caret(valid: str) -> None:
         "etcd needs a majority, and an even member adds risk but no tolerance\n"
         "      controlPlane: {replicas: 2}\n"
         "                               ^\n"
-        "1 mistake; nothing of this spec is put in force"
+        "CPCD-102 1 mistake; nothing of this spec is put in force"
     )
 
 
@@ -353,7 +370,7 @@ def test_a_damaged_spec_never_raises(data: st.DataObject) -> None:
     end = data.draw(st.integers(start, min(len(text), start + 80)))
     reading = read_spec({"c": (text[:start] + data.draw(st.text(max_size=12)) + text[end:]).encode()}, referred={})
 
-    assert all(mistake.line >= 0 and mistake.message for mistake in reading.mistakes)
+    assert all(mistake.line >= 1 and mistake.message for mistake in reading.mistakes)
 
 
 TREE = st.recursive(

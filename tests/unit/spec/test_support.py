@@ -172,6 +172,7 @@ def test_the_message_says_what_and_why(complaints: Callable[..., list[str]]) -> 
     [
         "  dns: null", "  tasks: []", "  machineDefaults: {numa: false, highAvailability: {enabled: false}}",
         "  controlPlaneEndpoint: {provider: kube-vip}", "  policy: {onFailure: {dns: Warn}}", "  registry: {}",
+        "  addons: [{name: a, manifests: [{file: a}], preset: null}]", "  addons: [{name: a, preset: flannel}]",
     ],
 )  # fmt: skip
 def test_values_that_mean_nothing_are_harmless(complaints: Callable[..., list[str]], line: str) -> None:
