@@ -27,7 +27,7 @@ TICK_SECONDS: Final = 5.0  # `failures.md` F05: an overflow of inotify is silent
 POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _NEVER: Final[tuple[object, ...]] = (None,)
-_KEPT: Final = "The last good spec stays in force."
+_KEPT: Final = "Nothing new is put in force until that is mended."
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from cpcd.adapters.answers import part, words
 from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import LONG_VERBS, SHORT_VERBS, Guests, Host
@@ -34,6 +35,10 @@ _CODES: Final = {
     "CommandMissing": Code.DEPENDENCY,
     "InvalidInput": Code.INPUT,
 }
+
+
+_TEXTS: Final = frozenset({"token", "ca_hash", "kubeconfig", "boot_id"})
+_STATES: Final = frozenset({"absent", "running", "done", "failed", "lost"})
 
 
 class Playing(Protocol):
@@ -247,16 +252,36 @@ def _output(host: Host, verb: str, ended: _Ended) -> Mapping[str, JSON]:
     except ValueError:
         raise _no_reply(host, verb, ended) from None
     if reply["ok"]:
-        return dict(reply["output"])
+        return _checked(host, verb, reply["output"])
     if reply["reason"] == "busy":
         raise _busy(host)
     code = _CODES.get(reply["reason"], Code.EXECUTION)
-    raise Failure(code, f"{verb} was refused: {reply['reason']}: {reply['message']}", target=host.name)
+    raise Failure(code, words(f"{verb} was refused: {reply['reason']}: {reply['message']}"), target=host.name)
+
+
+def _checked(host: Host, verb: str, output: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """Hold an output to the catalogue; what its values mean is judged by whoever reads them (`sources/decode.py`)."""
+    try:
+        for name in SHORT_VERBS[verb][1] if verb in SHORT_VERBS else ():
+            part(str if name in _TEXTS else object, output, name)
+        if verb == "poll":
+            _check_job(output)
+    except ValueError as error:
+        what = f"{verb} was answered with something else: {error}"
+        raise Failure(Code.EXECUTION, what, target=host.name) from error
+    return output
+
+
+def _check_job(output: Mapping[str, JSON]) -> None:
+    """Raise ValueError unless this is a job's state; output and error are null until it has ended."""
+    whole = all(isinstance(output.get(name), dict | None) for name in ("output", "error"))
+    if part(str, output, "state") not in _STATES or not whole:
+        raise ValueError("no state of a job")
 
 
 def _no_reply(host: Host, verb: str, ended: _Ended) -> Failure:
     """Return what a missing reply means: cut off, no right to be root, still booting, no python, or unknown."""
-    text = (ended.stderr + ended.stdout).decode(errors="replace").strip()[-500:]
+    text = words((ended.stderr + ended.stdout)[-2000:].decode(errors="replace").strip()[-500:])
     if ended.rc is None:
         return Unreachable(f"guest:{host.uid}", f"{host.name} was cut off while it ran {verb}")
     if "System is booting up" in text:

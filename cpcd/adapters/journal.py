@@ -20,8 +20,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+from cpcd.adapters.answers import parse, words
+from cpcd.adapters.ledger_rows import machine_of, op_of
 from cpcd.model.errors import Bug, Code, Failure
-from cpcd.model.keys import Key, Kind, OpId, Role, Scope, Uid, Wall
+from cpcd.model.keys import OpId, Uid, Wall
 from cpcd.model.ledger import (
     Change,
     CloseOp,
@@ -29,8 +31,6 @@ from cpcd.model.ledger import (
     DropMachine,
     Event,
     Ledger,
-    Machine,
-    Op,
     OpenOp,
     PutFact,
     PutMachine,
@@ -57,6 +57,11 @@ CREATE INDEX events_by_key ON events (key, seq);
 CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
 INSERT INTO probe VALUES (1, 0);
 """
+
+_ROWS: Final = ("machines", "ops", "facts")
+_TALLY: Final = "CREATE TABLE IF NOT EXISTS tally (id INTEGER PRIMARY KEY CHECK (id = 1), rows TEXT NOT NULL)"
+# Rows and checksums of each table: a page that a disk lost or misplaced can leave one that is sound, and empty.
+_COUNTED: Final = " || ' ' || ".join(f"(SELECT count(*) || '/' || total(sum) FROM {table})" for table in _ROWS)  # noqa: S608 - our own three table names
 
 _HISTORY: Final = """
 SELECT at, key, run, severity, reason, message FROM events
@@ -188,6 +193,7 @@ class SqliteJournal:
         with self._transaction() as db:
             for change in changes:
                 _store(db, change)
+            db.execute(f"REPLACE INTO tally VALUES (1, {_COUNTED})")  # noqa: S608 - our own three table names
             _store_events(db, list(self._pending)[:written])
         self._forget(written)
 
@@ -311,6 +317,7 @@ def _open(path: Path | str) -> sqlite3.Connection:
         _recognise(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(_TALLY)  # ledgers of before it was kept have none
     except BaseException:
         db.close()
         raise
@@ -355,24 +362,39 @@ def _recognise(db: sqlite3.Connection, path: Path | str) -> None:
         raise _corrupt(path, "it is empty or not a ledger of cpcd")
     if version > SCHEMA:
         raise _newer(path, version)
+    laid_out = {" ".join(row[0].split()) for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+    if not laid_out >= {" ".join(sql.split()) for sql in _TABLES.split(";") if "CREATE" in sql}:
+        raise _corrupt(path, "its tables are not those of a ledger")  # empty ones of another shape read as no machine
 
 
 def _read(db: sqlite3.Connection, path: Path | str) -> Ledger:
     problems = [row[0] for row in db.execute("PRAGMA quick_check")]
     if problems != ["ok"]:
         raise _corrupt(path, problems[0])
-    machines = {Uid(name): _machine(row) for name, row in _rows(db, path, "machines")}
-    ops = {OpId(name): _op(row) for name, row in _rows(db, path, "ops")}
+    if [one for one, _ in db.execute("SELECT id, count FROM probe")] != [1]:
+        raise _corrupt(path, "its probe is not its own")  # quick_check skips this on a read-only connection
+    if _miscounted(db):
+        raise _corrupt(path, "it holds other rows than were stored")
+    machines = {Uid(name): machine_of(name, row) for name, row in _rows(db, path, "machines")}
+    ops = {OpId(name): op_of(name, row) for name, row in _rows(db, path, "ops")}
     return Ledger(machines, ops, dict(_rows(db, path, "facts")))
+
+
+def _miscounted(db: sqlite3.Connection) -> bool:
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tally'").fetchone():
+        return False
+    return any(kept != now for kept, now in db.execute(f"SELECT rows, {_COUNTED} FROM tally"))  # noqa: S608 - our own tables
 
 
 def _rows(db: sqlite3.Connection, path: Path | str, table: str) -> Iterator[tuple[str, Any]]:
     for name, version, checksum, row in db.execute(f"SELECT * FROM {table} ORDER BY rowid"):  # noqa: S608 - our own three table names
+        if not (isinstance(name, str) and isinstance(version, int) and isinstance(row, str)):
+            raise _corrupt(path, f"a row of {table} is of another shape")
         if version > SCHEMA:
             raise _newer(path, version)
         if checksum != zlib.crc32(row.encode()):
             raise _corrupt(path, f"checksum of {table}/{name} does not match")
-        yield name, json.loads(row)
+        yield name, parse(row.encode())
 
 
 def _store(db: sqlite3.Connection, change: Change) -> None:
@@ -387,7 +409,7 @@ def _store(db: sqlite3.Connection, change: Change) -> None:
             found = db.execute("SELECT row FROM ops WHERE id = ?", (op_id,)).fetchone()
             if found is None:
                 raise Bug(f"handle {handle} for operation {op_id}, which is not open")
-            _put(db, "ops", op_id, asdict(replace(_op(json.loads(found[0])), handle=handle)))
+            _put(db, "ops", op_id, asdict(replace(op_of(op_id, json.loads(found[0])), handle=handle)))
         case CloseOp(op_id):
             db.execute("DELETE FROM ops WHERE id = ?", (op_id,))
         case PutFact(name, value):
@@ -399,6 +421,7 @@ def _store(db: sqlite3.Connection, change: Change) -> None:
 def _put(db: sqlite3.Connection, table: str, name: str, value: Any) -> None:
     try:
         row = json.dumps(value, allow_nan=False)
+        parse(row.encode())  # what could not be read again is not stored
     except (TypeError, ValueError) as error:
         raise Bug(f"{table}/{name} cannot be stored as JSON: {error}") from error
     insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - our own three table names
@@ -408,26 +431,14 @@ def _put(db: sqlite3.Connection, table: str, name: str, value: Any) -> None:
 
 def _store_events(db: sqlite3.Connection, events: list[Event]) -> None:
     if events:
-        rows = [(e.at, e.key, e.run, e.severity, e.reason, e.message) for e in events]
+        rows = [(e.at, e.key, e.run, e.severity, e.reason, _utf8(e.message)) for e in events]
         db.executemany("INSERT INTO events (at, key, run, severity, reason, message) VALUES (?, ?, ?, ?, ?, ?)", rows)
         db.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (RETAINED_EVENTS,))
 
 
-def _machine(row: dict[str, Any]) -> Machine:
-    return Machine(**{**row, "role": Role(row["role"])})
-
-
-def _op(row: dict[str, Any]) -> Op:
-    key, disrupts = row["key"], row["disrupts"]
-    return Op(
-        **{
-            **row,
-            "key": Key(key["cluster"], Kind(key["kind"]), key["name"]),
-            "target": Scope(**row["target"]),
-            "disrupts": Role(disrupts) if disrupts else None,
-            "slots": tuple(row["slots"]),
-        }
-    )
+def _utf8(text: str) -> str:
+    """History may quote anybody: half a character in it must not make the ledger unusable."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @contextmanager
@@ -437,7 +448,7 @@ def _failures(path: Path | str) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:  # full, read-only, I/O error, locked: the disk's or another's doing
         raise _unusable(path, str(error)) from error
-    except (sqlite3.DatabaseError, KeyError, TypeError, ValueError) as error:
+    except (sqlite3.Error, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _corrupt(path, f"{type(error).__name__}: {error}") from error
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
@@ -450,10 +461,10 @@ def _unusable(path: Path | str, why: str) -> Failure:
 def _corrupt(path: Path | str, why: str) -> Failure:
     return Failure(
         Code.STATE,
-        f"the ledger is corrupt ({why}); it is left as it is and nothing is changed",
+        f"the ledger is corrupt ({words(why)}); it is left as it is and nothing is changed",
         target=str(path),
-        hint="Restore the file from a backup; it is taken up by itself. With a new ledger in its place cpcd would add "
-        "no machine to a cluster whose VMs it does not know.",
+        hint="Restore the file from a backup; it is taken up by itself. Without one move it away, with its -wal and "
+        "-shm: cpcd then asks for consent to take its machines into a new ledger by their marks.",
     )
 
 

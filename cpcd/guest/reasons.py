@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 # kubeadm, etcdctl and apt have no codes (rc is 1 for everything), so their stable texts are the codes. First match
-# wins; the texts are recorded or stand in `failures.md`. `|` before a reason: for etcd verbs only.
+# wins; the texts are recorded (a number is the line's) or stand in `failures.md`. `|` before a reason: for etcd verbs only.
 _RULES: Final = (
     ("busy", r"another operation holds the machine"),
     ("DiskFull", r"No space left on device|don't have enough free space"),
@@ -25,6 +25,7 @@ _RULES: Final = (
     ("RuntimeDown", r"\[ERROR CRI\]"),
     ("PreflightFilesPresent", r"\[ERROR (?:File|Dir)Available--"),
     ("PreflightPortInUse", r"\[ERROR Port-"),
+    ("ApiUnreachable", r"\[ERROR \w+\]: Get \"https://\S+: dial tcp \S+ connect: "),  # upgrade plan, [357]
     ("Preflight", r"\[ERROR \w"),
     ("TokenUnknown", r"could not find a JWS signature|there is no JWS signed token"),
     ("TokenWrong", r"failed to verify JWS signature"),
@@ -46,7 +47,10 @@ _RULES: Final = (
     ("KubeletUnhealthy", r"[Tt]he kubelet is not (?:running|healthy)|localhost:10248/healthz"),
     ("VersionUnsupported", r"only supports deploying clusters with the control plane version"),
     ("InvalidConfig", r"strict decoding error|cannot unmarshal|unable to read config|couldn't load config"),
-    ("|EtcdDown", r":2379: connect: connection refused|no running etcd"),
+    ("InvalidConfig", r": Invalid value: |unknown configuration APIs|uses an old API spec"),
+    ("InvalidInput", r"unknown (?:shorthand )?flag|unknown command|bad member ID arg|member ID is not provided"),
+    ("NoQuorum", r"phase etcd-join: .*context deadline exceeded"),  # etcd gave no answer, [340]
+    ("|EtcdDown", r":2379: connect: connection refused|no running etcd|open /etc/kubernetes/pki/etcd/\S+ no such file"),
     ("|NoQuorum", r"context deadline exceeded|etcdserver: no leader|etcdserver: request timed out"),
     ("ApiTimeout", r"context deadline exceeded|i/o timeout|Client\.Timeout exceeded"),
     ("ApiUnreachable", r"connect: connection refused|connect: no route to host|was refused"),

@@ -59,9 +59,24 @@ def encode_reply(output: Mapping[str, JSON] | None, *, reason: str = "", message
 
 
 def decode_reply(stdout: bytes) -> dict[str, JSON]:
-    """Return the reply: the last line, for a login shell may print its own before; ValueError where there is none."""
+    """Return the reply: the last line, for a login shell may print its own before; ValueError where there is none.
+
+    One is `{"ok": true, "output": {…}}` or `{"ok": false, "reason": "…", "message": "…"}`, in UTF-8, and nothing else.
+    """
     lines = stdout.strip().splitlines()
-    reply = json.loads(lines[-1]) if lines else None
-    if not isinstance(reply, dict) or "ok" not in reply:
+    try:
+        reply = json.loads(lines[-1].decode()) if lines else None
+        json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()  # no half characters, no NaN
+    except RecursionError:
+        raise ValueError("no reply: it nests too deep") from None
+    if not (isinstance(reply, dict) and _whole(reply)):
         raise ValueError("no reply")
     return reply
+
+
+def _whole(reply: dict[str, JSON]) -> bool:
+    match reply:
+        case {"ok": True, "output": dict()} | {"ok": False, "reason": str(), "message": str()}:
+            return True
+        case _:
+            return False

@@ -5,9 +5,8 @@ It must never repeat a write, wait without a limit or hold a typed model. Errors
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.aio.dynamic.resource import Resource
 
+from cpcd.adapters.answers import parse, part, words
 from cpcd.adapters.kube.client import connect, credentials
 from cpcd.adapters.kube.failures import details, mapped, message
 from cpcd.model.errors import Code, Failure
@@ -65,14 +65,14 @@ class KubeApi:
     async def version(self) -> str:
         """See the port; never from a cache, because an upgrade changes it."""
         with self._about("asking /version"):
-            return str((await self._call("get", "/version"))["gitVersion"])
+            return part(str, await self._call("get", "/version"), "gitVersion")
 
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
         """See the port; a kind that a fresh discovery does not list has no objects, so that is None too."""
         with self._about(f"reading {gvk.kind} {name}"):
             try:
                 kind = await self._kind(gvk)
-                return await self._call("get", kind.path(name=name, namespace=namespace))
+                return _object(await self._call("get", kind.path(name=name, namespace=namespace)))
             except ResourceNotFoundError:
                 return None
             except ApiException as error:
@@ -99,22 +99,24 @@ class KubeApi:
         with self._about(f"applying {gvk.kind} {name}"):
             path = await self._path(gvk, name, obj["metadata"].get("namespace", ""))
             options = {"dry_run": "All"} if dry_run else {}
-            return await self._call(
+            stored = await self._call(
                 "patch", path, body=obj, content_type="application/apply-patch+yaml", field_manager=FIELD_MANAGER,
                 force_conflicts=force, **options,
             )  # fmt: skip
+            return _object(stored)
 
     async def patch(self, gvk: GVK, name: str, merge: Mapping[str, Any], *, namespace: str = "") -> Object:
         """See the port."""
         with self._about(f"patching {gvk.kind} {name}"):
             path = await self._path(gvk, name, namespace)
-            return await self._call(
+            stored = await self._call(
                 "patch",
                 path,
                 body=dict(merge),
                 content_type="application/merge-patch+json",
                 field_manager=FIELD_MANAGER,
             )
+            return _object(stored)
 
     async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
         """See the port; dependents go in the background."""
@@ -148,9 +150,10 @@ class KubeApi:
         """See the port; approving an approved request is a no-op, a denied one is refused by the API."""
         path = f"/apis/certificates.k8s.io/v1/certificatesigningrequests/{csr}"
         with self._about(f"approving certificate signing request {csr}"):
-            request = await self._call("get", path)
-            conditions = request.setdefault("status", {}).setdefault("conditions", [])
-            if any(condition["type"] == "Approved" for condition in conditions):
+            request = _object(await self._call("get", path))
+            request.setdefault("status", {}).setdefault("conditions", [])
+            conditions = part(list, request, "status", "conditions")
+            if any(part(str, condition, "type") == "Approved" for condition in conditions):
                 return
             conditions.append({
                 "type": "Approved", "status": "True", "reason": "CpcdApproved", "message": "The machine is cpcd's own",
@@ -183,14 +186,17 @@ class KubeApi:
 
     async def _pages(self, gvk: GVK, path: str, options: Mapping[str, Any]) -> Page:
         page = await self._call("get", path, **options)
-        items = page["items"]
-        while token := page["metadata"].get("continue"):
+        items, tokens = part(list, page, "items"), set[str]()
+        while token := part(dict, page, "metadata").get("continue"):
+            if part(str, page, "metadata", "continue") in tokens:
+                raise ValueError("a list that goes round in circles")
+            tokens.add(token)
             page = await self._call("get", path, _continue=token, **options)
-            items += page["items"]
-        for item in items:  # the API leaves both out of list items
+            items += part(list, page, "items")
+        for item in map(_object, items):  # the API leaves both out of list items
             item.setdefault("apiVersion", gvk.api_version)
             item.setdefault("kind", gvk.kind)
-        return items, str(page["metadata"]["resourceVersion"])
+        return items, part(str, page, "metadata", "resourceVersion")
 
     async def _path(self, gvk: GVK, name: str, namespace: str) -> str:
         kind = await self._kind(gvk)
@@ -200,13 +206,14 @@ class KubeApi:
     async def _kind(self, gvk: GVK) -> Resource:
         """Return the API's resource of a kind: looked up once, and again when the API no longer serves it there."""
         async with self._discovering:
-            if not self._discovered:
-                await self._client
-                self._discovered = True
-            if gvk not in self._kinds:
-                group, _, version = gvk.api_version.rpartition("/")
-                where = {"prefix": "apis", "group": group} if group else {"prefix": "api"}
-                self._kinds[gvk] = await self._client.resources.get(**where, api_version=version, kind=gvk.kind)
+            with _discovery():
+                if not self._discovered:
+                    await self._client
+                    self._discovered = True
+                if gvk not in self._kinds:
+                    group, _, version = gvk.api_version.rpartition("/")
+                    where = {"prefix": "apis", "group": group} if group else {"prefix": "api"}
+                    self._kinds[gvk] = await self._client.resources.get(**where, api_version=version, kind=gvk.kind)
         return self._kinds[gvk]
 
     async def _call(self, method: str, path: str, **options: Any) -> Object:
@@ -217,8 +224,7 @@ class KubeApi:
                 self._kinds.clear()
                 self._discovered = False
             raise
-        found: Object = json.loads(await reply.read())
-        return found
+        return part(dict, parse(await reply.read()))
 
     def _about(self, what: str) -> AbstractContextManager[None]:
         return mapped(self._endpoint, what)
@@ -234,10 +240,26 @@ def _absent(error: ApiException) -> bool:
     return _no_object(error) or (error.status == 409 and "precondition" in message(error).lower())
 
 
+def _object(found: Any) -> Object:
+    """Check that an answer is an object of the API: it has metadata."""
+    part(dict, found, "metadata")
+    return part(dict, found)
+
+
+@contextmanager
+def _discovery() -> Iterator[None]:
+    """The library reads discovery's documents without looking: whatever it stumbles over is an answer that is none."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"discovery cannot be read: {type(error).__name__}") from error
+
+
 def _event(line: bytes) -> tuple[str, Object]:
-    event = json.loads(line)
-    if event["type"] == "ERROR":
-        status = event["object"]
-        kind = "Expired" if status.get("code") == 410 else status.get("reason", "error")
-        raise Failure(Code.EXECUTION, f"watching failed: {status.get('code')} {kind}: {status.get('message')}", retry=0)
-    return event["type"], event["object"]
+    event = parse(line)
+    kind, obj = part(str, event, "type"), part(dict, event, "object")
+    if kind != "ERROR":
+        return kind, _object(obj)
+    word = "Expired" if obj.get("code") == 410 else obj.get("reason", "error")
+    said = words(f"watching failed: {obj.get('code')} {word}: {obj.get('message')}")
+    raise Failure(Code.EXECUTION, said, retry=0)

@@ -4,7 +4,6 @@ Status texts are the API's own (`Status.message`). Only 404 and 429 are sometime
 `api.py` says where. The table of codes: `model/errors.py`.
 """
 
-import json
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
+from cpcd.adapters.answers import parse, words
 from cpcd.model.errors import Code, Failure, Unreachable
 
 __all__ = ["details", "mapped", "message"]
@@ -41,7 +41,7 @@ def mapped(endpoint: str, what: str) -> Iterator[None]:
 def message(error: ApiException) -> str:
     """Return `Status.message`, or what there is."""
     status = _status(error)
-    return str(status.get("message") or error.reason or error.body or "no message").strip()
+    return words(status.get("message") or error.reason or error.body or "no message").strip()
 
 
 def details(error: ApiException) -> Mapping[str, Any]:
@@ -52,11 +52,13 @@ def details(error: ApiException) -> Mapping[str, Any]:
 
 def _status(error: ApiException) -> Mapping[str, Any]:
     try:
-        body = json.loads(error.body or "")
-    except ValueError:
+        body = parse(error.body if isinstance(error.body, bytes) else str(error.body or "").encode())
+    except ValueError:  # a lone surrogate in the text is one too
         return {}
     return body if isinstance(body, Mapping) else {}
 
+
+_PATIENCE: Final = 300.0  # seconds: what is stalled is looked at again every 5 minutes
 
 # status -> code, the API's word, seconds to wait where the header says none
 _STATUS: Final[Mapping[int, tuple[Code, str, float | None]]] = {
@@ -72,11 +74,11 @@ _STATUS: Final[Mapping[int, tuple[Code, str, float | None]]] = {
 
 def _refused(endpoint: str, what: str, error: ApiException) -> Failure:
     text = message(error)
-    code, word, wait = _STATUS.get(error.status, (Code.EXECUTION, error.reason or "error", None))
+    code, word, wait = _STATUS.get(error.status, (Code.EXECUTION, words(error.reason or "error"), None))
     if "etcdserver" in text:  # `failures.md` C15: members come and go
         code = Code.NETWORK
     asked = _retry_after(error)
-    said = f"{what} failed: {error.status} {word}: {text}"
+    said = words(f"{what} failed: {error.status} {word}: {text}")
     return Failure(code, said, target=endpoint, retry=wait if asked is None else asked)
 
 
@@ -85,9 +87,9 @@ def _not_json(endpoint: str, what: str) -> Failure:
 
 
 def _retry_after(error: ApiException) -> float | None:
-    """Seconds that the server asks for (`failures.md` C09)."""
+    """Seconds that the server asks for (`failures.md` C09), as far as anybody would wait."""
     asked = (error.headers or {}).get("Retry-After", "")
-    return float(asked) if asked.isdecimal() else None
+    return min(float(asked), _PATIENCE) if asked.isdecimal() else None
 
 
 def _unanswered(endpoint: str, what: str, error: BaseException) -> Failure:

@@ -44,12 +44,8 @@ class ProxmoxApi:
     async def permissions(self) -> dict[str, dict[str, int]]:
         """See the port."""
         with self._about("reading the token's permissions"):
-            return _typed(dict, await self._root.access.permissions.get())
-
-    async def storages(self, node: str) -> list[Row]:
-        """See the port."""
-        with self._about(f"reading the storages of node {node}", node):
-            return _typed(list, await self._root.nodes(node).storage.get())
+            granted = _typed(dict, await self._root.access.permissions.get())
+            return {path: _typed(dict, privileges) for path, privileges in granted.items()}
 
     async def config(self, node: str, vmid: int, *, current: bool = False) -> Row | None:
         """See the port; None is no proof of absence (a read through the wrong node looks the same)."""
@@ -77,7 +73,9 @@ class ProxmoxApi:
         """See the port (recorded(73), recorded(209))."""
         try:
             with self._about(f"asking whether VMID {vmid} is free"):
-                await self._root.cluster.nextid.get(vmid=vmid)
+                named = await self._root.cluster.nextid.get(vmid=vmid)
+                if str(named) != str(vmid):  # absence rests on this answer, so nothing else will do
+                    raise NotTheApiError("another VMID than the one that was asked for")
         except AnswerError:
             return False
         return True
@@ -101,7 +99,7 @@ class ProxmoxApi:
         options |= {"storage": storage} if storage else {}
         options |= {"target": target} if target not in {"", node} else {}
         with self._about(f"clone of template {template} to {newid}", node, newid):
-            return _typed(str, await self._vm(node, template).clone.post(**options))
+            return _upid(await self._vm(node, template).clone.post(**options))
 
     async def configure(self, node: str, vmid: int, options: Mapping[str, JSON], *, digest: str) -> None:
         """See the port; an empty digest is not sent, which is right only for a VM that nobody else can know."""
@@ -112,17 +110,17 @@ class ProxmoxApi:
     async def resize(self, node: str, vmid: int, disk: str, size: str) -> str:
         """See the port."""
         with self._about(f"resize of {disk} of VM {vmid} to {size}", node, vmid):
-            return _typed(str, await self._vm(node, vmid).resize.put(disk=disk, size=size))
+            return _upid(await self._vm(node, vmid).resize.put(disk=disk, size=size))
 
     async def power(self, node: str, vmid: int, verb: str, options: Mapping[str, JSON] | None = None) -> str:
         """See the port."""
         with self._about(f"{verb} of VM {vmid}", node, vmid):
-            return _typed(str, await self._vm(node, vmid).status(verb).post(**(options or {})))
+            return _upid(await self._vm(node, vmid).status(verb).post(**(options or {})))
 
     async def destroy(self, node: str, vmid: int) -> str:
         """See the port."""
         with self._about(f"destroying VM {vmid}", node, vmid):
-            return _typed(str, await self._vm(node, vmid).delete(**{"purge": 1, "destroy-unreferenced-disks": 1}))
+            return _upid(await self._vm(node, vmid).delete(**{"purge": 1, "destroy-unreferenced-disks": 1}))
 
     async def tasks(self, node: str, *, vmid: int | None = None, typefilter: str = "") -> list[Row]:
         """See the port; the newest 500."""
@@ -171,3 +169,11 @@ def _typed(kind: type[T], value: object) -> T:
     if not isinstance(value, kind):
         raise NotTheApiError(f"{type(value).__name__} in the place of {kind.__name__}")
     return value
+
+
+def _upid(value: object) -> str:
+    """Check that a write was answered with a task; what it came to is the task's to say."""
+    upid = _typed(str, value)
+    if not upid.startswith("UPID:"):
+        raise NotTheApiError("no task in the place of one")
+    return upid

@@ -1,7 +1,6 @@
-"""What Proxmox says, as Failures: one table of texts for HTTP answers and task exits, one context manager.
+"""What Proxmox answers, as Failures: one context manager around every call.
 
-The same text comes as status 500 from one call and as a task's exit from another (`failures.md`, "How to read it"),
-so both go through `RULES`. Unknown text is an ExecutionFailed with Proxmox's words, never success.
+The meaning of its texts is in `model/texts.py`, since the same ones come as a task's exit.
 """
 
 import re
@@ -13,10 +12,12 @@ from typing import Any, Final
 
 from proxmoxer.core import ResourceException
 
+from cpcd.adapters.answers import words
 from cpcd.adapters.proxmox.path import NotTheApiError
 from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.texts import judged
 
-__all__ = ["RULES", "About", "AnswerError", "Rule", "mapped", "task_failure"]
+__all__ = ["About", "AnswerError", "mapped"]
 
 
 class AnswerError(Failure):
@@ -39,66 +40,7 @@ class About:
         return f"pve:{self.site}{inner}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A stable part of a text, and what it means; `said` is a format over the pattern's groups, empty = as is."""
-
-    pattern: re.Pattern[str]
-    code: Code
-    said: str = ""
-    hint: str = ""
-    retry: float | None = None
-
-
-# First match wins. The comments name recordings (`seq`) or rows of failures.md.
-RULES: Final[tuple[Rule, ...]] = (
-    # recorded(251): a 403 that is no matter of privileges
-    Rule(re.compile(r"pool '(?P<pool>[^']*)' does not exist"), Code.DEPENDENCY, "pool {pool} does not exist"),
-    # recorded(916), recorded(917), recorded(62): the missing privilege and where
-    Rule(
-        re.compile(r"Permission check failed \((?P<path>/[^,]*), (?P<privileges>[\w.|]+)\)?"), Code.AUTH,
-        "the token lacks {privileges} on {path}",
-        "Grant {privileges} on {path} to the token, and to its user if the token has privilege separation; Proxmox "
-        "says the same of a VM that does not exist.",
-    ),
-    # T13: `args`, `lock`, raw hostpci, /access/password
-    Rule(
-        re.compile(r"[Oo]nly root (can|may)|user != root@pam|not available with API token"), Code.AUTH,
-        hint="No API token can do this, not even one of root@pam; remove the option.",
-    ),
-    # recorded(52): create or clone without any right on the VMID or the pool
-    Rule(
-        re.compile(r"Permission check failed"), Code.AUTH,
-        hint="Proxmox does not say which privilege is missing; a clone needs VM.Clone on the template, VM.Allocate on "
-        "the pool, Datastore.AllocateSpace on the storage and SDN.Use on the bridge.",
-    ),
-    # recorded(1304), recorded(1318), recorded(1300): reads go on, so this is not Unreachable
-    Rule(
-        re.compile(r"no quorum|/etc/pve/.* - Permission denied|cluster not ready"), Code.NETWORK,
-        "the Proxmox cluster has no quorum ({text})",
-        "Bring Proxmox nodes back until `pvecm status` says Quorate: Yes; reads go on, changes wait.",
-    ),
-    # P01, P08, recorded(448), recorded(754): a lock is waited for, never broken
-    Rule(re.compile(r"VM is locked \(|can't lock file|got lock timeout|got timeout"), Code.EXECUTION, retry=3),
-    # P30, recorded(367): read again at once
-    Rule(re.compile(r"checksum mismatch"), Code.EXECUTION, "the config was changed meanwhile ({text})", retry=0),
-    Rule(
-        re.compile(r"hostname lookup '(?P<node>[^']*)' failed|no such cluster node '(?P<name>[^']*)'"),
-        Code.DEPENDENCY, "{text}", "Correct the node's name in the spec or join the node to the Proxmox cluster.",
-    ),  # recorded(68), recorded(332)
-    Rule(
-        re.compile(r"storage '[^']*' (does not exist|is not available on node)|No such storage"), Code.DEPENDENCY
-    ),  # recorded(88), recorded(101)
-    Rule(
-        re.compile(r"bridge '[^']*' does not exist"), Code.DEPENDENCY
-    ),  # recorded in start-fail
-    Rule(
-        re.compile(r"unable to find configuration file for VM (?P<vmid>\d+)"), Code.DEPENDENCY,
-        "template {vmid} is not there ({text})",
-    ),  # recorded(337)
-    Rule(re.compile(r"No space left on device|out of space|not enough free space"), Code.DEPENDENCY),  # P29
-)  # fmt: skip
-
+SELDOM: Final = 300.0  # seconds: parameters that were refused are refused again (T14), until an input changes
 _ANSWER: Final = re.compile(r"Configuration file '[^']*' does not exist|no such task|VM \d+ already exists$")
 
 
@@ -130,29 +72,25 @@ def certificate_trouble(error: ssl.SSLCertVerificationError) -> str:
     return f"Proxmox's certificate is not trusted: {why}"
 
 
-def task_failure(site: str, what: str, exit_text: str, *, node: str = "", vmid: int = 0) -> Failure:
-    """Return the Failure for a task's exit text (`exitstatus` or a list's `status`), by the table of HTTP answers.
-
-    `unexpected status` is a worker that was killed without a word: nothing is known (P09).
-    """
-    return _spoken(About(site, what, node, vmid), exit_text)
-
-
 def _refused(about: About, error: ResourceException) -> Failure:
     status: int = error.status_code
-    text: str = error.content
-    fields = "; ".join(f"{k}: {' '.join(str(v).split())}" for k, v in _fields(error).items())
+    text = words(error.content)
+    fields = words("; ".join(f"{k}: {' '.join(str(v).split())}" for k, v in _fields(error).items()))
     match status:
         case 401:
             return Failure(
                 Code.AUTH,
-                f"{about.what} failed: Proxmox refused the token: {error.content}",
+                f"{about.what} failed: Proxmox refused the token: {text}",
                 target=f"pve:{about.site}",
             )
         case 595 | 596 | 597 | 598 | 599:
             return _inner_hop(about, f"{status} {text}")
         case _ if "RPCEnvironment init request failed" in text:  # recorded(1200): pmxcfs is down
             return Unreachable(f"pve:{about.site}", f"{about.what} failed: {text}")
+        case 400:
+            refused = _spoken(about, fields or text)
+            refused.retry = SELDOM if refused.retry is None else refused.retry
+            return refused
         case _:
             return _spoken(about, fields or text)
 
@@ -173,11 +111,6 @@ def _inner_hop(about: About, text: str) -> Failure:
 
 
 def _spoken(about: About, text: str) -> Failure:
-    for rule in RULES:
-        if found := rule.pattern.search(text):
-            words = {**found.groupdict(), "text": text}
-            said = rule.said.format(**words) if rule.said else text
-            hint = rule.hint.format(**words)
-            return Failure(rule.code, f"{about.what} failed: {said}", target=about.target, hint=hint, retry=rule.retry)
+    code, said, hint, retry = judged(text)
     kind = AnswerError if _ANSWER.search(text) else Failure
-    return kind(Code.EXECUTION, f"{about.what} failed: {text}", target=about.target)
+    return kind(code, f"{about.what} failed: {said}", target=about.target, hint=hint, retry=retry)

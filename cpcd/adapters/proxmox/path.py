@@ -4,7 +4,6 @@ Only GET is repeated here, for a lost connection alone; it must never repeat a w
 What an error means is decided in `failures.py`.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from proxmoxer.core import ProxmoxResource, ResourceException
 
+from cpcd.adapters.answers import parse, words
 from cpcd.ports.proxmox import Request, Response, Transport
 
 __all__ = ["ROOT", "TRIES", "NotTheApiError", "Path", "Session"]
@@ -81,7 +81,7 @@ def decode(response: Response) -> Any:
         raise ResourceException(response.status, "", _said(response.reason, reply), errors=errors or None)
     if not 200 <= response.status <= 299 or "data" not in reply:
         kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
-        raise NotTheApiError(f"{response.status} {response.reason}, {kind}, {len(response.body)} bytes")
+        raise NotTheApiError(f"{response.status} {words(response.reason)}, {words(kind)}, {len(response.body)} bytes")
     return reply["data"]
 
 
@@ -92,7 +92,7 @@ def _plain(value: Any) -> Any:
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        reply = json.loads(body)
+        reply = parse(body)
     except ValueError:
         return {}
     return reply if isinstance(reply, dict) else {}

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cpcd.adapters.proxmox import ProxmoxApi, task_failure
+from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.texts import judged
 from cpcd.ports.proxmox import Request, Response
 
 Answer = Response | Exception
@@ -237,10 +238,10 @@ async def test_bad_parameters_are_named() -> None:
 async def test_text_decides_alike_in_answers_and_task_exits(text: str, code: Code, retry: float | None) -> None:
     """The same text comes as status 500 or as a task's exit, depending on the release."""
     answered = await failure(clone, refusal(500, text, message=text + "\n"))
-    exited = task_failure("home", "clone of template 9000 to 301", text, node="pve1", vmid=301)
+    exited, said, _, again = judged(text)
 
     assert (code, retry, "pve:home/vm:301") == (answered.code, answered.retry, answered.target)
-    assert (answered.code, answered.what, answered.retry) == (exited.code, exited.what, exited.retry)
+    assert (code, f"clone of template 9000 to 301 failed: {said}", retry) == (exited, answered.what, again)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from tests.unit.guest.recorded import recorded
 
 RECORDED = [
     (61, "init", "InvalidConfig"),
+    (63, "init", "InvalidConfig"),
+    (64, "init", "InvalidConfig"),
+    (72, "init", "InvalidConfig"),
     (73, "init", "VersionUnsupported"),
     (78, "init", "InvalidConfig"),
     (87, "init", "PreflightPortInUse"),
@@ -23,7 +26,9 @@ RECORDED = [
     (141, "init", "ImagePull"),
     (162, "etcd_members", "EtcdUnhealthy"),
     (189, "init", "PreflightFilesPresent"),
+    (194, "etcd_members", "EtcdDown"),
     (212, "init", "ApiTimeout"),
+    (234, "join_secrets", "InvalidInput"),
     (241, "join", "CertificatesMissing"),
     (242, "join", "CertificateSecretAbsent"),
     (248, "join", "TokenUnknown"),
@@ -33,9 +38,12 @@ RECORDED = [
     (272, "etcd_remove", "MemberNotFound"),
     (278, "join", "EndpointUnreachable"),
     (280, "join", "EndpointUnreachable"),
+    (289, "join", "InvalidConfig"),
     (312, "join", "KubeletBootstrap"),
     (319, "join", "KubeletBootstrap"),
+    (340, "join", "NoQuorum"),
     (343, "etcd_members", "NoQuorum"),
+    (357, "upgrade", "ApiUnreachable"),
     (430, "join", "PreflightFilesPresent"),
 ]
 
@@ -64,6 +72,7 @@ def test_a_recorded_failure_has_its_reason(seq: int, verb: str, reason: str) -> 
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "DiskFull"),
         ("E: The following held packages were changed: Held packages were changed and -y was used", "PackageHeld"),
         ("GPG error: EXPKEYSIG 234654DA9A296436", "RepositoryKey"),
+        ("Error: bad member ID arg (strconv.ParseUint), expecting ID in Hex", "InvalidInput"),
         ("dial tcp 10.0.0.9:6443: connect: no route to host", "ApiUnreachable"),
         ("another operation holds the machine", "busy"),
         ("something new", "Failed"),

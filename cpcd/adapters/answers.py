@@ -1,0 +1,57 @@
+"""What others answer, before anybody believes it: JSON as RFC 8259 has it, and words that can be shown and stored.
+
+An answer may be of any length, in any encoding, nested without end. Nothing here raises but ValueError, and nothing
+knows who was asked; the errors of each side are in its own `failures.py`.
+"""
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn, TypeVar
+
+__all__ = ["parse", "part", "words"]
+
+T = TypeVar("T")
+
+LONGEST: Final = 1_000  # characters of somebody else's words that a log line, an event and a screen carry
+_LONE: Final = re.compile(
+    rb"\\u[dD][89a-fA-F]"
+)  # half a surrogate pair, perhaps: Python reads it, nothing can write it
+
+
+def parse(body: bytes) -> Any:
+    """Return the value of JSON text in UTF-8; ValueError for all else, also for NaN and what nests too deep."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refused, parse_float=_finite)
+        if _LONE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("JSON that nests too deep") from None
+    return value
+
+
+def part(kind: type[T], obj: Any, *names: str) -> T:
+    """Return what stands at a path of names when it is of that kind; ValueError when it is not or is not there."""
+    for name in names:
+        obj = obj.get(name) if isinstance(obj, dict) else None
+    if not isinstance(obj, kind):
+        raise ValueError(f"{type(obj).__name__} in the place of {kind.__name__}")  # noqa: TRY004 - of an answer, not of a caller
+    return obj
+
+
+def words(text: object) -> str:
+    """Return somebody else's words as text that any log and terminal takes, cut where they go on for ever."""
+    said = text if isinstance(text, str) else str(text)
+    shown = said if len(said) <= LONGEST else f"{said[:LONGEST]} …"
+    return shown if shown.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "�" for c in shown)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"a number beyond all bounds: {number[:20]}")
+    return value
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
