@@ -6,18 +6,43 @@ subprocesses are refused: a simulation that touched one would not be repeatable.
 
 import asyncio
 import collections
+import contextlib
+import itertools
 import random
 import selectors
-from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["RealWorldError", "SimClock", "SimLoop", "simulate"]
+__all__ = ["RealWorldError", "SimClock", "SimLoop", "SimTask", "simulate"]
 
 T = TypeVar("T")
+
+_REFUSED: Final = {
+    "sockets": (
+        "add_reader", "add_writer", "connect_accepted_socket", "create_connection", "create_datagram_endpoint",
+        "create_server", "create_unix_connection", "create_unix_server", "getaddrinfo", "getnameinfo", "sendfile",
+        "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into",
+        "sock_sendall", "sock_sendfile", "sock_sendto", "start_tls",
+    ),
+    "threads": ("call_soon_threadsafe", "run_in_executor"),
+    "subprocesses": ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"),
+    "signals": ("add_signal_handler",),
+}  # fmt: skip
 
 
 class RealWorldError(RuntimeError):
     """Something in a simulation tried to use a socket, a thread or a process."""
+
+
+class SimTask(asyncio.Task[Any]):
+    """A task whose hash is its number, so that a set of tasks has the same order in every process."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: "SimLoop", **options: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(coro, loop=loop, **options)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class _NoSelector(selectors.BaseSelector):
@@ -46,14 +71,20 @@ class _NoSelector(selectors.BaseSelector):
 
 
 class SimLoop(asyncio.BaseEventLoop):
-    """An event loop in virtual time; `seed` decides the order of handles that are ready at once."""
+    """An event loop in virtual time; `seed` decides the order of handles that are ready at once.
+
+    Whatever reaches out of the process raises RealWorldError when it is called, not when it is awaited.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._virtual = 0.0
+        self.wakes = 0  # times that a process would have been woken
         self._dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._selector = _NoSelector(self)
         self._clock_resolution = 1e-6
+        self.numbers = itertools.count()
+        self.set_task_factory(_task)  # type: ignore[arg-type] # typeshed wants the loop's base class
 
     def time(self) -> float:
         """Return virtual seconds."""
@@ -62,6 +93,11 @@ class SimLoop(asyncio.BaseEventLoop):
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
         self._virtual += max(0.0, seconds)
+        self.wakes += seconds > 0
+
+    def reseed(self, seed: int) -> None:
+        """Throw other dice from now on: many futures of one past."""
+        self._dice.seed(seed)
 
     def _run_once(self) -> None:
         ready: collections.deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined] # BaseEventLoop's own
@@ -72,23 +108,34 @@ class SimLoop(asyncio.BaseEventLoop):
             ready.extend(shuffled)
         super()._run_once()  # type: ignore[misc] # BaseEventLoop's own
 
+    def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None:
+        """Close a forgotten generator on the spot: the collector comes at no set time, so nothing is scheduled."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined] # BaseEventLoop's own
+        with contextlib.suppress(StopIteration):
+            agen.aclose().__await__().__next__()
+
     def _process_events(self, event_list: list[Any]) -> None:
         return
 
     def _write_to_self(self) -> None:
         return
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:  # type: ignore[override]
-        """Refuse: threads are not repeatable."""
-        raise RealWorldError(f"no threads in a simulation ({func})")
 
-    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: processes are not repeatable."""
-        raise RealWorldError("no subprocesses in a simulation")
+def _task(loop: SimLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> SimTask:
+    return SimTask(coro, loop=loop, **options)
 
-    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: processes are not repeatable."""
-        raise RealWorldError("no subprocesses in a simulation")
+
+def _refusal(what: str, name: str) -> Callable[..., NoReturn]:
+    def refuse(_loop: SimLoop, *_args: Any, **_options: Any) -> NoReturn:
+        raise RealWorldError(f"no {what} in a simulation ({name})")
+
+    refuse.__name__ = name
+    return refuse
+
+
+for _what, _names in _REFUSED.items():
+    for _name in _names:
+        setattr(SimLoop, _name, _refusal(_what, _name))
 
 
 class SimClock:

@@ -19,7 +19,7 @@ import pytest
 from cpcd.adapters.kube import KubeApi
 from cpcd.lab.guests import Durations
 from cpcd.lab.inprocess import LabKube
-from cpcd.lab.kube import MANIFESTS, Cluster, File, Kubelet, Plan
+from cpcd.lab.kube import MANIFESTS, NETWORKS, Cluster, File, Kubelet, Plan
 from cpcd.lab.kube.pki import request as signing_request
 from cpcd.lab.pve import Settings
 from cpcd.lab.servers.clock import FastClock
@@ -50,6 +50,7 @@ def cluster_of(world: World, port: int) -> Cluster:
     """Return a cluster of one control plane, made and up long ago."""
     cluster = world.new_cluster(Plan("home", "127.66.0.9", port, "v1.34.2"))
     manifests = {f"{MANIFESTS}/{name}.yaml": File("", -900) for name in ("etcd", "kube-apiserver")}
+    manifests[f"{NETWORKS}/10-flannel.conflist"] = File("", -900)
     kubelet = Kubelet("cp1", ADDRESS, manifests, port=port, version="1.34.2")
     kubelet.member = cluster.etcd.found(kubelet).id
     binding = {"name": "kubeadm:cluster-admins"}

@@ -102,6 +102,8 @@ async def build(story: Story) -> None:
     voters = [member for member in cluster["members"] if not member["learner"] and member["up"]]
     story.prove("5 machines run", len(machines) == 5 and all(m["status"] == "running" for m in machines.values()))
     story.prove("5 nodes are Ready", sum(node["ready"] for node in cluster["nodes"]) == 5)
+    flannel = await api(story, "/apis/apps/v1/namespaces/kube-flannel/daemonsets/kube-flannel-ds")
+    story.prove("flannel, which the file does not name, runs on all of them", flannel["status"]["numberReady"] == 5)
     story.prove("etcd has 3 healthy voters", len(voters) == 3)
     zones = {m["node"] for name, m in machines.items() if "-cp-" in name}
     story.prove("control planes are in 3 failure domains", len(zones) == 3, ", ".join(sorted(zones)))
@@ -208,7 +210,9 @@ async def broken(story: Story) -> None:
     await story.until("the mistake is shown", lambda: _invalid(story))
     status = await story.look.status()
     words = status["spec"]["mistakes"][0]
-    story.prove("the mistake is named with line and column", bool(re.match(r"cluster\.yaml:\d+:\d+: ", words)), words)
+    story.prove(
+        "the mistake is named with line and column", bool(re.match(r"CPCD-102 cluster\.yaml:\d+:\d+: ", words)), words
+    )
     await story.look.sleep(30)
     machines = await story.look.machines()
     kept = (await story.look.daemon("/plan"))["generation"]

@@ -3,6 +3,7 @@
 Reads what cpcd renders; a document of another version or a missing field is refused with kubeadm's own words.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from cpcd.lab.guests.failed import kubeadm_failed
+from cpcd.lab.guests.failed import kubeadm_failed, said
 from cpcd.lab.kube import Plan
 from cpcd.lab.provenance import recorded, source
 
@@ -18,6 +19,13 @@ __all__ = ["Configuration", "parse", "seconds"]
 
 _VERSION: Final = "kubeadm.k8s.io/v1beta4"
 _KUBELET: Final = "kubelet.config.k8s.io/v1beta1"
+_FIELDS: Final = frozenset(
+    {
+        "apiVersion", "kind", "etcd", "networking", "kubernetesVersion", "controlPlaneEndpoint", "apiServer",
+        "controllerManager", "scheduler", "dns", "proxy", "certificatesDir", "imageRepository", "featureGates",
+        "clusterName", "encryptionAlgorithm", "certificateValidityPeriod", "caCertificateValidityPeriod",
+    }
+)  # of a ClusterConfiguration in v1beta4  # fmt: skip
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -52,7 +60,7 @@ def _endpoint(text: str, port: int = 6443) -> tuple[str, int]:
     return (host, int(number)) if host else (text, port)
 
 
-@recorded(61, 72)
+@recorded(61, 63, 64, 72, 78, 289)
 def parse(verb: str, text: str) -> Configuration:
     """Return the configuration of `init` or `join`; VerbFailed(InvalidConfig) where kubeadm would refuse it."""
     documents = [each for each in yaml.safe_load_all(text) if each]
@@ -62,8 +70,28 @@ def parse(verb: str, text: str) -> Configuration:
         raise kubeadm_failed(verb, "preflight", f"couldn't load config: no kind {wanted!r} of version {_VERSION}")
     try:
         return _init(kinds) if verb == "init" else _join(kinds[wanted])
+    except _Invalid as no:
+        raise said(verb, f"error: {no}") from no
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise kubeadm_failed(verb, "preflight", f"couldn't load config: {error!r}") from error
+
+
+class _Invalid(Exception):  # noqa: N818 - kubeadm's own words about a value
+    """A document that kubeadm understands and does not accept."""
+
+
+@recorded(61, 63, 78)
+def _checked(cluster: Mapping[str, Any]) -> None:
+    """Refuse what kubeadm refuses in a ClusterConfiguration: unknown fields, a version that is a number, a bad CIDR."""
+    if unknown := next(iter(cluster.keys() - _FIELDS), None):
+        raise _Invalid(f'error unmarshaling configuration: strict decoding error: unknown field "{unknown}"')
+    if not isinstance(cluster.get("kubernetesVersion", ""), str):
+        raise _Invalid("json: cannot unmarshal number into Go struct field ClusterConfiguration.kubernetesVersion")
+    pods = (cluster.get("networking") or {}).get("podSubnet", "")
+    try:
+        [ipaddress.ip_network(part) for part in pods.split(",") if part]
+    except ValueError:
+        raise _Invalid(f'networking.podSubnet: Invalid value: "{pods}": couldn\'t parse subnet') from None
 
 
 def _common(document: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +112,7 @@ def _common(document: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, 
 
 def _init(kinds: Mapping[str, Any]) -> Configuration:
     document, cluster = kinds["InitConfiguration"], kinds.get("ClusterConfiguration") or {}
+    _checked(cluster)
     local = document.get("localAPIEndpoint") or {}
     common = _common(document, local)
     default = f"{common['address']}:{common['port']}"
@@ -100,6 +129,9 @@ def _join(document: Mapping[str, Any]) -> Configuration:
     control_plane = document.get("controlPlane")
     local = (control_plane or {}).get("localAPIEndpoint") or {}
     bootstrap = document["discovery"]["bootstrapToken"]
+    if not re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", bootstrap["token"]):
+        value = f'Invalid value: "{bootstrap["token"]}": the bootstrap token is invalid'
+        raise _Invalid(f"[discovery.bootstrapToken.token: {value}]")
     return Configuration(
         **_common(document, local),
         endpoint=_endpoint(bootstrap["apiServerEndpoint"]),

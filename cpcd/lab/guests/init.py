@@ -19,6 +19,7 @@ from cpcd.lab.guests.kubeadm import (
     refused,
     serving,
     start_kubelet,
+    supported,
     until,
     write_pki,
 )  # fmt: skip
@@ -41,6 +42,8 @@ def init(machine: Machine, given: dict[str, Any]) -> Program:
     installed(machine, "init")
     share = machine.durations.init / _WHOLE
     config, manifests = parse("init", given["config"]), given.get("manifests") or {}
+    assert config.plan is not None, "an InitConfiguration has a plan"
+    supported(machine, config.plan.version)
     place(machine, manifests)
     yield "preflight", 3 * share
     found = findings(machine, joins=False, control_plane=True)
@@ -59,7 +62,10 @@ def init(machine: Machine, given: dict[str, Any]) -> Program:
 def _half_made(machine: Machine) -> bool:
     """Tell whether earlier inits of ours, and nothing else, left the traces: only then findings are ignored."""
     begun = [op.verb for op in machine.disk.ops.values()]
-    return begun.count("init") > 1 and "join" not in begun
+    traces = [*(f"manifests/{name}.yaml" for name in (*COMPONENTS, "etcd")), "admin.conf", "kubelet.conf"]
+    kubelet = machine.disk.kubelet
+    left = any(map(machine.disk.has, traces)) or (kubelet is not None and kubelet.etcd_data)
+    return begun.count("init") > 1 and "join" not in begun and left
 
 
 @recorded(147, 153, 156)

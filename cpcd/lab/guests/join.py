@@ -57,11 +57,10 @@ def join(machine: Machine, given: dict[str, Any]) -> Program:
         yield from _start(machine, config, cluster, share)
         yield from _bootstrapped(machine, config)
         yield "kubelet-start", 6 * share
-    machine.disk.files.pop(f"/etc/kubernetes/{_BOOTSTRAP}", None)
     return {}
 
 
-@recorded(388, 397, 411, 412)
+@recorded(257, 264, 388, 397, 411, 412)
 def _start(machine: Machine, config: Configuration, cluster: Cluster, share: float) -> Generator[Stage, None, Kubelet]:
     """Write the bootstrap files, refuse a name that a Ready Node has, start the kubelet: in this order."""
     yield "bootstrap-files", 2 * share
@@ -73,17 +72,22 @@ def _start(machine: Machine, config: Configuration, cluster: Cluster, share: flo
         raise kubeadm_failed("join", "kubelet-start", text)
     yield "kubelet-start", 2 * share
     kubelet = configure(machine, config, cluster)
+    if config.control_plane:  # it points at the local API server, which is yet to come
+        machine.disk.write("kubelet.conf", "", machine.now)
     start_kubelet(machine)
     return kubelet
 
 
-@recorded(319)
+@recorded(319, 327, 402)
 @source("K21")
 def _bootstrapped(machine: Machine, config: Configuration) -> Generator[Stage, None, None]:
+    """Wait for the kubelet's own certificate; the bootstrap file is gone afterwards, also when it never came."""
     kubelet = machine.disk.kubelet
     assert kubelet is not None, "the kubelet was started"
     limit = config.timeouts.get("tlsBootstrap", machine.durations.tls_bootstrap)
-    if not (yield from until(machine, "kubelet-wait-bootstrap", lambda: kubelet.registered is not None, limit)):
+    registered = yield from until(machine, "kubelet-wait-bootstrap", lambda: kubelet.registered is not None, limit)
+    machine.disk.files.pop(f"/etc/kubernetes/{_BOOTSTRAP}", None)
+    if not registered:
         text = "failed while waiting for TLS bootstrap: context deadline exceeded"
         raise kubeadm_failed("join", "kubelet-wait-bootstrap", text)
 
@@ -155,5 +159,5 @@ def _insist(machine: Machine, stage: str, attempt: Callable[[], T]) -> Generator
             return attempt()
         except EtcdRefused as no:
             if machine.now >= deadline or "already exists" in str(no):
-                raise kubeadm_failed("join", f"control-plane-join/{stage}", f"error joining etcd: {no}") from no
+                raise kubeadm_failed("join", "etcd-join", f"error joining etcd: {no}") from no
         yield stage, 2.0

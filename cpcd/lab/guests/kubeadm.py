@@ -15,8 +15,8 @@ from cpcd.lab.kube.tokens import token_refused
 from cpcd.lab.provenance import recorded, source
 
 __all__ = [
-    "COMPONENTS", "configure", "discover", "findings", "mark", "place", "refused", "serving", "start_kubelet", "until",
-    "write_pki",
+    "COMPONENTS", "configure", "discover", "findings", "mark", "place", "refused", "serving", "start_kubelet", "supported",
+    "until", "write_pki",
 ]  # fmt: skip
 
 COMPONENTS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -46,10 +46,11 @@ def until(machine: Machine, stage: str, condition: Callable[[], bool], seconds: 
 
 def _ports(machine: Machine) -> list[str]:
     kubelet, lag = machine.disk.kubelet, machine.durations.kube.static_pod
+    foreign = [port for port in ("10250", *_PORTS) if int(port) in machine.listening]
     if kubelet is None or kubelet.started is None:
-        return []
+        return foreign
     since = {port: kubelet.static_since(pod, lag) for port, pod in _PORTS.items()}
-    return ["10250", *(port for port, at in since.items() if at is not None and at <= machine.now)]
+    return [*foreign, "10250", *(port for port, at in since.items() if at is not None and at <= machine.now)]
 
 
 @recorded(165, 264, 397)
@@ -60,9 +61,16 @@ def _own_files(*, joins: bool, control_plane: bool) -> list[str]:
     return ["kubelet.conf", "bootstrap-kubelet.conf", *([] if control_plane else ["pki/ca.crt"])]
 
 
-@recorded(87, 165, 189, 264, 388, 397)
+@recorded(87, 109, 141, 165, 189, 264, 388, 397)
 def findings(machine: Machine, *, joins: bool, control_plane: bool) -> list[str]:
     """Return what preflight finds in the way, as kubeadm names it; it depends on the moment."""
+    runtime = [] if machine.containerd else ["CRI"]
+    present = [*runtime, *_present(machine, joins=joins, control_plane=control_plane)]
+    images = ["ImagePull"] if control_plane and not machine.registry else []  # pulled when nothing else is wrong
+    return present or images
+
+
+def _present(machine: Machine, *, joins: bool, control_plane: bool) -> list[str]:
     found = filter(machine.disk.has, _own_files(joins=joins, control_plane=control_plane))
     files = [f"FileAvailable--etc-kubernetes-{name.replace('/', '-')}" for name in found]
     ports = [f"Port-{port}" for port in _ports(machine) if control_plane or port == "10250"]
@@ -82,6 +90,16 @@ def installed(machine: Machine, verb: str) -> None:
     """Refuse to go on without kubeadm."""
     if "kubeadm" not in machine.disk.packages:
         raise said(verb, "kubeadm: No such file or directory", rc=127)
+
+
+@recorded(73, 77)
+def supported(machine: Machine, version: str) -> None:
+    """Refuse a control plane more than one minor older than kubeadm; a newer one is only warned about."""
+    kubeadm = machine.disk.packages["kubeadm"]
+    own, asked = (tuple(map(int, text.split(".")[:2])) for text in (kubeadm, version or kubeadm))
+    if asked < (own[0], own[1] - 1):
+        least = f"the control plane version >= {own[0]}.{own[1] - 1}.0. Current version: v{version}"
+        raise said("init", f"error: this version of kubeadm only supports deploying clusters with {least}")
 
 
 def place(machine: Machine, manifests: dict[str, str]) -> None:

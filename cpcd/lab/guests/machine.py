@@ -58,6 +58,9 @@ class Machine:
         self.boot_id = ""
         self.halting = False
         self.cut = False
+        self.containerd = True  # the service runs
+        self.registry = True  # images can be had
+        self.listening: set[int] = set()  # ports that programs which are not Kubernetes' hold
 
     @property
     def now(self) -> float:

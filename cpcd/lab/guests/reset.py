@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from cpcd.lab.guests.jobs import Program
 from cpcd.lab.guests.machine import Machine
-from cpcd.lab.provenance import recorded
+from cpcd.lab.kube import NETWORKS
+from cpcd.lab.provenance import recorded, source
 
 __all__ = ["reset"]
 
-_KEPT: Final = ("/etc/kubernetes/", "/var/lib/kubelet/")
+_EMPTIED: Final = ("/etc/kubernetes/", "/var/lib/kubelet/", f"{NETWORKS}/")
 
 
+@source("guest/kubeadm.py: reset")
 @recorded(190, 198, 266, 267, 370, 380, 398)
 def reset(machine: Machine, _given: dict[str, Any]) -> Program:
     """Undo init or join; the Node and everything else in the cluster stays. Output is empty."""
@@ -27,7 +29,7 @@ def reset(machine: Machine, _given: dict[str, Any]) -> Program:
         disk.cluster.forget(disk.kubelet)
         disk.kubelet.member, disk.kubelet.etcd_data = None, False
     disk.cluster, disk.kubelet = None, None
-    disk.files = {path: file for path, file in disk.files.items() if not path.startswith(_KEPT)}
+    disk.files = {path: file for path, file in disk.files.items() if not path.startswith(_EMPTIED)}
     disk.certificates.clear()
     return {}
 

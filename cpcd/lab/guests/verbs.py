@@ -56,7 +56,7 @@ def _services(machine: Machine) -> dict[str, dict[str, bool]]:
     disk = machine.disk
     running = disk.kubelet is not None and disk.kubelet.started is not None
     has = {name: name in disk.packages for name in ("kubelet", "containerd")}
-    active = {"kubelet": running, "containerd": has["containerd"]}
+    active = {"kubelet": running, "containerd": has["containerd"] and machine.containerd}
     return {name: {"active": active[name], "enabled": has[name]} for name in has}
 
 

@@ -7,13 +7,18 @@ it comes from (`cpcd.lab.provenance`). It opens no socket and never sleeps. Star
 from cpcd.lab.pve.cluster import Destructive
 from cpcd.lab.pve.errors import Silent
 from cpcd.lab.pve.http import SECONDS
+from cpcd.lab.pve.profiles import PROFILES, RECORDED
 from cpcd.lab.pve.pve import Pve, handle
-from cpcd.lab.pve.settings import ADMINISTRATOR, PROVISIONER, Durations, Node, Settings, Storage, Token
+from cpcd.lab.pve.settings import ADMINISTRATOR, AUDITOR, PROVISIONER, Durations, Node, Settings, Storage, Token
+from cpcd.lab.pve.statistics import broadcast
 from cpcd.lab.pve.vm import Backend, Vm
 
 __all__ = [
     "ADMINISTRATOR",
+    "AUDITOR",
+    "PROFILES",
     "PROVISIONER",
+    "RECORDED",
     "SECONDS",
     "Backend",
     "Destructive",
@@ -25,5 +30,6 @@ __all__ = [
     "Storage",
     "Token",
     "Vm",
+    "broadcast",
     "handle",
 ]

@@ -4,26 +4,38 @@ A privilege at a path comes from the deepest access control entry above it, plus
 the pool. Handlers ask here and never look at a token's list themselves. Next: `routes.py`.
 """
 
+import re
 from collections.abc import Mapping
 
 from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.call import Call, Check
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import Refused, denied
+from cpcd.lab.pve.errors import Refused, denied, invalid
 from cpcd.lab.pve.settings import Token
 
-__all__ = ["allowed", "authenticate", "check", "login", "own_permissions", "perm", "privileges"]
+__all__ = [
+    "ROOT", "allowed", "authenticate", "check", "login", "own_permissions", "perm", "privileges", "refuse_skiplock",
+]  # fmt: skip
 
 NO_ROLE: frozenset[str] = frozenset()
 
 
+ROOT = "root@pam"
+PATH = re.compile(r"/[\w./@+-]*")
+FIXED = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
+
+
 @recorded(1, 44, 45, 46, 47)
 def authenticate(cluster: Cluster, raw: str) -> Token:
-    """Return the token that a request carries; refuses with an empty-bodied 401 after 3 s."""
+    """Return the token that a request carries; refuses with an empty-bodied 401 after 3 s.
+
+    A ticket begins with `PVE:` and names a user; a token names a user and itself.
+    """
     claimed, _, secret = raw.partition("=")
-    for token in cluster.settings.tokens:
-        if token.id == claimed and token.secret == secret:
-            return token
+    ticket, name = claimed.startswith("PVE:"), claimed.removeprefix("PVE:")
+    token = cluster.accounts.get(name)
+    if token and token.secret == secret and ticket != ("!" in name):
+        return token
     text = "Authentication failed!" if raw else "No ticket"
     raise Refused(401, text, seconds=cluster.durations.denial, body=False)
 
@@ -60,12 +72,26 @@ def check(cluster: Cluster, token: Token, path: str, *any_of: str) -> None:
         raise denied(f"{path}, {'|'.join(any_of)}")
 
 
+@recorded(462, 463, 793, 1208, 1209)
+def refuse_skiplock(call: Call) -> None:
+    """Refuse `skiplock` to all but root@pam with a ticket: no API token may use it, not even one of root@pam."""
+    for name in ("skiplock", "keepActive", "migratedfrom"):
+        if call.params.get(name) and call.token.id != ROOT:
+            raise invalid({name: "Only root may use this option."})
+
+
 def perm(template: str, *any_of: str) -> Check:
-    """Make a route's check; the template's `{names}` are filled from path and parameters, empty where absent."""
+    """Make a route's check; the template's `{names}` are filled from path and parameters, empty where absent.
+
+    What is no path for access control is refused to everybody, with an empty one in the text (recorded 874).
+    """
 
     def run(cluster: Cluster, call: Call) -> None:
         values = {"vmid": "", "poolid": "", "storage": ""} | dict(call.raw) | dict(call.path)
-        check(cluster, call.token, template.format_map(values), *any_of)
+        path = template.format_map(values)
+        if not PATH.fullmatch(path):
+            raise denied(f", {'|'.join(any_of)}")
+        check(cluster, call.token, path, *any_of)
 
     return run
 
@@ -83,11 +109,11 @@ def own_permissions(cluster: Cluster, call: Call) -> dict[str, dict[str, int]]:
     token = call.token
     if path := call.params.get("path"):
         return {path: dict.fromkeys(sorted(privileges(cluster, token, path)), 1)}
-    shown = {path: dict.fromkeys(sorted(granted), 1) for path, granted in token.acl.items() if granted}
+    paths = {path: privileges(cluster, token, path) for path in (*FIXED, *token.acl)}
+    shown = {path: dict.fromkeys(sorted(granted), 1) for path, granted in paths.items() if granted}
     for pool_id, pool in cluster.pools.items():
-        for path in [f"/vms/{vmid}" for vmid in sorted(pool.vms)] + [
-            f"/storage/{name}" for name in sorted(pool.storages)
-        ]:
+        members = [f"/vms/{vmid}" for vmid in sorted(pool.vms)] + [f"/storage/{name}" for name in sorted(pool.storages)]
+        for path in members:
             granted = _inherited(token.acl, f"/pool/{pool_id}") - _inherited(token.acl, path)
             if granted:
                 shown.setdefault(path, {}).update(dict.fromkeys(sorted(granted), 0))

@@ -7,15 +7,15 @@ configuration with `lock: clone`, disk after disk, lock removed, pool (`failures
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from cpcd.lab.provenance import guess, recorded, schema, source
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.auth import allowed, check
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.copying import convert, log_allocation, log_link, transfer
 from cpcd.lab.pve.errors import Refused, denied, failed, invalid
 from cpcd.lab.pve.flocks import config_path, storage_path
 from cpcd.lab.pve.options import check_resources
 from cpcd.lab.pve.properties import (
-    human,
     is_cdrom,
     is_cloudinit,
     is_drive,
@@ -35,9 +35,9 @@ from cpcd.lab.pve.volumes import Volume
 __all__ = ["check_clone", "clone"]
 
 LOCK_WAIT = 1.0  # Qemu.pm clone: both locks
-SLICES = 10
 NOT_COPIED = frozenset(("template", "parent", "snaptime", "vmstate", "runningcpu", "runningmachine", "lock"))
 GIB = 1024**3
+WRITTEN = 0.8  # share of an image that is not zeroes, which a limit does not slow (recorded 745, 772)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _work(cluster: Cluster, task: Task, order: _Order) -> Worker:
         yield from _copy_drives(cluster, task, vm, made=made, final=final, volumes=volumes, order=order)
     except Interrupted:
         _clean_up(cluster, made, volumes)
-        raise failed(f"clone failed: copy failed: {_convert(volumes)} failed: interrupted by signal") from None
+        raise failed("clone failed: interrupted by signal") from None
     except Refused as refused:
         yield Sleep(cluster.durations.rollback)
         _clean_up(cluster, made, volumes)
@@ -241,6 +241,7 @@ def _copy(
         task.log.append(f"create linked clone of drive {name} ({base.volid})")
         yield Sleep(cluster.durations.linked)
         volumes.append(cluster.volumes.link(base, order.node, order.target))
+        log_link(cluster, task.log, volumes[-1])
         return volumes[-1]
     task.log.append(f"create full clone of drive {name} ({base.volid})")
     storage = order.storage or base.storage
@@ -249,31 +250,29 @@ def _copy(
     copy = cluster.volumes.allocate(storage, order.node, order.target, size=base.size, form=form, cloudinit=cloudinit)
     yield Release(storage_path(storage))
     volumes.append(copy)
-    _log_allocation(cluster, task, copy)
+    log_allocation(cluster, task.log, copy)
     if cloudinit:
         yield Sleep(cluster.durations.cloudinit)
     else:
-        yield from _transfer(task, base.size, _seconds(cluster, base, order))
+        yield from _transfer(cluster, task, base, copy=copy, order=order)
     return copy
 
 
-@recorded(317, 327)
-@source("LVMPlugin.pm")
-def _log_allocation(cluster: Cluster, task: Task, made: Volume) -> None:
-    storage = cluster.volumes.storage(made.storage)
-    name = made.volid.partition(":")[2]
-    if storage.directory:
-        detail = "preallocation=off" if made.form == "raw" else "cluster_size=65536 preallocation=metadata"
-        task.log.append(f"Formatting '{storage.path}/images/{name}', fmt={made.form} size={made.size} {detail}")
-    else:
-        task.log.append(f'  Logical volume "{name}" created.')
-    task.log.append(f"allocated target volume '{made.volid}'")
+@recorded(776, 777)
+def _transfer(cluster: Cluster, task: Task, base: Volume, *, copy: Volume, order: _Order) -> Worker:
+    try:
+        yield from transfer(task.log, base.size, _seconds(cluster, base, order))
+    except Interrupted:
+        command = convert(cluster, base, copy, int(order.call.params.get("bwlimit") or 0))
+        raise failed(f"copy failed: {command} failed: interrupted by signal") from None
 
 
+@recorded(745, 772)
 @schema("/nodes/{node}/qemu/{vmid}/clone bwlimit")
 def _seconds(cluster: Cluster, base: Volume, order: _Order) -> float:
     limit = order.call.params.get("bwlimit") or 0
-    return max(base.size / GIB * cluster.durations.full_per_gib, base.size / (limit * 1024) if limit else 0)
+    limited = base.size * WRITTEN / (limit * 1024) if limit else 0
+    return max(base.size / GIB * cluster.durations.full_per_gib, limited)
 
 
 def _estimate(cluster: Cluster, vm: Vm, order: _Order) -> float:
@@ -281,24 +280,6 @@ def _estimate(cluster: Cluster, vm: Vm, order: _Order) -> float:
     disks = [base for base in bases if not is_cloudinit(base.volid)]
     copied = sum(_seconds(cluster, base, order) if order.full else cluster.durations.linked for base in disks)
     return copied + cluster.durations.cloudinit
-
-
-@recorded(322, 773)
-def _transfer(task: Task, size: int, seconds: float) -> Worker:
-    """Copy in slices; the log grows by about one line per percent, so that its end is not on the first page."""
-    for part in range(SLICES):
-        for percent in range(part * 100 // SLICES, (part + 1) * 100 // SLICES):
-            done = f"{human(size * percent / 100)} of {human(size)} ({percent:.2f}%)"
-            task.log.append(f"transferred {done}")
-        yield Sleep(seconds / SLICES)
-    task.log.append(f"transferred {human(size)} of {human(size)} (100.00%)")
-
-
-@recorded(777)
-@guess("shortened: no client reads the command line inside the text")
-def _convert(volumes: list[Volume]) -> str:
-    name = volumes[-1].volid if volumes else "nothing"
-    return f"command '/usr/bin/qemu-img convert -p -n {name}'"
 
 
 @recorded(779, 780)

@@ -5,21 +5,25 @@ VM, what a power-on is. It speaks no HTTP and checks no privileges. Next: `route
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cpcd.lab.events import Events, Handle
-from cpcd.lab.provenance import guess, recorded
-from cpcd.lab.pve.errors import failed, missing
+from cpcd.lab.provenance import guess, recorded, source
+from cpcd.lab.pve.errors import Refused, failed, missing
 from cpcd.lab.pve.flocks import Flocks
-from cpcd.lab.pve.settings import Node, Settings
+from cpcd.lab.pve.settings import Node, Settings, Storage, Token
 from cpcd.lab.pve.statistics import Statistics
 from cpcd.lab.pve.tasks import Tasks
 from cpcd.lab.pve.vm import Backend, Vm
 from cpcd.lab.pve.volumes import Volumes
 
-__all__ = ["Cluster", "Destructive", "Host", "Pool"]
+__all__ = ["Cluster", "Destructive", "Host", "Pool", "Reach"]
+
+Reach = Literal["answers", "no route", "refused", "silent", "certificate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,13 @@ class Destructive:
 
 @dataclass(slots=True)
 class Host:
-    """One node's state: `up` is whether it answers, `member` whether the others have noticed."""
+    """One node's state: `up` is whether it answers, `member` whether the others have noticed, `reach` how it fails."""
 
     node: Node
     up: bool = True
     member: bool = True
     booted: float = 0.0
+    reach: Reach = "answers"
 
 
 @dataclass(slots=True)
@@ -51,6 +56,21 @@ class Pool:
     storages: set[str] = field(default_factory=set)
 
 
+UNREACHED: dict[str, tuple[int, str, float]] = {
+    "no route": (595, "No route to host", 0),
+    "refused": (595, "Connection refused", 0.01),
+    "silent": (596, "Connection timed out", 30.0),
+    "certificate": (596, "error:0A000086:SSL routines::certificate verify failed", 0.01),
+}
+"""How a node fails that does not answer: status, text, seconds (recorded 1181-1189)."""
+
+
+def _unresolved(name: str) -> str:
+    """Return what the resolver says: it does not even ask for a name that cannot be one."""
+    possible = re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?", name)
+    return "Temporary failure in name resolution" if possible else "Name or service not known"
+
+
 class Cluster:
     """Everything that changes; made by `Pve`, read and written by handlers and workers."""
 
@@ -60,14 +80,20 @@ class Cluster:
         self.settings = settings
         self.random = rng
         self.durations = settings.durations
+        self.name = settings.name
+        self.accounts: dict[str, Token] = {token.id: token for token in settings.tokens}
         self.hosts = {node.name: Host(node) for node in settings.nodes}
         self.vms: dict[int, Vm] = {}
         self.pools: dict[str, Pool] = {}
-        self.volumes = Volumes(settings)
+        self.volumes = Volumes(settings, lambda: self.wall)
         self.flocks = Flocks(events)
         self.tasks = Tasks(events, self.flocks, settings, rng, self.catch_up)
         self.statistics = Statistics(self.durations.statistics, self.durations.proxy_cache, rng)
         self.quorum = True
+        self.expected: int | None = None  # votes that somebody said are expected; the number of nodes without
+        self.stopped: set[str] = set()  # services of the entry node that somebody stopped
+        self.next_id = (100, 1_000_000)  # datacenter option next-id
+        self.neighbours: dict[str, Host] = {name: Host(Node(name), up=False) for name in settings.neighbours}
         self.calls: Counter[str] = Counter()
         self.history: list[Destructive] = []
 
@@ -77,10 +103,16 @@ class Cluster:
         return self.settings.epoch + self.events.now
 
     @property
+    def storages(self) -> tuple[Storage, ...]:
+        """The storages that are defined now."""
+        return self.volumes.settings.storages
+
+    @property
     @recorded(1292, 1304)
     def quorate(self) -> bool:
-        """Tell whether a majority of the nodes is there and nobody took quorum away."""
-        return self.quorum and 2 * sum(host.member for host in self.hosts.values()) > len(self.hosts)
+        """Tell whether a majority of the expected votes is there and nobody took quorum away."""
+        votes = sum(host.member for host in self.hosts.values())
+        return self.quorum and 2 * votes > (self.expected or len(self.hosts))
 
     @property
     @guess("clients reach the first node that is up, as behind a list of endpoints")
@@ -110,6 +142,23 @@ class Cluster:
             raise missing(node, vmid)
         return vm
 
+    @recorded(67, 68, 69, 70, 343, 1181, 1183, 1186, 1189, 1322)
+    @source("T02", "T09")
+    def host(self, name: str) -> Host:
+        """Return the node that a call is proxied to; refuses a name that does not resolve and a host that fails."""
+        host = self.hosts.get(name) or self.neighbours.get(name)
+        if name == "localhost" and self.entry:
+            host = self.entry
+        if host is None:
+            raise failed(
+                f"hostname lookup '{name}' failed - failed to get address info for: {name}: {_unresolved(name)}"
+            )
+        fault = "no route" if not host.up and host.reach == "answers" else host.reach
+        if fault != "answers":
+            status, text, seconds = UNREACHED[fault]
+            raise Refused(status, text, seconds=seconds or self.durations.unroutable, body=False)
+        return host
+
     def pool_of(self, vmid: int) -> str:
         """Return the pool of a VM, empty without one."""
         return next((name for name, pool in self.pools.items() if vmid in pool.vms), "")
@@ -132,8 +181,8 @@ class Cluster:
             raise failed(f"unable to open file '{name}' - Permission denied")
 
     @staticmethod
-    @recorded(448, 449, 452, 459)
-    def check_lock(vm: Vm) -> None:
-        """Refuse a VM whose configuration carries a lock (`failures.md` P11)."""
-        if vm.lock:
+    @recorded(448, 449, 452, 459, 465, 793)
+    def check_lock(vm: Vm, *, skip: bool = False) -> None:
+        """Refuse a VM whose configuration carries a lock (`failures.md` P11); root's `skiplock` skips that."""
+        if vm.lock and not skip:
             raise failed(f"VM is locked ({vm.lock})")

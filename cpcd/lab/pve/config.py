@@ -7,24 +7,25 @@ guest does not take becomes pending and is shown as if it were there (`failures.
 import base64
 import binascii
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
 from cpcd.lab.provenance import guess, recorded, schema, source
+from cpcd.lab.pve.attach import attach, attaching, check_imports
+from cpcd.lab.pve.auth import refuse_skiplock
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.drives import attach, detach
 from cpcd.lab.pve.errors import failed, invalid, locked_out
 from cpcd.lab.pve.flocks import config_path
-from cpcd.lab.pve.options import check_options, check_resources, hotpluggable, live, look_up
-from cpcd.lab.pve.power import refuse_skiplock
-from cpcd.lab.pve.properties import is_drive, mac, parse_net, print_net, sorted_tags
-from cpcd.lab.pve.tasks import Flock, Sleep, Task, Worker
+from cpcd.lab.pve.options import check_hookscript, check_options, check_resources, hotpluggable, live, look_up
+from cpcd.lab.pve.pending import set_option
+from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, mac, parse, parse_net, print_net, sorted_tags
+from cpcd.lab.pve.tasks import Flock, Sleep, Step, Task, Worker
 from cpcd.lab.pve.vm import Vm
 
-__all__ = ["apply_options", "get_config", "get_pending", "post_config", "put_config"]
+__all__ = ["apply_options", "attach_all", "get_config", "get_pending", "post_config", "put_config"]
 
 Value = str | int
 CONTROL = frozenset(("delete", "revert", "digest", "force", "skiplock", "background_delay", "node", "vmid"))
@@ -39,6 +40,7 @@ class _Change:
     delete: tuple[str, ...] = ()
     revert: tuple[str, ...] = ()
     digest: str = ""
+    skiplock: bool = False
     log: str = field(default="")
 
 
@@ -90,13 +92,16 @@ def _prepare(cluster: Cluster, call: Call) -> _Change:
     if not (values or delete or revert):
         raise failed("no options specified")
     path = (f"/vms/{call.vmid}",)
-    check_options(cluster, call.token, path, dict.fromkeys((*delete, *revert), ""))
     text = {name: str(value) for name, value in values.items()}
+    check_hookscript(cluster, call.node, text)
+    check_options(cluster, call.token, path, dict.fromkeys((*delete, *revert), ""))
     check_options(cluster, call.token, path, text)
     check_resources(cluster, call, text)
+    check_imports(cluster, call, text)
     _check_keys(text.get("sshkeys", ""))
     line = " ".join(f"-{key} {call.raw[key]}" for key in sorted(call.raw.keys() - {"digest", "node", "vmid"}))
-    change = _Change(values, delete, revert, call.params.get("digest", ""), f"update VM {call.vmid}: {line}")
+    digest, skip = call.params.get("digest", ""), bool(call.params.get("skiplock"))
+    change = _Change(values, delete, revert, digest, skip, f"update VM {call.vmid}: {line}")
     _check(cluster, cluster.vm(call.node, call.vmid), change)
     return change
 
@@ -106,7 +111,7 @@ def _prepare(cluster: Cluster, call: Call) -> _Change:
 def _check(cluster: Cluster, vm: Vm, change: _Change) -> None:
     if change.digest and change.digest != vm.digest:
         raise failed(MISMATCH)
-    cluster.check_lock(vm)
+    cluster.check_lock(vm, skip=change.skiplock)
 
 
 @recorded(293)
@@ -144,6 +149,30 @@ def put_config(cluster: Cluster, call: Call) -> Reply:
     return Reply(seconds=wait)
 
 
+def attach_all(
+    cluster: Cluster, vm: Vm, values: Mapping[str, Value], *, log: list[str]
+) -> Generator[Step, bool, dict[str, Value]]:
+    """Make what the drives among some options need, in a worker; return them as they are to be stored."""
+    drives: dict[str, Value] = {}
+    for name in sorted(name for name in values if is_drive(name)):
+        drives[name] = yield from attaching(cluster, vm, name, str(values[name]), log=log)
+    return drives
+
+
+@recorded(560, 594)
+@source("Qemu.pm update_vm_api")
+def _boot_order(vm: Vm, wanted: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Add a new CD-ROM to the boot order, if there is one that is not being set."""
+    order = parse(str(vm.shown.get("boot", "")), "legacy").get("order", "")
+    cdroms = [name for name, value in wanted.items() if is_drive(name) and _inserted(vm, name, value)]
+    new = [name for name in cdroms if name not in order.split(";")]
+    return {"boot": f"order={';'.join([order, *new])}"} if new and order and "boot" not in wanted else {}
+
+
+def _inserted(vm: Vm, name: str, value: Value | None) -> bool:
+    return name not in vm.config and is_cdrom(str(value or "")) and not is_cloudinit(str(value))
+
+
 def _later(cluster: Cluster, vm: Vm, change: _Change) -> None:
     if cluster.vms.get(vm.vmid) is vm and not vm.lock:
         _apply(cluster, vm, change)
@@ -161,7 +190,8 @@ def post_config(cluster: Cluster, call: Call) -> str:
         vm = cluster.vm(task.node, call.vmid)
         _check(cluster, vm, change)
         yield Sleep(cluster.durations.configure)
-        _apply(cluster, vm, change)
+        drives = yield from attach_all(cluster, vm, change.values, log=task.log)
+        _apply(cluster, vm, replace(change, values=change.values | drives))
 
     return cluster.tasks.start("qmconfig", call.node, str(call.vmid), user=call.token.id, worker=worker)
 
@@ -172,11 +202,12 @@ def _apply(cluster: Cluster, vm: Vm, change: _Change) -> None:
         vm.pending.pop(name, None)
     wanted: dict[str, Value | None] = dict.fromkeys(change.delete)
     wanted.update(apply_options(cluster, vm, change.values))
+    wanted.update(_boot_order(vm, wanted))
     if vm.running:
         _change_running(cluster, vm, wanted)
     else:
         for name, value in wanted.items():
-            _set(cluster, vm, name, value)
+            set_option(cluster, vm, name, value)
 
 
 @recorded(199, 294, 378, 380, 386)
@@ -197,16 +228,6 @@ def apply_options(cluster: Cluster, vm: Vm, values: Mapping[str, Value]) -> dict
     return stored
 
 
-def _set(cluster: Cluster, vm: Vm, name: str, value: Value | None) -> None:
-    vm.pending.pop(name, None)
-    if is_drive(name) or name.startswith("unused"):
-        detach(cluster, vm, name, keep=value)
-    if value is None:
-        vm.config.pop(name, None)
-    else:
-        vm.config[name] = value
-
-
 @recorded(537, 540, 545, 551, 560)
 def _change_running(cluster: Cluster, vm: Vm, wanted: dict[str, Value | None]) -> None:
     """Apply what needs no guest, offer it what Proxmox would hot-plug, leave the rest pending."""
@@ -214,7 +235,7 @@ def _change_running(cluster: Cluster, vm: Vm, wanted: dict[str, Value | None]) -
     offered: dict[str, Value | None] = {}
     for name, value in wanted.items():
         if live(name):
-            _set(cluster, vm, name, value)
+            set_option(cluster, vm, name, value)
         elif value == vm.config.get(name):
             vm.pending.pop(name, None)
         else:
@@ -231,7 +252,7 @@ def _hotplug(cluster: Cluster, vm: Vm, offered: dict[str, Value | None]) -> None
     taken = cluster.backend.hotplug(vm, offered) & offered.keys()
     devices = {name for name in offered if name in vm.config and name not in {"cores", "memory", "vcpus"}}
     for name in taken:
-        _set(cluster, vm, name, offered[name])
+        set_option(cluster, vm, name, offered[name])
     if busy := sorted(devices - taken):
         raise invalid({name: _still_busy(name) for name in busy}, cluster.durations.unplug)
 

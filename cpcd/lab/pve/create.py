@@ -4,16 +4,20 @@ Destroy has the most guards of all calls: protection, running, lock, linked clon
 in source, none is guessed. What a failed or killed worker leaves behind is part of the model. Next: `clone.py`.
 """
 
+import re
+from collections.abc import Mapping
+
 from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve.auth import allowed
+from cpcd.lab.pve.attach import check_imports
+from cpcd.lab.pve.auth import allowed, refuse_skiplock
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.config import apply_options
+from cpcd.lab.pve.config import apply_options, attach_all
 from cpcd.lab.pve.errors import Refused, denied, failed
 from cpcd.lab.pve.flocks import config_path, storage_path
-from cpcd.lab.pve.options import check_options, check_resources, look_up
-from cpcd.lab.pve.power import refuse_skiplock, start_task
-from cpcd.lab.pve.properties import is_cloudinit, is_drive, new_uuid, parse, print_drive, volume
+from cpcd.lab.pve.options import check_hookscript, check_options, check_resources, look_up
+from cpcd.lab.pve.power import start_task
+from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, new_uuid, parse, print_drive, volume
 from cpcd.lab.pve.tasks import Flock, Interrupted, Release, Sleep, Task, Worker
 from cpcd.lab.pve.vm import Vm
 from cpcd.lab.pve.volumes import Volume
@@ -21,6 +25,8 @@ from cpcd.lab.pve.volumes import Volume
 __all__ = ["complete", "create", "destroy", "make_template", "seal"]
 
 QEMU = "10.0.13"
+DISKLESS = 0.2  # share of a create's time that a VM without disks takes
+CHECKING = 0.3  # share of a destroy until it begins to write (recorded 357, 1315)
 
 
 @recorded(195, 207, 251, 912, 915, 948, 1304)
@@ -34,16 +40,18 @@ def create(cluster: Cluster, call: Call) -> str:
     cluster.vms[vmid] = made
 
     def worker(task: Task) -> Worker:
-        yield Flock(config_path(vmid), seconds=cluster.durations.create)
+        yield Flock(config_path(vmid))
         try:
-            yield from _fill(cluster, made, values)
+            yield from _fill(cluster, task, made, values)
         except (Refused, Interrupted) as error:
             text = error.text if isinstance(error, Refused) else "received interrupt"
+            yield Sleep(cluster.durations.create * DISKLESS)
             _remove(cluster, made, unreferenced=True)
             raise failed(f"unable to create VM {vmid} - {text}") from error
         if pool:
             cluster.pools[pool].vms.add(vmid)
         if call.params.get("start"):
+            task.log.append("Execute autostart")
             start_task(cluster, task.node, vmid, call.token.id)
 
     return cluster.tasks.start("qmcreate", call.node, str(vmid), user=call.token.id, worker=worker)
@@ -57,35 +65,58 @@ def _check_create(cluster: Cluster, call: Call, vmid: int, pool: str) -> None:
     if not any(allowed(cluster, call.token, path, "VM.Allocate") for path in paths):
         raise denied()
     text = {key: str(value) for key, value in call.params.items() if look_up(key)}
+    check_hookscript(cluster, call.node, text)
     check_options(cluster, call.token, paths, text)
     check_resources(cluster, call, text)
+    check_imports(cluster, call, text)
     cluster.check_quorum()
     if found := cluster.vms.get(vmid):
         raise failed(f"unable to create VM {vmid} - VM {vmid} already exists on node '{found.node}'")
 
 
-@recorded(199, 835, 837)
-def _fill(cluster: Cluster, made: Vm, values: dict[str, str | int]) -> Worker:
+@recorded(199, 835, 837, 1220)
+def _fill(cluster: Cluster, task: Task, made: Vm, values: dict[str, str | int]) -> Worker:
+    """Allocate under the storages' locks, then copy and write the configuration."""
     paths = sorted({storage_path(str(value).partition(":")[0]) for key, value in values.items() if is_drive(key)})
     for path in paths:
         yield Flock(path, seconds=cluster.durations.create)
-    yield Sleep(cluster.durations.create)
-    made.config.update({k: v for k, v in apply_options(cluster, made, values).items() if v is not None})
+    yield Sleep(cluster.durations.create * _share(values))
     for path in paths:
         yield Release(path)
+    drives = yield from attach_all(cluster, made, values, log=task.log)
+    stored = apply_options(cluster, made, values | drives)
+    made.config.update({key: value for key, value in stored.items() if value is not None})
     complete(cluster, made)
     del made.config["lock"]
+
+
+@recorded(913, 1165, 1168, 1236)
+def _share(values: Mapping[str, str | int]) -> float:
+    """Return how much of a create's time goes before anything is copied: all of it to allocate, none to import."""
+    drives = [str(value) for key, value in values.items() if is_drive(key)]
+    if all("import-from=" in value for value in drives):
+        return 0 if drives else DISKLESS
+    return 1
 
 
 @recorded(199, 262, 1224)
 def complete(cluster: Cluster, vm: Vm) -> None:
     """Add what Proxmox adds to a new VM: smbios uuid, vmgenid, meta, boot order."""
-    devices = [*(name for name in vm.drives), *sorted(name for name in vm.config if name.startswith("net"))]
-    bootable = [name for name in devices if not is_cloudinit(str(vm.config[name]))]
+    bootable = _bootable(vm)
     vm.config.setdefault("smbios1", f"uuid={new_uuid(cluster.random)}")
     vm.config.setdefault("vmgenid", new_uuid(cluster.random))
     vm.config.setdefault("meta", f"creation-qemu={QEMU},ctime={int(cluster.wall)}")
     vm.config.setdefault("boot", f"order={';'.join(bootable)}" if bootable else " ")
+
+
+@recorded(199, 287, 1075)
+@source("QemuServer.pm get_default_bootdevices")
+def _bootable(vm: Vm) -> list[str]:
+    """Return what a VM boots from by default: its first disk, first CD-ROM and first network device."""
+    disks = [name for name, value in vm.drives.items() if not is_cdrom(value) and not name.startswith(("efi", "tpm"))]
+    cdroms = [name for name, value in vm.drives.items() if is_cdrom(value) and not is_cloudinit(value)]
+    nets = sorted(name for name in vm.config if re.fullmatch(r"net\d+", name))
+    return [*disks[:1], *cdroms[:1], *nets[:1]]
 
 
 @recorded(303, 307, 310, 461, 562)
@@ -150,18 +181,19 @@ def _check_destroy(cluster: Cluster, call: Call) -> Vm:
     return vm
 
 
-@recorded(348, 358, 458, 790, 960, 1103, 1316)
+@recorded(348, 357, 358, 458, 790, 960, 1103, 1315, 1316)
 @source("P39")
 def _destroy(cluster: Cluster, task: Task, call: Call) -> Worker:
     yield Flock(config_path(call.vmid), seconds=cluster.durations.destroy)
     vm = _check_destroy(cluster, call)
-    cluster.check_lock(vm)
+    cluster.check_lock(vm, skip=bool(call.params.get("skiplock")))
+    yield Sleep(cluster.durations.destroy * CHECKING)
     for found in _referenced(cluster, vm):
         if cluster.volumes.in_use(found):
             raise failed(f"base volume '{found.volid}' is still in use by linked cloned")
     cluster.check_writable(vm)
     vm.config["lock"] = "destroyed"
-    yield Sleep(cluster.durations.destroy)
+    yield Sleep(cluster.durations.destroy * (1 - CHECKING))
     if call.params.get("purge"):
         task.log.append(f"purging VM {vm.vmid} from related configurations..")
     _remove(cluster, vm, unreferenced=bool(call.params.get("destroy-unreferenced-disks")))

@@ -1,66 +1,22 @@
-"""Drives of a VM: volumes for new ones, what becomes of replaced ones, growing a disk.
+"""Drives of a VM: what becomes of replaced ones, growing a disk.
 
-The link between a configuration's drive strings and `volumes.py`. Nothing here checks privileges.
-Next: `clone.py`, which copies drives.
+The link between a configuration's drive strings and `volumes.py`. Next: `attach.py`, for volumes of new drives.
 """
 
-import re
-
 from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve.auth import check
+from cpcd.lab.pve.auth import check, refuse_skiplock
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import failed, invalid
+from cpcd.lab.pve.errors import failed
 from cpcd.lab.pve.flocks import config_path
-from cpcd.lab.pve.power import refuse_skiplock
 from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, parse, parse_size, print_drive, print_size, volume
 from cpcd.lab.pve.tasks import Flock, Sleep, Task, Worker
 from cpcd.lab.pve.vm import Vm
 from cpcd.lab.pve.volumes import Volume
 
-__all__ = ["attach", "detach", "resize"]
+__all__ = ["detach", "resize"]
 
-CLOUDINIT_SIZE = 4 * 1024**2
 QEMU_IMG_TIMEOUT = 10.0  # failures.md P04
-
-
-@recorded(195, 226, 237, 241, 387, 1052, 1065)
-def attach(cluster: Cluster, vm: Vm, name: str, value: str) -> str:
-    """Return the drive string to store; `storage:GiB` and `storage:cloudinit` allocate a volume."""
-    parts = parse(value, "file")
-    source_volume = parts.pop("import-from", "")
-    match = re.fullmatch(r"([^:]+):(\d+(?:\.\d+)?|cloudinit)", parts["file"])
-    if source_volume:
-        if not match or match[2] != "0":
-            text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"
-            raise invalid({name: text})
-        raise failed(f"failed to stat '/var/lib/vz/{source_volume.partition(':')[2]}'")  # the lab has no images
-    if match is None:
-        return _existing(cluster, vm, parts)
-    if match[2] == "cloudinit":
-        return _cloudinit(cluster, vm, name, match[1])
-    size = int(float(match[2]) * 1024**3)
-    made = cluster.volumes.allocate(match[1], vm.node, vm.vmid, size=size, form=parts.pop("format", ""))
-    return print_drive(parts | {"file": made.volid, "size": print_size(size)})
-
-
-def _existing(cluster: Cluster, vm: Vm, parts: dict[str, str]) -> str:
-    if parts["file"] in {"none", "cdrom"}:
-        return print_drive(parts)
-    found = cluster.volumes.find(vm.node, parts["file"])
-    if found is None:
-        raise failed(f"volume '{parts['file']}' does not exist")
-    return print_drive(parts if is_cloudinit(found.volid) else parts | {"size": print_size(found.size)})
-
-
-def _cloudinit(cluster: Cluster, vm: Vm, name: str, storage: str) -> str:
-    for other, drive in vm.drives.items():
-        if is_cloudinit(drive):
-            if other != name:
-                raise failed(f"{name} - cloud-init drive is already attached at '{other}'")
-            return drive
-    made = cluster.volumes.allocate(storage, vm.node, vm.vmid, size=CLOUDINIT_SIZE, cloudinit=True)
-    return f"{made.volid},media=cdrom"
 
 
 @recorded(389, 391, 394, 1066)
@@ -144,13 +100,13 @@ def _new_size(found: Volume, text: str) -> int:
 @source("P04")
 def _grow(cluster: Cluster, task: Task, vm: Vm, *, name: str, found: Volume, size: int) -> Worker:
     storage = cluster.volumes.storage(found.storage)
-    path = f"{storage.path}/images/{found.volid.partition(':')[2]}"
+    path = cluster.volumes.path(found.volid)
     command = f"command '/usr/bin/qemu-img resize '--preallocation=metadata' -f {found.form} {path} {size}' failed"
+    late = cluster.durations.resize > QEMU_IMG_TIMEOUT
+    yield Sleep(min(cluster.durations.resize, QEMU_IMG_TIMEOUT))
     if vm.template and storage.directory:
         task.log.append(f"qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted")
         raise failed(f"{command}: exit code 1")
-    late = cluster.durations.resize > QEMU_IMG_TIMEOUT
-    yield Sleep(min(cluster.durations.resize, QEMU_IMG_TIMEOUT))
     if not late or cluster.random.random() < 0.5:
         cluster.volumes.grow(found, size)
     if late:

@@ -11,7 +11,7 @@ from cpcd.lab.provenance import recorded, source
 from cpcd.lab.pve.auth import authenticate
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import Refused, failed, invalid
+from cpcd.lab.pve.errors import Refused, invalid
 from cpcd.lab.pve.routes import Route, match
 from cpcd.lab.pve.schema import text_of, validate
 from cpcd.ports.proxmox import Request, Response
@@ -30,7 +30,8 @@ def answer(cluster: Cluster, request: Request) -> Response:
         reply = _call(cluster, request)
     except Refused as refused:
         return _refusal(refused)
-    return _response(200, "OK", {"data": reply.data, **reply.extra}, reply.seconds)
+    extra = {name: value for name, value in reply.extra.items() if value}  # a sum of nothing is left out (recorded 910)
+    return _response(200, "OK", {"data": reply.data, **extra}, reply.seconds)
 
 
 def _response(status: int, reason: str, body: dict[str, Any] | None, seconds: float) -> Response:
@@ -57,13 +58,15 @@ def _refusal(refused: Refused) -> Response:
 def _call(cluster: Cluster, request: Request) -> Reply:
     route, path = _find(cluster, request)
     cluster.calls[f"{request.method} {route.template}"] += 1
+    _served(cluster, route)
     token = authenticate(cluster, request.token) if not route.open else None
-    _reach(cluster, path.get("node"))
+    if "node" in path:
+        path["node"] = cluster.host(path["node"]).node.name
     raw = {name: text_of(value) for name, value in request.params.items()}
     call = Call(token or cluster.settings.tokens[0], path, raw)
     if route.check is not None:
         route.check(cluster, call)
-    params = validate(_with_path(raw, path), route.kind, route.required)
+    params = validate(_with_path(raw, path), route.kind, route.params)
     data = route.handler(cluster, Call(call.token, path, raw, params))
     return data if isinstance(data, Reply) else Reply(data)
 
@@ -81,18 +84,14 @@ def _find(cluster: Cluster, request: Request) -> tuple[Route, dict[str, str]]:
     return found
 
 
-@recorded(68, 70, 343, 1181, 1322)
-@source("T02", "T09")
-def _reach(cluster: Cluster, node: str | None) -> None:
-    """Proxy a call to its node: an unknown name does not resolve, a dead node has no route."""
-    if node is None:
-        return
-    host = cluster.hosts.get(node)
-    if host is None:
-        why = f"failed to get address info for: {node}: Temporary failure in name resolution"
-        raise failed(f"hostname lookup '{node}' failed - {why}")
-    if not host.up:
-        raise Refused(595, "No route to host", seconds=cluster.durations.unroutable, body=False)
+@recorded(1193, 1194, 1195, 1196, 1200, 1201)
+def _served(cluster: Cluster, route: Route) -> None:
+    """Refuse what a stopped service would have answered: without pmxcfs all, without pvedaemon what needs root."""
+    if "pve-cluster" in cluster.stopped:
+        text = "RPCEnvironment init request failed: Unable to load access control list: Connection refused"
+        raise Refused(500, text, seconds=cluster.durations.denial, body=False)
+    if "pvedaemon" in cluster.stopped and route.template != "/version":
+        raise Refused(595, "Connection refused", body=False)
 
 
 @source("pve/README.md Errors and HTTP")

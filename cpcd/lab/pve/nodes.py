@@ -1,25 +1,41 @@
-"""What one node says about itself and its guests: nodes, status, VMs, storage, network, version.
+"""What one node says about itself and its guests: nodes, status, VMs, network, version.
 
 Unlike the cluster's resources these are read at the node and are current. Next: `resources.py` for the late ones.
 """
 
+import re
 from typing import Any
 
 from cpcd.lab.provenance import recorded, schema
 from cpcd.lab.pve.auth import allowed
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import invalid
 from cpcd.lab.pve.resources import node_entry
-from cpcd.lab.pve.settings import Storage
 from cpcd.lab.pve.statistics import Row, usage
 from cpcd.lab.pve.vm import Vm
 
 __all__ = [
-    "current", "list_networks", "list_nodes", "list_storages", "list_vms", "node_status", "storage_content", "storage_status", "version",
+    "current", "list_networks", "list_nodes", "list_vms", "node_status", "version",
 ]  # fmt: skip
 
 BRIDGED = {"any_bridge", "any_local_bridge", "bridge"}
+PROCESSOR = {
+    "model": "AMD EPYC",
+    "vendor": "AuthenticAMD",
+    "family": "25",
+    "mhz": "2596.138",
+    "hvm": "",
+    "flags": "fpu",
+}
+KERNEL = {"sysname": "Linux", "machine": "x86_64", "release": "6.18.44-pve", "version": "#1 SMP PREEMPT_DYNAMIC"}
+PRESSURE = dict.fromkeys((f"pressure{what}{how}" for what in ("cpu", "io", "memory") for how in ("full", "some")), 0)
+SUPPORT = {
+    "backup-access-api": True, "backup-fleecing": True, "backup-max-workers": True, "pbs-dirty-bitmap": True,
+    "pbs-dirty-bitmap-migration": True, "pbs-dirty-bitmap-savevm": True, "pbs-library-version": "stub",
+    "pbs-masterkey": True, "query-bitmap-info": True,
+}  # fmt: skip
+FLAGS = {"account_failed": True, "account_invalid": True, "timed_stats": []}
+OPERATIONS = ("flush", "rd", "unmap", "wr", "zone_append")
 
 
 @recorded(8, 66)
@@ -48,18 +64,21 @@ def node_status(cluster: Cluster, call: Call) -> Row:
     host = cluster.hosts[call.node]
     entry = node_entry(cluster, host, audited=True)
     free = entry["maxmem"] - entry["mem"]
+    processors = {"cpus": host.node.cpus, "cores": host.node.cpus, "sockets": 1, "user_hz": 100}
+    room = {"total": host.node.disk, "used": entry["disk"], "free": host.node.disk - entry["disk"]}
     return {
         "uptime": entry["uptime"],
         "pveversion": "pve-manager/9.2.11/14a22df35955d97d",
-        "kversion": "Linux 6.18.44-pve",
+        "kversion": "Linux 6.18.44-pve #1 SMP PREEMPT_DYNAMIC",
+        "current-kernel": KERNEL,
         "cpu": entry["cpu"],
         "wait": 0,
         "idle": 0,
         "loadavg": ["0.08", "0.34", "0.63"],
-        "cpuinfo": {"cpus": host.node.cpus, "cores": host.node.cpus, "sockets": 1, "model": "AMD EPYC", "user_hz": 100},
+        "cpuinfo": PROCESSOR | processors,
         "memory": {"total": entry["maxmem"], "used": entry["mem"], "free": free, "available": free},
         "swap": {"total": 0, "used": 0, "free": 0},
-        "rootfs": {"total": 270_553_174_016, "used": 38_943_072_256, "free": 231_610_101_760, "avail": 70_001_221_632},
+        "rootfs": room | {"avail": room["free"]},
         "ksm": {"shared": 0},
         "boot-info": {"mode": "legacy-bios"},
     }
@@ -77,7 +96,7 @@ def _listed(cluster: Cluster, vm: Vm) -> Row:
     if "serial0" in vm.config:
         entry["serial"] = 1
     if vm.running:
-        entry["pid"] = vm.pid
+        entry |= PRESSURE | {"pid": vm.pid}
     return entry
 
 
@@ -88,7 +107,7 @@ def list_vms(cluster: Cluster, call: Call) -> list[Row]:
     vms = [vm for vm in cluster.vms.values() if vm.node == call.node]
     seen = [vm for vm in vms if allowed(cluster, call.token, f"/vms/{vm.vmid}", "VM.Audit")]
     full = call.params.get("full")
-    return [_listed(cluster, vm) | ({"qmpstatus": vm.status} if full else {}) for vm in seen]
+    return [_listed(cluster, vm) | ({"qmpstatus": _qmp(vm)} if full else {}) for vm in seen]
 
 
 @recorded(200, 308, 446, 530, 593, 645, 661, 747, 786, 1215)
@@ -96,75 +115,47 @@ def list_vms(cluster: Cluster, call: Call) -> list[Row]:
 def current(cluster: Cluster, call: Call) -> Row:
     """Return a VM's state now; a template and an enabled agent show only when they are there."""
     vm = cluster.vm(call.node, call.vmid)
-    entry = _listed(cluster, vm) | {"qmpstatus": vm.status, "ha": {"managed": 0}}
+    entry = _listed(cluster, vm) | {"qmpstatus": _qmp(vm), "ha": {"managed": 0}}
     if vm.agent:
         entry["agent"] = 1
     if "vga" in vm.config:
         entry["clipboard"] = None
-    if vm.running:
-        nics = [name for name in vm.config if name.startswith("net")]
-        entry |= {"running-qemu": "10.0.13", "running-machine": "pc-i440fx-10.0+pve1", "balloon": vm.memory}
-        entry |= {"diskread": 0, "diskwrite": 0}
-        entry["nics"] = {f"tap{vm.vmid}i{name[3:]}": {"netin": 0, "netout": 0} for name in nics}
+    return entry | (_running(cluster, vm) if vm.running else {})
+
+
+@recorded(573)
+def _qmp(vm: Vm) -> str:
+    """Return QEMU's own word; a paused VM is running all the same."""
+    return "paused" if vm.paused else vm.status
+
+
+@recorded(530, 573, 661, 701)
+def _running(cluster: Cluster, vm: Vm) -> Row:
+    """Return what QEMU says of a running VM; the balloon driver, where one runs, tells the guest's memory."""
+    memory = int(vm.memory)
+    balloon: Row = {"actual": memory, "max_mem": memory}
+    entry: Row = {"running-qemu": "10.0.13", "running-machine": "pc-i440fx-10.0+pve1", "balloon": memory}
+    if cluster.backend.agent_up(vm):
+        names = ("last_update", "major_page_faults", "minor_page_faults", "mem_swapped_in", "mem_swapped_out")
+        balloon |= dict.fromkeys(names, 0) | {"total_mem": memory, "free_mem": memory // 2}
+        entry["freemem"] = memory // 2
+    drives = [name for name in vm.drives if vm.pending.get(name, "") is not None]
+    nics = [name for name in vm.config if re.fullmatch(r"net\d+", name)]
+    entry |= {"ballooninfo": balloon, "proxmox-support": SUPPORT, "diskread": 0, "diskwrite": 0}
+    entry["blockstat"] = {name: _blocks() for name in drives}
+    entry["nics"] = {f"tap{vm.vmid}i{name[3:]}": {"netin": 0, "netout": 0} for name in nics}
     return entry
 
 
-def _storage(cluster: Cluster, node: str, storage: Storage) -> Row:
-    used = cluster.volumes.used(storage.name, node)
-    return {
-        "type": storage.plugin,
-        "content": ",".join(storage.content),
-        "enabled": 1,
-        "active": 1,
-        "shared": int(storage.shared),
-        "total": storage.total,
-        "used": used,
-        "avail": storage.total - used,
-    }
-
-
-@recorded(89, 90, 91, 907)
-@schema("/nodes/{node}/storage")
-def list_storages(cluster: Cluster, call: Call) -> list[Row]:
-    """Return the storages that the token may use, with free bytes; `content` filters."""
-    needed = ("Datastore.Audit", "Datastore.AllocateSpace")
-    name, content = call.params.get("storage"), call.params.get("content")
-    seen = [s for s in cluster.settings.storages if allowed(cluster, call.token, f"/storage/{s.name}", *needed)]
-    found = [s for s in seen if name in {None, s.name} and (not content or content in s.content)]
-    entries: list[Row] = [{"storage": s.name, **_storage(cluster, call.node, s)} for s in found]
-    return [entry | {"used_fraction": entry["used"] / entry["total"]} for entry in entries]
-
-
-@recorded(92, 93)
-@schema("/nodes/{node}/storage/{storage}/status")
-def storage_status(cluster: Cluster, call: Call) -> Row:
-    """Return one storage's state; this is the one place where a missing one is a 400."""
-    for storage in cluster.settings.storages:
-        if storage.name == call.path["storage"]:
-            return _storage(cluster, call.node, storage)
-    raise invalid({"storage": "No such storage."})
-
-
-@recorded(309, 780, 797, 1104)
-@schema("/nodes/{node}/storage/{storage}/content")
-def storage_content(cluster: Cluster, call: Call) -> list[Row]:
-    """Return a storage's volumes, also those that no VM's configuration knows."""
-    storage, wanted = cluster.volumes.storage(call.path["storage"]), call.params.get("vmid")
-    place = cluster.volumes.place(storage.name, call.node)
-    volumes = [v for v in cluster.volumes.volumes.values() if v.storage == storage.name and v.node == place]
-    return [
-        {
-            "volid": volume.volid,
-            "content": "images",
-            "format": volume.form,
-            "size": volume.size,
-            "used": 0 if volume.base else volume.size,
-            "vmid": volume.vmid,
-            "parent": volume.base or None,
-        }
-        for volume in volumes
-        if wanted in {None, volume.vmid} and call.params.get("content", "images") == "images"
+@recorded(530)
+def _blocks() -> Row:
+    """Return a drive's counters, all at their start."""
+    counters = [
+        f"{verb}_{name}" for verb in ("failed", "invalid") for name in (f"{op}_operations" for op in OPERATIONS)
     ]
+    counters += [f"{op}_{name}" for op in OPERATIONS for name in ("operations", "total_time_ns")]
+    counters += [f"{op}_{name}" for op in OPERATIONS[1:] for name in ("bytes", "merged")]
+    return FLAGS | dict.fromkeys([*counters, "wr_highest_offset"], 0)
 
 
 @recorded(78, 79, 963)
@@ -174,7 +165,7 @@ def list_networks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     node = cluster.hosts[call.node].node
     address = {"address": node.address, "netmask": "24", "cidr": f"{node.address}/24", "method": "static"}
     bridge = {"type": "bridge", "active": 1, "autostart": 1, "method6": "manual", "families": ["inet"]}
-    bridge |= {"bridge_ports": "eno1", "bridge_stp": "off", "bridge_fd": "0"}
+    bridge |= {"bridge_ports": node.ports, "bridge_stp": "off", "bridge_fd": "0"}
     entries = [{"iface": name, "priority": 4 + n} | bridge | address for n, name in enumerate(node.bridges)]
     eth = {"iface": "eno1", "type": "eth", "priority": 3, "method": "manual", "method6": "manual", "families": ["inet"]}
     wanted = call.params.get("type")

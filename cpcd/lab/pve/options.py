@@ -5,14 +5,15 @@ schema. Next: `config.py`, which applies them.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve import schema as kinds
-from cpcd.lab.pve.auth import allowed, check
+from cpcd.lab.pve.auth import ROOT, allowed, check
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import denied, failed
+from cpcd.lab.pve.errors import denied, failed, invalid
 from cpcd.lab.pve.properties import is_cdrom, is_drive, parse_net
 from cpcd.lab.pve.schema import Kind
 from cpcd.lab.pve.settings import Token
@@ -21,6 +22,7 @@ __all__ = [
     "CONFIG_PRIVILEGES",
     "DISKS",
     "Option",
+    "check_hookscript",
     "check_options",
     "check_resources",
     "hotpluggable",
@@ -39,6 +41,9 @@ DISKS = (
 CPU, MEMORY, HARDWARE, GENERAL = "VM.Config.CPU", "VM.Config.Memory", "VM.Config.HWType", "VM.Config.Options"
 DISK, NETWORK = "VM.Config.Disk", "VM.Config.Network"
 CLOUDINIT = ("VM.Config.Cloudinit", NETWORK)
+SYSTEMS = (
+    "other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Option:
     kind: Kind
     privileges: tuple[str, ...] = ()
     live: bool = False  # takes effect on a running VM without the guest
+    unless: str = ""  # what root's privilege is not needed for
 
 
 def _options(privilege: str | tuple[str, ...], *, live: bool = False, **options: Kind) -> dict[str, Option]:
@@ -57,19 +63,25 @@ def _options(privilege: str | tuple[str, ...], *, live: bool = False, **options:
 
 text, flag, whole = kinds.string(), kinds.boolean, kinds.integer
 OPTIONS: dict[str, Option] = (
-    _options(CPU, cores=whole(1), sockets=whole(1), vcpus=whole(1), cpu=text, numa=flag)
+    _options(CPU, cores=whole(1), sockets=whole(1), vcpus=whole(1), cpu=kinds.cpu_model, numa=flag, smp=whole(1))
     | _options(CPU, live=True, cpulimit=kinds.number, cpuunits=whole(1, 262_144))
     | _options(MEMORY, memory=kinds.memory, balloon=whole(0))
     | _options(MEMORY, live=True, shares=whole(0, 50_000))
     | _options(HARDWARE, acpi=flag, hotplug=text, kvm=flag, machine=text, smbios1=kinds.string(512), tablet=flag, vga=text)
+    | _options(HARDWARE, watchdog=text, audio0=text)
     | _options(HARDWARE, scsihw=kinds.enum("lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"))
-    | _options(GENERAL, agent=text, bios=kinds.enum("seabios", "ovmf"), localtime=flag, ostype=text, template=flag)
+    | _options(GENERAL, agent=text, bios=kinds.enum("seabios", "ovmf"), localtime=flag, template=flag)
+    | _options(GENERAL, ostype=kinds.enum(*SYSTEMS), autostart=flag, reboot=flag, tdf=flag, keyboard=text, startdate=text)
+    | _options(GENERAL, live=True, migrate_speed=whole(0), migrate_downtime=kinds.number)
+    | _options("VM.PowerMgmt", freeze=flag)
     | _options(GENERAL, live=True, description=kinds.string(8192), name=kinds.dns_name, onboot=flag, protection=flag)
     | _options(GENERAL, live=True, startup=text, tags=kinds.tags)
     | _options(DISK, boot=text, bootdisk=text, vmstatestorage=text)
     | _options(CLOUDINIT, ciuser=text, cipassword=text, cicustom=text, citype=text, ciupgrade=flag)
     | _options(CLOUDINIT, nameserver=text, searchdomain=text, sshkeys=kinds.urlencoded)
-    | {"args": Option(text), "hookscript": Option(text), "affinity": Option(text), "vmgenid": Option(text)}
+    | {name: Option(text) for name in ("args", "hookscript", "affinity", "vmgenid", "rng0", "ivshmem", "amd-sev")}
+    | {name: Option(text) for name in ("arch", "hugepages", "intel-tdx", "spice_enhancements")}
+    | {name: Option(flag) for name in ("allow-ksm", "keephugepages")}
     | {"lock": Option(kinds.enum(
         "backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending", "suspended"
     ))}
@@ -78,8 +90,14 @@ FAMILIES: dict[str, tuple[int, Option]] = {
     "net": (32, Option(kinds.net, (NETWORK,))),
     "ipconfig": (32, Option(kinds.ipconfig, CLOUDINIT)),
     "unused": (256, Option(text, (DISK,), live=True)),
-    "serial": (4, Option(text, (HARDWARE,))),
+    "serial": (4, Option(kinds.pattern("/dev/[^,]+|socket"), (HARDWARE,))),
+    "usb": (14, Option(text, unless=" for real devices")),
+    "hostpci": (16, Option(text, unless=" for non-mapped devices")),
+    "numa": (8, Option(text, (CPU,))),
+    "parallel": (3, Option(text)),
+    "virtiofs": (10, Option(text)),
 }
+SNIPPET = re.compile(r"[^:]+:snippets/.+")
 DRIVE = Option(kinds.drive, (DISK,))
 
 
@@ -124,11 +142,19 @@ def check_options(cluster: Cluster, token: Token, paths: tuple[str, ...], change
     for name, value in changes.items():
         option = look_up(name)
         assert option is not None, name
-        if not option.privileges:
-            raise failed(f"only root can set '{name}' config")
+        if not option.privileges and token.id != ROOT:
+            raise failed(f"only root can set '{name}' config{option.unless}")
         needed = ("VM.Config.CDROM",) if is_drive(name) and is_cdrom(value) else option.privileges
-        if not any(allowed(cluster, token, path, *needed) for path in paths):
+        if needed and not any(allowed(cluster, token, path, *needed) for path in paths):
             raise denied(f"{paths[0]}, {'|'.join(needed)}")
+
+
+@recorded(932, 1211)
+def check_hookscript(cluster: Cluster, node: str, changes: Mapping[str, str]) -> None:
+    """Refuse a hook script that is not there, before anybody asks who may set one."""
+    script = changes.get("hookscript")
+    if script and not (SNIPPET.fullmatch(script) and cluster.volumes.find(node, script)):
+        raise invalid({"hookscript": f"script '{script}' does not exist\n"})
 
 
 @recorded(916, 917, 920, 922)

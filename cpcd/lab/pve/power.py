@@ -5,35 +5,23 @@ and keeps the configuration's lock for all that time (`failures.md` P25). Next: 
 """
 
 from cpcd.lab.provenance import guess, recorded, schema, source
+from cpcd.lab.pve.auth import ROOT, refuse_skiplock
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster, Host
-from cpcd.lab.pve.errors import failed, invalid
+from cpcd.lab.pve.errors import failed
 from cpcd.lab.pve.flocks import config_path
+from cpcd.lab.pve.pending import apply_pending
 from cpcd.lab.pve.properties import is_cloudinit, parse, parse_net
 from cpcd.lab.pve.tasks import Flock, Interrupted, PowerOff, Sleep, Task, Worker
 from cpcd.lab.pve.vm import Vm
 
 __all__ = [
-    "apply_pending", "node_back", "node_gone", "power_gone", "reboot", "refuse_skiplock", "reset", "shutdown", "start", "start_task", "stop",
+    "node_back", "node_gone", "power_gone", "reboot", "reset", "resume", "shutdown", "start", "start_task", "stop",
+    "suspend", "switched_on",
 ]  # fmt: skip
 
-ROOT = "root@pam"
+PREPARING = 0.2  # share of a start after which QEMU is executed (recorded 616-625)
 GRACE = 60  # seconds that a shutdown waits by default (failures.md section 0)
-
-
-@recorded(462, 463, 1208, 1209)
-def refuse_skiplock(call: Call) -> None:
-    """Refuse `skiplock`: no API token may use it, not even one of root@pam."""
-    for name in ("skiplock", "keepActive", "migratedfrom"):
-        if call.params.get(name):
-            raise invalid({name: "Only root may use this option."})
-
-
-@recorded(594, 600)
-def apply_pending(vm: Vm) -> None:
-    """Move pending values into the configuration, as a cold restart does."""
-    vm.config = vm.shown
-    vm.pending.clear()
 
 
 @recorded(699, 725)
@@ -41,18 +29,18 @@ def power_gone(cluster: Cluster, vm: Vm) -> None:
     """Note that the VM's process has ended, whoever ended it; one in `status/reboot` is started again by root@pam."""
     if not vm.running:
         return
-    vm.booted = None
+    vm.booted, vm.paused = None, False
     again, vm.rebooting = vm.rebooting, False
     cluster.tasks.power_gone(vm.vmid)
     if again:
-        apply_pending(vm)
+        apply_pending(cluster, vm)
         start_task(cluster, vm.node, vm.vmid, ROOT)
 
 
 def _power_off(cluster: Cluster, vm: Vm) -> None:
     cluster.backend.power_off(vm)
     power_gone(cluster, vm)
-    apply_pending(vm)
+    apply_pending(cluster, vm)
 
 
 def start_task(cluster: Cluster, node: str, vmid: int, user: str) -> str:
@@ -73,25 +61,47 @@ def _start(cluster: Cluster, task: Task, vmid: int) -> Worker:
     cluster.check_lock(vm)
     if vm.running:
         raise failed(f"VM {vmid} already running")
-    apply_pending(vm)
-    _check_host(cluster, task, vm)
+    apply_pending(cluster, vm)
+    _check_config(cluster, vm)
     if any(map(is_cloudinit, vm.drives.values())):
         task.log.append("generating cloud-init ISO")
-    yield Sleep(cluster.durations.start)
+    _warn(task, vm)
+    yield Sleep(cluster.durations.start * PREPARING)
+    _check_host(cluster, task, vm)
+    yield Sleep(cluster.durations.start * (1 - PREPARING))
+    switched_on(cluster, vm, pid=task.pid)
+
+
+def switched_on(cluster: Cluster, vm: Vm, *, pid: int) -> None:
+    """Note that the VM's process runs."""
     vm.booted = dict(vm.config)
-    vm.since, vm.pid = cluster.events.now, task.pid
+    vm.since, vm.pid = cluster.events.now, pid
     cluster.backend.power_on(vm)
 
 
-@recorded(618, 624, 625, 636, 1060)
-@source("P27")
-def _check_host(cluster: Cluster, task: Task, vm: Vm) -> None:
+@recorded(636, 1060)
+def _check_config(cluster: Cluster, vm: Vm) -> None:
+    """Refuse what Proxmox refuses before it prepares anything."""
     host = cluster.hosts[vm.node].node
     if vm.cpus > host.cpus:
         raise failed(f"MAX {host.cpus} vcpus allowed per VM on this node")
-    snippet = next(iter(parse(str(vm.config.get("cicustom", "")), "user").values()), "")
-    if snippet:  # no API can put a snippet on a node, so that none is there
-        raise failed(f"volume '{snippet}' does not exist")
+    for snippet in parse(str(vm.config.get("cicustom", "")), "user").values():
+        if cluster.volumes.find(vm.node, snippet) is None:
+            raise failed(f"volume '{snippet}' does not exist")
+
+
+@source("P09", "OVMF.pm")
+def _warn(task: Task, vm: Vm) -> None:
+    """A start that works can still have something to say; the task ends with `WARNINGS: 1`."""
+    if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
+        task.warn("no efidisk configured! Using temporary efivars disk.")
+
+
+@recorded(617, 618, 623, 624, 625)
+@source("P27")
+def _check_host(cluster: Cluster, task: Task, vm: Vm) -> None:
+    """Refuse what only turns out when QEMU is about to run: bridges and memory that the host does not have."""
+    host = cluster.hosts[vm.node].node
     for name in sorted(vm.config):
         bridge = parse_net(str(vm.config[name])).get("bridge") if name.startswith("net") else None
         if bridge and bridge not in host.bridges:
@@ -164,7 +174,7 @@ def shutdown(cluster: Cluster, call: Call) -> str:
 
 def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
     if vm.agent and not cluster.backend.agent_up(vm):
-        yield Sleep(cluster.durations.agent)
+        yield from _ping(cluster, task)
         why = f"VM {vm.vmid} qga command 'guest-ping' failed - got timeout"
         task.log.append(f"QEMU Guest Agent is not running - {why}")
     cluster.backend.shutdown(vm)
@@ -176,7 +186,17 @@ def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
         yield Sleep(cluster.durations.stop)
         _power_off(cluster, vm)
     if not vm.running:
-        apply_pending(vm)
+        apply_pending(cluster, vm)
+
+
+@recorded(716, 717, 718)
+def _ping(cluster: Cluster, task: Task) -> Worker:
+    """Wait for an agent that does not answer."""
+    try:
+        yield Sleep(cluster.durations.agent)
+    except Interrupted:
+        task.log.append("QEMU Guest Agent is not running - received interrupt")
+        raise
 
 
 @recorded(514, 585, 587, 697, 699)
@@ -223,6 +243,34 @@ def reset(cluster: Cluster, call: Call) -> str:
 
     cluster.record("reset", vm.vmid, call.token.id)
     return cluster.tasks.start("qmreset", call.node, str(vm.vmid), user=call.token.id, worker=worker)
+
+
+@recorded(516, 570, 573)
+@schema("/nodes/{node}/qemu/{vmid}/status/suspend")
+def suspend(cluster: Cluster, call: Call) -> str:
+    """Pause a running VM."""
+    return _pause(cluster, call, "qmpause", paused=True)
+
+
+@recorded(517, 574)
+@schema("/nodes/{node}/qemu/{vmid}/status/resume")
+def resume(cluster: Cluster, call: Call) -> str:
+    """Let a paused VM go on."""
+    return _pause(cluster, call, "qmresume", paused=False)
+
+
+def _pause(cluster: Cluster, call: Call, kind: str, *, paused: bool) -> str:
+    refuse_skiplock(call)
+    vm = cluster.vm(call.node, call.vmid)
+    _check_running(vm)
+
+    def worker(_task: Task) -> Worker:
+        yield Flock(config_path(vm.vmid))
+        cluster.check_lock(vm)
+        _check_running(vm)
+        vm.paused = paused
+
+    return cluster.tasks.start(kind, call.node, str(vm.vmid), user=call.token.id, worker=worker)
 
 
 @source("P21", "P22")

@@ -5,19 +5,23 @@ the modelled guests; they need no token and leave no task. Next: `http.py` for a
 """
 
 import random
+import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from cpcd.lab.events import Events
 from cpcd.lab.provenance import recorded, source
 from cpcd.lab.pve import power
-from cpcd.lab.pve.cluster import Cluster, Destructive
+from cpcd.lab.pve.attach import attach
+from cpcd.lab.pve.cluster import Cluster, Destructive, Host, Reach
 from cpcd.lab.pve.create import complete, seal
-from cpcd.lab.pve.drives import attach
 from cpcd.lab.pve.errors import Silent
 from cpcd.lab.pve.http import answer
 from cpcd.lab.pve.properties import mac, print_net, sorted_tags
-from cpcd.lab.pve.settings import Settings
+from cpcd.lab.pve.settings import Node, Settings, Storage, Token
 from cpcd.lab.pve.vm import Backend, Vm
+from cpcd.lab.pve.volumes import Volume
 from cpcd.ports.proxmox import Request, Response
 
 __all__ = ["Pve", "handle"]
@@ -60,6 +64,22 @@ class Pve:
     def vms(self) -> dict[int, Vm]:
         """The VMs as they are now, by VMID; for backends and tests to read."""
         return self.cluster.vms
+
+    @property
+    def accounts(self) -> dict[str, Token]:
+        """Tokens by id, to be changed by who plays the administrator."""
+        return self.cluster.accounts
+
+    @property
+    def storages(self) -> Mapping[str, Storage]:
+        """Storage definitions by name."""
+        return {storage.name: storage for storage in self.cluster.storages}
+
+    def define_storages(self, storages: Iterable[Storage]) -> None:
+        """Put other storage definitions in the place of the present ones; volumes stay where they are."""
+        self._now()
+        volumes = self.cluster.volumes
+        volumes.settings = replace(volumes.settings, storages=tuple(storages))
 
     @recorded(283, 307)
     def add_template(  # noqa: PLR0913 - what a template has
@@ -141,6 +161,68 @@ class Pve:
         config.pop("lock", None)
         if lock:
             config["lock"] = lock
+
+    @recorded(1099)
+    def add_volume(
+        self, volid: str, node: str, *, size: int, form: str, content: str = "images", file_size: int = 0
+    ) -> None:
+        """Put a volume on a storage by hand: a disk, or a file of `content` import, iso, snippets; sizes in bytes."""
+        self._now()
+        storage, _, path = volid.partition(":")
+        owner = re.search(r"(?:^|/)(\d+)/[^/]+$|^(?:vm|base)-(\d+)-", path)
+        vmid = int(owner[1] or owner[2]) if owner else 0
+        made = Volume(volid, storage, node, vmid, size, form, content=content, file_size=file_size)
+        self.cluster.volumes.put(replace(made, changed=self.cluster.wall))
+
+    def adopt(self, vmid: int, node: str, config: Mapping[str, str | int]) -> Vm:
+        """Put a VM's configuration file below a node's directory, without volumes."""
+        self._now()
+        vm = self.cluster.vms[vmid] = Vm(vmid, node, dict(config))
+        return vm
+
+    def start_vm(self, vmid: int) -> None:
+        """Start a VM behind the API's back, at once; no-op on a running one."""
+        self._now()
+        vm = self.cluster.vms[vmid]
+        if not vm.running:
+            power.switched_on(self.cluster, vm, pid=vmid)
+
+    @recorded(1183, 1186, 1189)
+    def set_reach(self, node: str, how: Reach) -> None:
+        """Let calls that are proxied to a node fail in one of the ways of `Reach`, or answer again."""
+        self._now()
+        (self.cluster.hosts.get(node) or self.cluster.neighbours[node]).reach = how
+
+    @recorded(1194, 1201)
+    def set_service(self, name: str, *, running: bool) -> None:
+        """Stop or start `pvedaemon` or `pve-cluster` (pmxcfs)."""
+        self._now()
+        self.cluster.stopped -= {name}
+        self.cluster.stopped |= set() if running else {name}
+
+    @recorded(1292)
+    def join_node(self, name: str, node: Node) -> None:
+        """Make the installation a cluster with one more node, which is off."""
+        self._now()
+        self.cluster.name = name
+        self.cluster.hosts[node.name] = Host(node, up=False, member=False)
+
+    @recorded(1359)
+    def leave_node(self, name: str) -> None:
+        """Take a node and its VMs out of the cluster; the last one left is none any more."""
+        self._now()
+        cluster = self.cluster
+        cluster.hosts.pop(name, None)
+        cluster.expected = None
+        for vmid in [vmid for vmid, vm in cluster.vms.items() if vm.node == name]:
+            del cluster.vms[vmid]
+        cluster.name = cluster.name if len(cluster.hosts) > 1 else cluster.settings.name
+
+    @source("pvecm(1) expected")
+    def expect_votes(self, votes: int) -> None:
+        """Say how many votes are expected, so that fewer nodes than a majority are quorate."""
+        self._now()
+        self.cluster.expected = votes
 
     def node_down(self, node: str) -> None:
         """Cut a node's power; no-op when it is off."""

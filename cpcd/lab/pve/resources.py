@@ -46,7 +46,7 @@ def node_entry(cluster: Cluster, host: Host, *, audited: bool) -> Row:
         "mem": sum(vm.memory // 2 for vm in guests) + 1_239_429_120,
         "maxmem": node.memory,
         "disk": 38_942_957_568,
-        "maxdisk": 270_553_174_016,
+        "maxdisk": node.disk,
         "uptime": int(cluster.events.now - host.booted) + 3947,
     }
 
@@ -100,8 +100,13 @@ def resources(cluster: Cluster, call: Call) -> list[Row]:
 
 def _storages(cluster: Cluster, call: Call) -> list[Row]:
     needed = ("Datastore.Audit", "Datastore.AllocateSpace")
-    seen = [s for s in cluster.settings.storages if allowed(cluster, call.token, f"/storage/{s.name}", *needed)]
-    return [_storage_entry(cluster, host, storage) for host in cluster.hosts.values() for storage in seen]
+    seen = [s for s in cluster.storages if allowed(cluster, call.token, f"/storage/{s.name}", *needed)]
+    return [
+        _storage_entry(cluster, host, storage)
+        for host in cluster.hosts.values()
+        for storage in seen
+        if storage.on(host.node.name)
+    ]
 
 
 @recorded(880, 943)
@@ -118,25 +123,26 @@ def pool_members(cluster: Cluster, pool: Pool) -> list[Row]:
     ]
 
 
-@recorded(71, 1292)
+@recorded(71, 1137, 1292, 1359)
 @schema("/cluster/status")
 def status(cluster: Cluster, _call: Call) -> list[Row]:
-    """Return quorum and nodes; `local` is the node that answers."""
-    entry, nodes = cluster.entry, len(cluster.hosts)
-    head: Row = {"id": "cluster", "type": "cluster", "name": cluster.settings.name, "version": nodes, "nodes": nodes}
-    entries = [head | {"quorate": int(cluster.quorate)}]
+    """Return quorum and nodes, without a cluster the one node alone; `local` is the node that answers."""
+    entry, nodes, clustered = cluster.entry, len(cluster.hosts), bool(cluster.name)
+    head: Row = {"id": "cluster", "type": "cluster", "name": cluster.name, "version": nodes, "nodes": nodes}
+    entries = [head | {"quorate": int(cluster.quorate)}] if clustered else []
     for number, host in enumerate(cluster.hosts.values(), 1):
-        line: Row = {"id": f"node/{host.node.name}", "type": "node", "name": host.node.name, "nodeid": number}
+        line: Row = {"id": f"node/{host.node.name}", "type": "node", "name": host.node.name}
+        line |= {"nodeid": number if clustered else 0}
         line |= {"online": int(host.member), "local": int(host is entry), "level": ""}
         entries.append(line | ({"ip": host.node.address} if host.member else {}))
     return entries
 
 
-@recorded(72, 73, 208, 209, 752, 906, 947)
+@recorded(72, 73, 208, 209, 752, 906, 947, 1134)
 @schema("/cluster/nextid")
 def next_id(cluster: Cluster, call: Call) -> str:
     """Return the lowest free VMID as text, or the asked one if it is free; it sees VMs that the token cannot."""
     asked = call.params.get("vmid")
     if asked in cluster.vms:
         raise invalid({"vmid": f"VM {asked} already exists"})
-    return str(asked or next(vmid for vmid in range(100, 1_000_000_000) if vmid not in cluster.vms))
+    return str(asked or next(vmid for vmid in range(*cluster.next_id) if vmid not in cluster.vms))

@@ -7,7 +7,7 @@ and one function elsewhere. Next: `http.py`, which walks the table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cpcd.lab.pve import agent, clone, config, create, drives, nodes, pools, power, resources, task_api
+from cpcd.lab.pve import agent, clone, config, create, drives, nodes, pools, power, resources, storages, task_api
 from cpcd.lab.pve.auth import login, own_permissions, perm
 from cpcd.lab.pve.call import Check, Handler
 from cpcd.lab.pve.options import CONFIG_PRIVILEGES, DISKS, look_up
@@ -55,11 +55,6 @@ class Route:
         option = look_up(name) if self.options else None
         return option.kind if option else None
 
-    @property
-    def required(self) -> frozenset[str]:
-        """The parameters that must be there."""
-        return frozenset(name for name, param in self.params.items() if param.required)
-
 
 def _params(**kinds: Kind) -> dict[str, Param]:
     """Optional parameters; `_` in a name stands for `-`."""
@@ -81,7 +76,7 @@ MEMBERS = _params(comment=text, vms=text, storage=text, delete=boolean, allow_mo
 POOL_TYPE = _params(type=enum("qemu", "lxc", "storage"))
 TASK_FILTER = _params(
     vmid=vmid, typefilter=text, userfilter=text, errors=boolean, since=whole, until=whole, start=whole, limit=whole,
-    source=enum("archive", "active", "all"),
+    source=enum("archive", "active", "all"), statusfilter=text,
 )  # fmt: skip
 CLONE = {"newid": Param(vmid, required=True)} | _params(
     name=dns_name, description=text, pool=identifier, snapname=text, storage=text, target=text, full=boolean,
@@ -114,19 +109,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/nodes/{node}/version", nodes.version),
     Route("GET", "/nodes/{node}/status", nodes.node_status, perm("/nodes/{node}", "Sys.Audit")),
     Route("GET", "/nodes/{node}/network", nodes.list_networks, params=_params(type=text)),
-    Route("GET", "/nodes/{node}/storage", nodes.list_storages, params=_params(
+    Route("GET", "/nodes/{node}/storage", storages.list_storages, params=_params(
         content=text, storage=text, target=text, enabled=boolean, format=boolean,
     )),
-    Route("GET", "/nodes/{node}/storage/{storage}/status", nodes.storage_status, STORE),
-    Route("GET", "/nodes/{node}/storage/{storage}/content", nodes.storage_content, STORE, _params(content=text, vmid=vmid)),
+    Route("GET", "/nodes/{node}/storage/{storage}/status", storages.storage_status, STORE),
+    Route("GET", "/nodes/{node}/storage/{storage}/content", storages.storage_content, STORE, _params(content=text, vmid=vmid)),
     Route("GET", "/nodes/{node}/tasks", task_api.list_tasks, params=TASK_FILTER),
     Route("GET", f"{TASK}/status", task_api.task_status),
     Route("GET", f"{TASK}/log", task_api.task_log, params=_params(start=whole, limit=whole)),
     Route("DELETE", TASK, task_api.stop_task),
     Route("GET", "/nodes/{node}/qemu", nodes.list_vms, params=_params(full=boolean)),
     Route("POST", "/nodes/{node}/qemu", create.create, None, {"vmid": Param(vmid, required=True)} | _params(
-        pool=identifier, start=boolean, storage=text, unique=boolean,
-    ), options=True),
+        pool=identifier, start=boolean, storage=text, archive=text, bwlimit=whole, ha_managed=boolean, live_restore=boolean,
+        import_working_storage=text,
+    ) | {name: Param(boolean, needs="archive") for name in ("force", "unique")}, options=True),
     Route("DELETE", VM, create.destroy, perm("/vms/{vmid}", "VM.Allocate"), SKIPLOCK | _params(
         purge=boolean, destroy_unreferenced_disks=boolean,
     )),
@@ -144,6 +140,8 @@ ROUTES: tuple[Route, ...] = (
     }),
     Route("POST", f"{VM}/status/reboot", power.reboot, POWER, _params(timeout=whole)),
     Route("POST", f"{VM}/status/reset", power.reset, POWER, SKIPLOCK),
+    Route("POST", f"{VM}/status/suspend", power.suspend, POWER, SKIPLOCK),
+    Route("POST", f"{VM}/status/resume", power.resume, POWER, SKIPLOCK),
     Route("POST", f"{VM}/clone", clone.clone, clone.check_clone, CLONE),
     Route("POST", f"{VM}/template", create.make_template, perm("/vms/{vmid}", "VM.Allocate")),
     Route("PUT", f"{VM}/resize", drives.resize, perm("/vms/{vmid}", "VM.Config.Disk"), RESIZE),

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.pve.cputypes import BUILT_IN
 from cpcd.lab.pve.errors import invalid
 from cpcd.lab.pve.properties import parse, parse_net
 
 __all__ = [
-    "Bad", "Kind", "Param", "boolean", "disk_size", "dns_name", "drive", "enum", "identifier", "integer", "ipconfig", "memory",
-    "net", "number", "string", "tags", "text_of", "upid", "urlencoded", "validate", "vmid",
+    "Bad", "Kind", "Param", "boolean", "cpu_model", "disk_size", "dns_name", "drive", "enum", "identifier", "integer", "ipconfig", "memory",
+    "net", "number", "pattern", "string", "tags", "text_of", "upid", "urlencoded", "validate", "vmid",
 ]  # fmt: skip
 
 Value = str | int
@@ -41,6 +42,7 @@ class Param:
 
     kind: Kind
     required: bool = False
+    needs: str = ""  # another parameter, without which this one means nothing
 
 
 @recorded(258)
@@ -144,6 +146,26 @@ def tags(_name: str, text: str) -> Value:
     return text
 
 
+@recorded(250)
+def cpu_model(_name: str, text: str) -> Value:
+    """Take a processor: one of QEMU's models or a custom one."""
+    model = parse(text, "cputype").get("cputype", "")
+    if model not in BUILT_IN and not model.startswith("custom-"):
+        raise Bad(f"invalid format - Built-in cputype '{model}' is not defined (missing 'custom-' prefix?)\n")
+    return text
+
+
+def pattern(expression: str) -> Kind:
+    """Make a kind of text that a regular expression describes."""
+
+    def kind(_name: str, text: str) -> Value:
+        if not re.fullmatch(expression, text):
+            raise Bad("value does not match the regex pattern")
+        return text
+
+    return kind
+
+
 @recorded(289, 291)
 def urlencoded(_name: str, text: str) -> Value:
     """Take text that is URL-encoded once more than the form is (`failures.md` P13)."""
@@ -213,11 +235,16 @@ def upid(_name: str, text: str) -> Value:
     return text
 
 
-@recorded(22, 201, 210, 214, 344)
-def validate(raw: Mapping[str, str], look_up: Callable[[str], Kind | None], required: frozenset[str]) -> dict[str, Any]:
+@recorded(22, 201, 210, 214, 344, 1097)
+def validate(
+    raw: Mapping[str, str], look_up: Callable[[str], Kind | None], params: Mapping[str, Param]
+) -> dict[str, Any]:
     """Return the checked values, or refuse with every bad, unknown and missing field at once."""
     values: dict[str, Any] = {}
+    required = {name for name, param in params.items() if param.required}
     errors = dict.fromkeys(sorted(required - raw.keys()), "property is missing and it is not optional")
+    needed = {param.needs: name for name, param in params.items() if param.needs and name in raw}
+    errors |= {need: f"missing property required by '{name}'" for need, name in needed.items() if need not in raw}
     for name, text in raw.items():
         kind = look_up(name)
         try:

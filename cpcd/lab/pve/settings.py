@@ -7,7 +7,7 @@ clock faster and leaves these alone. Next: `cluster.py`, which holds the state t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ADMINISTRATOR", "PROVISIONER", "Durations", "Node", "Settings", "Storage", "Token"]
+__all__ = ["ADMINISTRATOR", "AUDITOR", "PROVISIONER", "Durations", "Node", "Settings", "Storage", "Token"]
 
 GIB = 1024**3
 
@@ -28,27 +28,47 @@ ADMINISTRATOR = PROVISIONER | frozenset((
 ))  # fmt: skip
 """Every privilege of Proxmox VE 9.2 (recorded 53)."""
 
+AUDITOR = frozenset(
+    (
+        "Datastore.Audit",
+        "Mapping.Audit",
+        "Pool.Audit",
+        "SDN.Audit",
+        "Sys.Audit",
+        "VM.Audit",
+        "VM.GuestAgent.Audit",
+    )
+)
+"""The role PVEAuditor (recorded 56)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node; `memory` in bytes, `cpus` is also the most vcpus that one VM may have (recorded 636)."""
+    """One node; `memory` and `disk` in bytes, `cpus` is also the most vcpus that one VM may have (recorded 636)."""
 
     name: str
     address: str = "10.99.0.1"
     cpus: int = 16
     memory: int = 64 * GIB
     bridges: tuple[str, ...] = ("vmbr0",)
+    ports: str = "eno1"  # what a bridge is attached to
+    disk: int = 270_553_174_016
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """One storage definition; `total` in bytes, for each node unless `shared`. Plugins: dir, nfs, lvmthin."""
+    """One storage definition; `total` in bytes, for each node unless `shared`. Plugins: dir, nfs, lvmthin.
+
+    `nodes` are those that have it, all when empty; `place` is a directory's path where it is not the usual one.
+    """
 
     name: str
     plugin: str = "dir"
     content: tuple[str, ...] = ("images", "rootdir")
     total: int = 1024 * GIB
     shared: bool = False
+    nodes: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def directory(self) -> bool:
@@ -58,12 +78,19 @@ class Storage:
     @property
     def path(self) -> str:
         """Where a directory storage lies on its nodes."""
-        return "/var/lib/vz" if self.name == "local" else f"/mnt/pve/{self.name}"
+        return self.place or ("/var/lib/vz" if self.name == "local" else f"/mnt/pve/{self.name}")
+
+    def on(self, node: str) -> bool:
+        """Tell whether a node has it."""
+        return not self.nodes or node in self.nodes
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One API token: `id` is `user@realm!name`, `acl` maps paths to the privileges granted there (propagating)."""
+    """One API token: `id` is `user@realm!name`, `acl` maps paths to the privileges granted there (propagating).
+
+    An id without a name is a user with a ticket (sent as `PVE:user@realm=secret`); root@pam's may do what no token may.
+    """
 
     id: str
     secret: str
@@ -77,6 +104,7 @@ class Durations:
     spawn: float = 0.02  # a forked worker begins; two requests sent together both get a UPID (recorded 741, 742)
     cloudinit: float = 0.2  # cloud-init drive of a clone (recorded 317)
     linked: float = 0.3  # linked clone of one disk (recorded 314-316)
+    imported: float = 1.0  # import of one GiB of an image (recorded 1213-1219)
     full_per_gib: float = 4.0  # 250 MiB/s, an SSD; the recording's 0.45 s (322) came out of the page cache
     template: float = 0.5  # qmtemplate (recorded 303-305)
     create: float = 0.3  # qmcreate with one empty disk (recorded 195-197)
@@ -101,7 +129,11 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One installation; `epoch` is the wall-clock time (Unix seconds) at lab time 0."""
+    """One installation; `epoch` is the wall-clock time (Unix seconds) at lab time 0.
+
+    Without a `name` it is a node that is no member of a cluster. `neighbours` are names that resolve to hosts which are
+    no members; `files` are images on the nodes outside of any storage, with their virtual size in bytes.
+    """
 
     nodes: tuple[Node, ...] = (Node("pve1"), Node("pve2", "10.99.0.2"), Node("pve3", "10.99.0.3"))
     storages: tuple[Storage, ...] = (
@@ -116,3 +148,5 @@ class Settings:
     epoch: float = 1_795_458_975.0
     name: str = "lab"
     mac_prefix: str = "BC:24:11"
+    neighbours: frozenset[str] = frozenset()
+    files: Mapping[str, int] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Any
 from cpcd.lab.provenance import guess, recorded, source
 from cpcd.lab.pve.vm import Vm
 
-__all__ = ["Statistics", "usage"]
+__all__ = ["Statistics", "broadcast", "usage"]
 
 Row = dict[str, Any]
 
@@ -38,7 +38,9 @@ def usage(vm: Vm, now: float) -> Row:
     }
 
 
-def _broadcast(vm: Vm, now: float) -> Row:
+@recorded(360, 748)
+def broadcast(vm: Vm, now: float) -> Row:
+    """Return what a node tells the others about a VM."""
     counters = {"diskread": 0, "diskwrite": 0, "maxcpu": vm.cpus, "template": int(vm.template)}
     return usage(vm, now) | counters
 
@@ -65,7 +67,7 @@ class Statistics:
             return
         self.ticks[node] = tick
         due = self.phases[node] + tick * self.interval
-        self.rows[node] = {vm.vmid: _broadcast(vm, due) for vm in vms if vm.node == node}
+        self.rows[node] = {vm.vmid: broadcast(vm, due) for vm in vms if vm.node == node}
 
     @source("pve/README.md /cluster/resources")
     def read(self, now: float) -> dict[str, dict[int, Row]]:

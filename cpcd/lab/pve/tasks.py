@@ -75,6 +75,12 @@ class Task:
     log: list[str] = field(default_factory=list)
     worker: Worker | None = None
     wake: Handle | None = None
+    warnings: int = 0
+
+    def warn(self, text: str) -> None:
+        """Log a warning; a task that has any ends with their number and is a success (`failures.md` P09)."""
+        self.log.append(f"WARN: {text}")
+        self.warnings += 1
 
     @property
     def running(self) -> bool:
@@ -114,7 +120,7 @@ class Tasks:
         try:
             step = task.worker.throw(error) if error else task.worker.send(answer)  # type: ignore[arg-type]  # None first
         except StopIteration:
-            self._finish(task, "OK")
+            self._finish(task, f"WARNINGS: {task.warnings}" if task.warnings else "OK")
         except Refused as refused:
             self._finish(task, refused.text)
         else:
@@ -192,14 +198,17 @@ class Tasks:
         if not (task.running and task.worker):
             return 0
         self.changing()
+        if task.wake:
+            task.wake.cancel()
         try:
-            task.worker.throw(Interrupted())
+            self._take(task, task.worker.throw(Interrupted()))
         except Refused as refused:
             self._finish(task, refused.text)
             return self.settings.durations.rollback
         except (Interrupted, StopIteration):
             self._finish(task, "unexpected status")
-        return self.settings.durations.kill
+            return self.settings.durations.kill
+        return self.settings.durations.rollback
 
     @source("P21")
     def node_died(self, node: str) -> None:

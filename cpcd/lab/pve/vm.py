@@ -27,6 +27,7 @@ class Vm:
     booted: dict[str, Value] | None = None  # the config as it was at power-on: what the guest sees
     since: float = 0  # lab time of the power-on
     pid: int = 0
+    paused: bool = False
     rebooting: bool = False  # a power-off now is half of `status/reboot`
 
     @property

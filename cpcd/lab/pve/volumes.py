@@ -4,7 +4,7 @@ Names follow the storage plugin, because clients read them in drive strings. It 
 may be left over when its VM is gone, as on a real node. Next: `clone.py`, `create.py`, `resize.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cpcd.lab.provenance import guess, recorded, source
@@ -16,7 +16,10 @@ __all__ = ["Volume", "Volumes"]
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One volume; `node` is empty on shared storage, `base` is the volume ID that a linked clone rests on."""
+    """One volume; `node` is empty on shared storage, `base` is the volume ID that a linked clone rests on.
+
+    `size` is what a guest sees, `file_size` what a file of `content` import takes; `changed` is wall-clock time.
+    """
 
     volid: str
     storage: str
@@ -25,6 +28,15 @@ class Volume:
     size: int
     form: str
     base: str = ""
+    content: str = "images"
+    file_size: int = 0
+    changed: float = 0
+
+    @property
+    def parent(self) -> str | None:
+        """The base as qemu-img names it: beside the image on a directory, by name elsewhere (recorded 934)."""
+        path = self.base.partition(":")[2]
+        return (f"../{path}" if "/" in path else path) or None
 
 
 @dataclass(slots=True)
@@ -32,6 +44,7 @@ class Volumes:
     """All volumes of the cluster, keyed by (node, volume ID); node is empty for shared storage."""
 
     settings: Settings
+    wall: Callable[[], float]
     volumes: dict[tuple[str, str], Volume] = field(default_factory=dict)
 
     @recorded(222, 331)
@@ -52,7 +65,22 @@ class Volumes:
 
     def of(self, vmid: int, node: str) -> list[Volume]:
         """Return the volumes that carry this VMID in their name, known to a configuration or not."""
-        return [v for v in self.volumes.values() if v.vmid == vmid and v.node in {"", node}]
+        found = (v for v in self.volumes.values() if v.vmid == vmid and v.node in {"", node})
+        return [v for v in found if v.content == "images"]
+
+    @recorded(237)
+    def path(self, volid: str) -> str:
+        """Return where a volume's file lies, or its device."""
+        name, _, rest = volid.partition(":")
+        storage = self.storage(name)
+        if not storage.directory:
+            return f"/dev/{storage.name}/{rest}"
+        kind, _, file = rest.rpartition("/")
+        below = {"iso": "template/iso", "import": "import", "snippets": "snippets"}
+        if kind in below:
+            return f"{storage.path}/{below[kind]}/{file}"
+        owner = rest.split("/")[-2]
+        return f"{storage.path}/images/{owner}/{file}"
 
     def used(self, storage: str, node: str) -> int:
         """Return the bytes taken on a storage; a linked clone takes none at first."""
@@ -84,9 +112,12 @@ class Volumes:
         )
 
     def _add(self, volume: Volume) -> Volume:
-        placed = replace(volume, node=self.place(volume.storage, volume.node))
-        self.volumes[placed.node, placed.volid] = placed
-        return placed
+        return self.put(replace(volume, node=self.place(volume.storage, volume.node), changed=self.wall()))
+
+    def put(self, volume: Volume) -> Volume:
+        """Put a volume where it says that it is."""
+        self.volumes[volume.node, volume.volid] = volume
+        return volume
 
     def _volid(self, storage: Storage, vmid: int, name: str, form: str) -> str:
         return f"{storage.name}:{vmid}/{name}.{form}" if storage.directory else f"{storage.name}:{name}"

@@ -63,11 +63,14 @@ class ApiServer:
 class Listeners:
     """All listeners of one world."""
 
-    def __init__(self, world: World, clock: FastClock, ssh_port: int, calls: Counter[str]) -> None:
+    def __init__(
+        self, world: World, clock: FastClock, ssh_port: int, calls: Counter[str], *, api_port: int = 0
+    ) -> None:
         self.troubles: dict[str, str] = {}
         self._world = world
         self._clock = clock
         self._ssh_port = ssh_port
+        self._api_port = api_port
         self._calls = calls
         self._open: dict[Hashable, Listener] = {}
 
@@ -108,4 +111,4 @@ class Listeners:
 
     def _api(self, cluster: Cluster, address: str, port: int) -> Callable[[], Listener]:
         api = Api(cluster, address, port, self._clock.sleep, self._calls)
-        return lambda: ApiServer(cluster, address, port, api)
+        return lambda: ApiServer(cluster, address, self._api_port or port, api)

@@ -51,7 +51,7 @@ class Lab:
         self.calls: Counter[str] = Counter()
         self.authority = Authority("cpcd lab")
         self.certificate = self.authority.server([settings.address, "localhost"])
-        self.listeners = Listeners(self.world, self.clock, settings.ssh_port, self.calls)
+        self.listeners = Listeners(self.world, self.clock, settings.ssh_port, self.calls, api_port=settings.api_port)
         self.proxmox_port = settings.proxmox_port
         self.control_port = settings.control_port
         self._ticker: asyncio.Task[None] | None = None

@@ -30,7 +30,8 @@ class Template:
 class LabSettings:
     """One lab: `rate` lab seconds in a real one; port 0 takes a free one, which `GET /lab` then tells.
 
-    Machines listen on their own addresses (from the spec's pool, in 127.0.0.0/8) at `ssh_port`, API servers at theirs.
+    Machines listen on their own addresses (from the spec's pool, in 127.0.0.0/8) at `ssh_port`, API servers at theirs;
+    `api_port` moves all API servers' listeners to another port, so that a proxy can stand where clients look for them.
     """
 
     rate: float = 30.0
@@ -39,6 +40,7 @@ class LabSettings:
     proxmox_port: int = 0
     control_port: int = 0
     ssh_port: int = 2222
+    api_port: int = 0
     templates: tuple[Template, ...] = ()
     pve: Settings = field(default_factory=Settings)
 

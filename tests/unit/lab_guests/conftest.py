@@ -14,6 +14,7 @@ from cpcd.lab.pve import Settings, Token
 from cpcd.lab.world import World
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request
+from cpcd.spec.presets import flannel
 
 TOKEN = "admin@pve!full=secret"
 VIP = "10.0.0.4"
@@ -143,12 +144,19 @@ class Rack:
         """Mint what a join needs."""
         return guest.call("join_secrets", {"ttl": ttl, "control_plane": control_plane})[0]
 
-    def first(self, vmid: int = 301, name: str = "cp1") -> Guest:
-        """Make a machine and initialise a cluster on it."""
+    def first(self, vmid: int = 301, name: str = "cp1", *, cni: bool = True) -> Guest:
+        """Make a machine and initialise a cluster on it, and apply flannel there."""
         guest = self.machine(vmid, name)
         ended = self.do(guest, "init", **self.init_given(guest))
         assert ended["state"] == "done", ended
+        if cni:
+            self.apply_cni()
         return guest
+
+    def apply_cni(self) -> None:
+        """Apply what cpcd applies to a cluster without a CNI of its own."""
+        for obj in flannel(self.cluster.plan.pods):
+            self.cluster.store.apply(dict(obj))
 
     def join(self, peer: Guest, vmid: int, name: str, *, control_plane: bool = False) -> Guest:
         """Make a machine and join it, until its Node is Ready."""
@@ -202,7 +210,7 @@ def rack() -> Rack:
 
 @pytest.fixture
 def make_rack() -> Callable[..., Rack]:
-    """Make a world with other durations, for example `make_rack(cni_baked=False)`."""
+    """Make a world with other durations, for example `make_rack(register=30)`."""
 
     def make(**lags: Any) -> Rack:
         return Rack(Durations(kube=Lags(**lags)))

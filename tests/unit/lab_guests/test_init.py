@@ -25,6 +25,7 @@ def test_a_killed_init_is_finished_by_a_repeat(rack, stage) -> None:
     before = [cluster.ca_hash for cluster in rack.world.clusters]
 
     ended = rack.do(guest, "init", **rack.init_given(guest))
+    rack.apply_cni()
     rack.until(lambda: rack.ready("cp1") == "True")
 
     members, _ = guest.call("etcd_members", {})

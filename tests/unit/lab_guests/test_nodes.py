@@ -57,24 +57,46 @@ def test_a_deleted_node_comes_back_only_with_its_kubelet(rack) -> None:
     assert before["spec"]["podCIDR"] != after["spec"]["podCIDR"]
 
 
-def test_a_node_waits_for_its_cni_where_none_is_baked(make_rack) -> None:
-    """`failures.md` K22: NotReady until flannel's pod runs on it."""
-    rack = make_rack(cni_baked=False)
-    rack.first()
-    rack.run(60)
+def _why(rack, name):
+    return next(c["message"] for c in rack.node(name)["status"]["conditions"] if c["type"] == "Ready")
+
+
+def test_a_node_is_ready_only_with_a_cni(rack) -> None:
+    """`failures.md` K22, recorded 219: NotReady in the kubelet's words until flannel's pod has run on it."""
+    rack.first(cni=False)
+    rack.run(600)
     assert rack.ready("cp1") == "False"
+    assert _why(rack, "cp1") == (
+        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+        "message:Network plugin returns error: cni plugin not initialized"
+    )
 
-    store = rack.cluster.store
-    labels = {"app": "flannel"}
-    pod = {"hostNetwork": True, "tolerations": [{"operator": "Exists"}], "containers": [{"name": "f", "image": "f"}]}
-    template = {"metadata": {"labels": labels}, "spec": pod}
-    store.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
-    metadata = {"name": "flannel", "namespace": "kube-flannel"}
-    spec = {"selector": {"matchLabels": labels}, "template": template}
-    store.apply({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec})
-
+    rack.apply_cni()
     rack.until(lambda: rack.ready("cp1") == "True", limit=30)
-    assert store.get(GVK("apps/v1", "DaemonSet"), "flannel", "kube-flannel")["status"]["desiredNumberScheduled"] == 1
+    found = rack.cluster.store.get(GVK("apps/v1", "DaemonSet"), "kube-flannel-ds", "kube-flannel")
+    rack.run(5)
+    assert {1} == {found["status"][key] for key in ("desiredNumberScheduled", "currentNumberScheduled")}
+
+
+def test_a_daemon_set_that_brings_no_cni_makes_no_node_ready(rack) -> None:
+    """It is the directory of CNIs that a pod must mount; kube-proxy, on every node from the start, does not."""
+    rack.first(cni=False)
+    rack.run(60)
+
+    assert ("False", 1) == (rack.ready("cp1"), rack.running("k8s-app=kube-proxy"))
+
+
+def test_what_a_cni_wrote_outlives_its_pod_and_a_reboot(rack) -> None:
+    """The configuration is a file on the machine: deleting the DaemonSet does not take it away."""
+    worker = rack.join(rack.first(), 302, "w1")
+    rack.cluster.store.delete(GVK("apps/v1", "DaemonSet"), "kube-flannel-ds", namespace="kube-flannel")
+    rack.until(lambda: rack.running("app=flannel") == 0)
+    boot = worker.boot_id
+    worker.call("reboot", {})
+    rack.until(lambda: rack.node("w1")["status"]["nodeInfo"]["bootID"] != boot)
+    rack.run(10)
+
+    assert "True" == rack.ready("w1")
 
 
 def test_cordon_adds_the_taint_and_keeps_foreign_ones(rack) -> None:
@@ -137,3 +159,4 @@ def test_a_rebuilt_machine_takes_over_the_node_of_its_name(rack) -> None:
 
     assert rack.node("w1")["status"]["nodeInfo"]["systemUUID"] == twin.system_uuid
     assert rack.node("w1")["metadata"]["uid"] == uid
+    assert twin.disk.kubelet.networked  # the pod of that name was Running all the time, and still it works anew

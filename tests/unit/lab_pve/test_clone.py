@@ -187,6 +187,7 @@ def test_cancelled_clone_leaves_nothing(lab) -> None:
     lab.run(3)
 
     stop = lab.delete(f"/nodes/pve1/tasks/{answer.data}")
+    lab.run(stop.seconds)
 
     assert (stop.status, stop.seconds) == (200, 1.0)
     assert lab.status(answer.data)["exitstatus"].startswith("clone failed: copy failed: ")

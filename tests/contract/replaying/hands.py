@@ -1,0 +1,175 @@
+"""The administrator's hand: what calls out of scope did to the recorded node, done to the lab without its API.
+
+Tokens, access control, storage definitions and images decide what the calls in scope answer. Only what was accepted
+counts. What is not here leaves the touched VM in the dark, which `repair.py` lights. Next: `interventions.py`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from cpcd.lab.pve import ADMINISTRATOR, AUDITOR, Pve, Storage, Token
+from tests.contract.replaying.recording import Exchange
+
+__all__ = ["IMAGES", "SECRET", "Accounts", "follow", "followed"]
+
+SECRET = "secret"
+ROLES: dict[str, frozenset[str]] = {
+    "Administrator": ADMINISTRATOR,
+    "PVEAuditor": AUDITOR,
+    "PVETemplateUser": frozenset(("VM.Audit", "VM.Clone")),
+    "PVEDatastoreUser": frozenset(("Datastore.AllocateSpace", "Datastore.Audit")),
+    "PVESDNUser": frozenset(("SDN.Use", "SDN.Audit")),
+    "PVEVMUser": frozenset((
+        "VM.Audit", "VM.Backup", "VM.Config.CDROM", "VM.Config.Cloudinit", "VM.Console", "VM.GuestAgent.Audit", "VM.PowerMgmt",
+    )),
+    "NoAccess": frozenset(),
+}  # fmt: skip
+"""Roles of Proxmox VE 9.2 that the recording grants (recorded 41, 42)."""
+
+# The web server that images were fetched from is no part of the recording: virtual size and format by file name.
+IMAGES: dict[str, tuple[int, str]] = {
+    "debian-13-guest.qcow2": (2500 * 1024**2, "qcow2"),
+    "tiny.qcow2": (64 * 1024**2, "qcow2"),
+}
+
+
+class Accounts:
+    """Users, roles and grants as they were made; the lab knows tokens only."""
+
+    def __init__(self, pve: Pve) -> None:
+        self._pve = pve
+        self._roles = dict(ROLES)
+        self._separated: set[str] = set()
+
+    def role(self, exchange: Exchange) -> None:
+        """A role was made."""
+        self._roles[exchange.params["roleid"]] = frozenset(exchange.params.get("privs", "").split(","))
+
+    def token(self, exchange: Exchange) -> None:
+        """A token was made; without privilege separation it has its user's rights."""
+        name, user = _token(exchange)
+        if str(exchange.params.get("privsep", 1)) == "1":
+            self._separated.add(name)
+        self._put(name, {} if name in self._separated else self._acl(user))
+
+    def no_token(self, exchange: Exchange) -> None:
+        """A token was removed."""
+        self._pve.accounts.pop(_token(exchange)[0], None)
+
+    def grant(self, exchange: Exchange) -> None:
+        """A user was granted a role at a path, and with it the tokens that have its rights."""
+        roles = [self._roles.get(role, frozenset()) for role in exchange.params["roles"].split(",")]
+        rights = frozenset() if exchange.params.get("delete") else frozenset().union(*roles)
+        for user in filter(None, exchange.params.get("users", "").split(",")):
+            acl = {**self._acl(user), exchange.params["path"]: rights}
+            for name in (user, *self._with_its_rights(user)):
+                self._put(name, acl)
+        for name in filter(None, exchange.params.get("tokens", "").split(",")):
+            self._put(name, {**self._acl(name), exchange.params["path"]: rights})
+
+    def _with_its_rights(self, user: str) -> list[str]:
+        return [name for name in self._pve.accounts if name.startswith(f"{user}!") and name not in self._separated]
+
+    def _acl(self, user: str) -> Mapping[str, frozenset[str]]:
+        found = self._pve.accounts.get(user)
+        return found.acl if found else {}
+
+    def _put(self, name: str, acl: Mapping[str, frozenset[str]]) -> None:
+        self._pve.accounts[name] = Token(name, SECRET, acl)
+
+
+def _token(exchange: Exchange) -> tuple[str, str]:
+    _, user, _, name = exchange.path.rsplit("/", 3)
+    return f"{user}!{name}", user
+
+
+def _storage(pve: Pve, exchange: Exchange) -> None:
+    name = exchange.params.get("storage") or exchange.path.rpartition("/")[2]
+    known = pve.storages.get(name) or Storage(name, content=(), total=pve.storages["local"].total)
+    content = tuple(exchange.params.get("content", ",".join(known.content)).split(","))
+    nodes = tuple(filter(None, exchange.params.get("nodes", "").split(","))) or known.nodes
+    changed = replace(
+        known,
+        content=content,
+        nodes=nodes,
+        shared=bool(exchange.params.get("shared", known.shared)),
+        place=exchange.params.get("path", known.place),
+    )
+    pve.define_storages((pve.storages | {name: changed}).values())
+
+
+def _no_storage(pve: Pve, exchange: Exchange) -> None:
+    gone = exchange.path.rpartition("/")[2]
+    pve.define_storages(storage for name, storage in pve.storages.items() if name != gone)
+
+
+def _image(pve: Pve, exchange: Exchange) -> None:
+    """The log of a finished upload or download names the file."""
+    lines = [each["t"] for each in exchange.data or []]
+    found = re.search(r"(?:target file: |downloading \S+ to )(/\S+)/(import|iso)/(\S+)", "\n".join(lines))
+    size = re.search(r"(?:file size is: |Length: )(\d+)", "\n".join(lines))
+    if lines[-1:] != ["TASK OK"] or not found:
+        return
+    storage = next((name for name, each in pve.storages.items() if found[1].startswith(each.path)), "local")
+    kind, name = found[2], found[3]
+    virtual, form = IMAGES.get(name, (0, "iso"))
+    if kind == "iso":
+        virtual, form = int(size[1]) if size else 0, "iso"
+    volid = f"{storage}:{kind}/{name}"
+    pve.add_volume(volid, "pve1", size=virtual, form=form, content=kind, file_size=int(size[1]) if size else 0)
+
+
+def _allocated(pve: Pve, exchange: Exchange) -> None:
+    size = exchange.params["size"]
+    units = {"K": 1024, "M": 1024**2, "G": 1024**3}
+    bytes_ = int(size[:-1]) * units[size[-1]] if size[-1] in units else int(size) * 1024
+    form = exchange.params.get("format") or exchange.params["filename"].rpartition(".")[2]
+    pve.add_volume(exchange.data, "pve1", size=bytes_, form=form)
+
+
+def _freed(pve: Pve, exchange: Exchange) -> None:
+    volid = exchange.path.partition("/content/")[2]
+    pve.cluster.volumes.volumes.pop(("pve1", volid), None)
+
+
+def _options(pve: Pve, exchange: Exchange) -> None:
+    """Of the datacenter's options only the range of VMIDs shows elsewhere."""
+    bounds = re.fullmatch(r"lower=(\d+),upper=(\d+)", exchange.params.get("next-id", ""))
+    if bounds:
+        pve.cluster.next_id = (int(bounds[1]), int(bounds[2]))
+    elif "next-id" in exchange.params.get("delete", ""):
+        pve.cluster.next_id = (100, 1_000_000)
+
+
+DEFINITIONS: tuple[tuple[str, Callable[[Pve, Exchange], None]], ...] = (
+    (r"^PUT /cluster/options$", _options),
+    (r"^(?:POST /storage|PUT /storage/[^/]+)$", _storage),
+    (r"^DELETE /storage/[^/]+$", _no_storage),
+    (r"^GET /nodes/[^/]+/tasks/UPID:[^/]*:(?:imgcopy|download):[^/]*/log$", _image),
+    (r"^POST /nodes/[^/]+/storage/[^/]+/content$", _allocated),
+    (r"^DELETE /nodes/[^/]+/storage/[^/]+/content/.", _freed),
+)
+HARMLESS = r"/qemu/\d+/(?:agent(?:/|$)|monitor$|cloudinit$|\w+proxy$|firewall/)"  # no option of the VM changes
+ACCOUNTS: tuple[tuple[str, Callable[[Accounts, Exchange], None]], ...] = (
+    (r"^POST /access/roles$", Accounts.role),
+    (r"^POST /access/users/[^/]+/token/[^/]+$", Accounts.token),
+    (r"^DELETE /access/users/[^/]+/token/[^/]+$", Accounts.no_token),
+    (r"^PUT /access/acl$", Accounts.grant),
+)
+
+
+def follow(pve: Pve, accounts: Accounts, exchange: Exchange) -> None:
+    """Do to the lab what an accepted call out of scope did."""
+    for pattern, act in DEFINITIONS:
+        if re.search(pattern, exchange.call):
+            act(pve, exchange)
+    for pattern, change in ACCOUNTS:
+        if re.search(pattern, exchange.call):
+            change(accounts, exchange)
+
+
+def followed(exchange: Exchange) -> bool:
+    """Tell whether an accepted call is followed, or changes nothing that the lab shows."""
+    rows = [pattern for pattern, _ in DEFINITIONS] + [pattern for pattern, _ in ACCOUNTS]
+    return any(re.search(pattern, exchange.call) for pattern in (HARMLESS, *rows))

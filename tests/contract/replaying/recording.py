@@ -1,0 +1,160 @@
+"""Recorded exchanges as values: what was asked, what Proxmox answered, what was done on the node by hand.
+
+Reads JSON lines of several files, merged by `seq`; a missing `seq` is a hole, in which anything may have happened.
+Nothing here knows the lab. Next: `player.py`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+__all__ = ["PREFIX", "UPID", "Entry", "Exchange", "Intervention", "load", "one_session"]
+
+PREFIX = "/api2/json"
+UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request with its answer; `auth` is `token:…`, `ticket:…`, `cookie` or empty, `time` Unix seconds or None."""
+
+    seq: int
+    group: str
+    note: str
+    method: str
+    path: str
+    params: Mapping[str, Any]
+    auth: str
+    status: int
+    reason: str
+    body: Any
+    seconds: float = 0.0
+    time: int | None = None
+    parallel: Mapping[str, Any] | None = None
+    raw: str = ""  # the request as bytes on the wire, where it was sent so
+
+    @property
+    def data(self) -> Any:
+        """The answer proper, None for an error."""
+        return self.body.get("data") if isinstance(self.body, dict) else None
+
+    @property
+    def call(self) -> str:
+        """`METHOD /path` without the prefix, as scope rules read it."""
+        return f"{self.method} {self.path.removeprefix(PREFIX)}"
+
+    @property
+    def write(self) -> bool:
+        """Tell whether it was accepted and may have changed something."""
+        return self.method != "GET" and self.status == 200
+
+    @property
+    def vmid(self) -> int | None:
+        """The VM that the path names."""
+        found = re.match(rf"{PREFIX}/nodes/[^/]+/qemu/(\d+)(?:/|$)", self.path)
+        return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """Something done on the node by hand: what for, and the shell command."""
+
+    seq: int
+    group: str
+    what: str
+    command: str
+
+
+Entry = Exchange | Intervention
+
+
+@dataclass(slots=True)
+class _Wire:
+    """An HTTP message as it was on the wire."""
+
+    first: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "_Wire":
+        head, _, body = text.partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        pairs = (line.partition(": ") for line in lines)
+        return cls(first, {name.lower(): value for name, _, value in pairs}, body)
+
+
+def load(paths: Iterable[Path]) -> list[Entry]:
+    """Return the entries of all files in the order they happened; a `seq` that is in two files is taken once."""
+    lines = (json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip())
+    entries = {line["seq"]: line for line in lines}
+    return [_entry(entries[seq]) for seq in sorted(entries)]
+
+
+def one_session(entries: Iterable[Entry]) -> bool:
+    """Tell whether entries can be of one session: their times rise with their numbers."""
+    ordered = sorted(entries, key=lambda entry: entry.seq)
+    times = [entry.time for entry in ordered if isinstance(entry, Exchange) and entry.time is not None]
+    return times == sorted(times)
+
+
+def _entry(line: Mapping[str, Any]) -> Entry:
+    if "intervention" in line:
+        return Intervention(line["seq"], line["group"], line["intervention"], line["command"])
+    return _raw(line) if "raw_request" in line else _exchange(line)
+
+
+def _exchange(line: Mapping[str, Any]) -> Exchange:
+    request, response = line["request"], line["response"]
+    path, _, query = request["path"].partition("?")
+    return Exchange(
+        line["seq"],
+        line["group"],
+        line["note"],
+        request["method"],
+        path,
+        dict(parse_qsl(query)) | _params(request.get("params")),
+        request.get("auth") or "",
+        response["status"],
+        response["reason"],
+        response["body"],
+        seconds=line.get("seconds") or 0.0,
+        time=line.get("time"),
+        parallel=line.get("parallel"),
+    )
+
+
+def _params(given: Any) -> dict[str, Any]:
+    """Return parameters by name; those that were repeated as a list."""
+    if not isinstance(given, list):
+        return dict(given or {})
+    repeated: dict[str, list[Any]] = {}
+    for name, value in given:
+        repeated.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in repeated.items()}
+
+
+def _raw(line: Mapping[str, Any]) -> Exchange:
+    """Read an exchange that was written to the socket by hand."""
+    asked, answered = _Wire.parse(line["raw_request"]), _Wire.parse(line["raw_response"])
+    method, path, _ = asked.first.split(" ")
+    _, status, reason = answered.first.split(" ", 2)
+    token = re.match(r"PVEAPIToken=([^=]+)=", asked.headers.get("authorization", ""))
+    as_json = "json" in answered.headers.get("content-type", "")
+    return Exchange(
+        line["seq"],
+        line["group"],
+        line["note"],
+        method,
+        path,
+        dict(parse_qsl(asked.body)),
+        f"token:{token[1]}" if token else "",
+        int(status),
+        reason,
+        json.loads(answered.body) if as_json else answered.body,
+        raw=line["raw_request"],
+    )
