@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check proof sim chaos fuzz mutants format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,26 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/pytest tests
+
+# Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
+sim: $(STAMP)
+	nice $(BIN)/python -m tests.sim.seeds $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
+
+# 500 seeds a story, and a death at every call and commit of each: an hour on two cores, report in docs/proof.md.
+proof: $(STAMP)
+	nice $(BIN)/python -m tests.sim.proof $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) $(if $(EVERY),--every $(EVERY))
+
+# The daemon as a process over real sockets: killed, cut off, without disk, stopped; figures go to docs/chaos.json.
+chaos: $(STAMP)
+	nice $(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+# Damaged input of every kind, reproducible by seed: `make fuzz CASES=100000 SEED=1`; exit code 1 when anything is found.
+fuzz: $(STAMP)
+	nice $(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+# Do the tests see it when a decision is another one? `make mutants N=300 SEED=1`; score: docs/mutants.md.
+mutants: $(STAMP)
+	nice $(BIN)/python -m tests.mutants $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
 format: $(STAMP)
 	$(BIN)/ruff format .

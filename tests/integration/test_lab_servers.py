@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import ssl
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import asyncssh
 import pytest
+import yaml
 
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
@@ -23,6 +25,7 @@ from cpcd.lab.servers.settings import LabSettings, Template
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import Host
 from cpcd.ports.kube import GVK
+from cpcd.spec.presets import flannel
 
 ADDRESS = "127.68.0.11"
 RATE = 100.0
@@ -127,7 +130,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, tmp_path: Path) -> None:
-    """Clone, SSH, kubeadm and kubectl on one world; listeners close when the power goes."""
+    """Clone, SSH, kubeadm, flannel and kubectl's words on one world; listeners close when the power goes."""
     host = await bench.machine()
     facts = await bench.guests.call(host, "facts", {})
     await bench.run(host, "prepare", {"version": "v1.34.2", "packages": [], "timezone": "UTC", "profile": "p1"})
@@ -136,8 +139,17 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
     kubeconfig = (await bench.guests.call(host, "kubeconfig", {}))["kubeconfig"]
     kube = KubeApi(kubeconfig, endpoint="kube:home", cache_dir=tmp_path / "kube", scale=5)
     await bench.until(kube.readyz)
+    for obj in flannel("10.244.0.0/16"):
+        await kube.apply(dict(obj))
+
+    async def ready() -> bool:
+        node = await kube.get(GVK("v1", "Node"), "m1")
+        conditions = node["status"].get("conditions", ()) if node else ()
+        return ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]
+
+    await bench.until(ready)
     nodes, _ = await kube.list(GVK("v1", "Node"))
-    printed = await kubectl(kubeconfig, tmp_path, "get", "nodes") if shutil.which("kubectl") else None
+    shown = await table(kubeconfig, tmp_path, "/api/v1/nodes")
     state = await bench.ask("/lab/state")
     calls = await bench.ask("/lab/calls")
     await bench.do("stop_vm", vmid=300)
@@ -149,7 +161,7 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
     await kube.close()
 
     assert ("m1", ["m1"]) == (facts["hostname"], [node["metadata"]["name"] for node in nodes])
-    assert printed is None or ("m1" in printed and "Ready" in printed)
+    assert [["m1", "Ready"]] == [row["cells"][:2] for row in shown["rows"]]
     assert {"running"} == {vm["status"] for vm in state["vms"] if vm["vmid"] == 300}
     assert [("home", True, ["m1"])] == [
         (it["name"], it["healthy"], [m["name"] for m in it["members"]]) for it in state["clusters"]
@@ -162,6 +174,32 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
 async def closed(bench: Bench) -> bool:
     """Tell whether nobody listens any more."""
     return not await bench.listening()
+
+
+async def table(kubeconfig: str, directory: Path, path: str) -> Any:
+    """Return what `kubectl get` asks for: a Table, with the administrator's certificate."""
+    config = yaml.safe_load(kubeconfig)
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    pem = directory / "administrator.pem"
+    pem.write_bytes(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
+    trust = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
+    trust.load_cert_chain(pem)
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    async with aiohttp.ClientSession() as web, web.get(cluster["server"] + path, headers=accept, ssl=trust) as answer:
+        return await answer.json()
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+async def test_kubectl_lists_the_nodes(bench: Bench, tmp_path: Path) -> None:
+    """The program itself, with its discovery, where there is one."""
+    host = await bench.machine()
+    await bench.run(host, "prepare", {"version": "v1.34.2", "packages": [], "timezone": "UTC", "profile": "p1"})
+    text = json.dumps(INIT) + "\n---\n" + json.dumps(CLUSTER)
+    await bench.run(host, "init", {"config": text, "manifests": {}})
+    kubeconfig = (await bench.guests.call(host, "kubeconfig", {}))["kubeconfig"]
+    printed = await kubectl(kubeconfig, tmp_path, "get", "nodes", "-o", "name")
+
+    assert "node/m1\n" == printed
 
 
 async def kubectl(kubeconfig: str, directory: Path, *arguments: str) -> str:

@@ -6,18 +6,18 @@ threads and processes are refused by the loop.
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpcd.adapters.journal import SqliteJournal
-from cpcd.adapters.kubeconfigs import KubeconfigFiles
 from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
+from cpcd.lab.faults import Faults
 from cpcd.lab.guests import Durations
-from cpcd.lab.inprocess import LabGuests, LabKube, LabTransport
+from cpcd.lab.inprocess import LabGuests, LabTransport
 from cpcd.lab.pve import Settings, Storage
 from cpcd.lab.simloop import SimClock, SimLoop
 from cpcd.lab.world import World
@@ -28,6 +28,16 @@ from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
 from cpcd.ports.guests import Host
 from cpcd.sources.specs import Specs
+from tests.sim.gate import (
+    Gate,
+    GatedGuests,
+    GatedJournal,
+    GatedKube,
+    GatedKubeconfigs,
+    GatedTransport,
+    MemoryDisk,
+    PatientKube,
+)
 
 EPOCH = 1_795_000_000.0
 TOKEN = "cpcd@pve!lab"
@@ -92,14 +102,11 @@ class Committed:
     text: str
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
+    referred: Mapping[str, bytes] = field(default_factory=lambda: {"hello.yaml": HELLO})
 
     @property
     def files(self) -> Mapping[str, bytes]:
         return {"cluster.yaml": self.text.encode()}
-
-    @property
-    def referred(self) -> Mapping[str, bytes]:
-        return {"hello.yaml": HELLO}
 
     @property
     def generation(self) -> str:
@@ -124,44 +131,102 @@ class Committed:
 
 
 class House:
-    """A lab and, while one lives, a daemon; `crash` kills the daemon, `start` starts another on the same disk."""
+    """A lab and, while one lives, a daemon; `crash` kills the daemon, `start` starts another on the same disk.
 
-    def __init__(self, loop: SimLoop, directory: Path, text: str, *, seed: int = 1) -> None:
+    All that the daemon does goes through `gate`. `disk` is the ledger's file, or a `MemoryDisk`, which a fork copies.
+    """
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        directory: Path,
+        text: str,
+        *,
+        seed: int = 1,
+        disk: MemoryDisk | None = None,
+        installation: Settings | None = None,
+    ) -> None:
         self.loop, self.directory, self.seed = loop, directory, seed
         directory.mkdir(parents=True, exist_ok=True)
         self.clock = SimClock(loop, EPOCH)
-        settings = settings_of()
+        self.gate = Gate(loop.time)
+        self.disk: Path | MemoryDisk = disk or directory / "ledger.db"
+        self.sleep = asyncio.sleep
+        settings = installation or settings_of()
         self.world = World(now=loop.time, seed=seed, settings=settings, durations=Durations())
         for vmid in (9000, 9010):
             self.world.pve.add_template(
                 vmid, settings.nodes[0].name, f"tpl-{vmid}", "cpcd-ubuntu", disk="10", storage="shared"
             )
+        self.faults = Faults(self.world, self._sleep)
         self.token = next(f"{t.id}={t.secret}" for t in settings.tokens if t.id == TOKEN)
         self.file = Committed(text)
         self.passes: list[Pass] = []
         self.daemon: Daemon | None = None
         self.lives = 0
         self.listeners: tuple[Callable[[Pass], None], ...] = ()
+        self.kubeconfigs: GatedKubeconfigs | None = None
+        self._described: dict[str, Any] = {}
+        self._starting: asyncio.Future[None] | None = None
 
     async def start(self) -> Daemon:
-        """Start a daemon on the state directory."""
+        """Start a daemon on the state directory; one that dies while it starts never returns from here."""
         self.lives += 1
+        life = self.gate.born()
         rng = random.Random(self.seed * 1000 + self.lives)
         parts = Parts(
-            clock=self.clock, journal=SqliteJournal(self.directory / "ledger.db", threaded=False),
+            clock=self.clock, journal=GatedJournal(self.gate, life, self.disk),
             ports=self._ports, specs=lambda view: Specs(self.file, view=view, operator_key="ssh-ed25519 AAAAC3Nz cpcd"),
             names_of=names_of, rng=rng, new_id=lambda: f"{rng.getrandbits(48):012x}",
             listeners=(self.passes.append, *self.listeners),
         )  # fmt: skip
         self.daemon = Daemon(parts)
-        await self.daemon.start()
+        self._announce_passes(self.daemon, life)
+        self._starting = asyncio.ensure_future(self.daemon.start())
+        await self._starting
         return self.daemon
 
     async def crash(self) -> None:
         """Kill the daemon: nothing is flushed, nothing is said."""
         assert self.daemon is not None
-        await self.daemon.supervisor.stop()
-        self.daemon = None
+        if not self.gate.dead.is_set():
+            self.gate.kill()
+        daemon, self.daemon = self.daemon, None
+        if self._starting is not None:
+            self._starting.cancel()
+        await daemon.supervisor.stop()
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.sleep(seconds)
+
+    def move(self, directory: Path) -> None:
+        """Go on in a copy of the directory: a fork must not write its parent's files."""
+        assert isinstance(self.disk, MemoryDisk), "a ledger in a file cannot be forked"
+        shutil.copytree(self.directory, directory)
+        self.directory = directory
+        if self.kubeconfigs is not None:
+            self.kubeconfigs._directory = directory / "kubeconfigs"
+
+    def plant(self, vmid: int, node: str, name: str, description: str = "", *, running: bool = False) -> None:
+        """Put somebody else's VM beside ours."""
+        pve = self.world.pve
+        vm = pve.add_template(vmid, node, name, "somebody", storage="shared")
+        del vm.config["template"]
+        if description:
+            vm.config["description"] = description
+        if running:
+            vm.booted = dict(vm.config)
+            self.world.power_on(vm)
+
+    def _announce_passes(self, daemon: Daemon, life: int) -> None:
+        runner = daemon.dispatcher._runner
+        run = runner.run
+
+        async def announced(key: Any, found: Any) -> None:
+            with self.gate.passing(key, life):
+                await run(key, found)
+
+        runner.run = announced  # type: ignore[method-assign]
 
     async def until(self, holds: Callable[[], bool], *, limit: float = 7200, what: str = "") -> float:
         """Let time pass until something holds; return when it did. Fails at the limit with the board's words."""
@@ -178,7 +243,8 @@ class House:
 
     def settled(self) -> bool:
         """Whether every object's last pass found nothing to do, and no op is open."""
-        assert self.daemon is not None
+        if self.daemon is None or self.daemon.board.spec.generation != self.file.generation:
+            return False
         keys = self.daemon.keys()
         reports = [self.daemon.board.objects.get(key) for key in keys]
         ready = all(r is not None and r.last.outcome == "settled" and r.ready for r in reports)
@@ -205,9 +271,12 @@ class House:
         return {vmid: vm.name for vmid, vm in self.world.pve.vms.items() if not vm.template}
 
     def _ports(self, view: Callable[[], View]) -> Ports:
-        transport = LabTransport(self.world, asyncio.sleep)
-        guests = LabGuests(self.world, asyncio.sleep)
-        kubeconfigs = KubeconfigFiles(self.directory / "kubeconfigs")
+        gate, life = self.gate, self.gate.life
+        sleep = self._sleep
+        transport = GatedTransport(gate, life, self.faults.transport(LabTransport(self.world, sleep)))
+        guests = GatedGuests(gate, life, self.faults.guests(LabGuests(self.world, sleep)))
+        kubeconfigs = GatedKubeconfigs(gate, life, self.directory / "kubeconfigs", self._described)
+        self.kubeconfigs = kubeconfigs
 
         def proxmox(site: str) -> ProxmoxApi:
             return ProxmoxApi(transport, site, lambda: self.token)
@@ -217,7 +286,7 @@ class House:
             if written is None:
                 raise Unreachable(f"kube:{cluster}", "there is no kubeconfig yet")
             host, _, port = written.server.removeprefix("https://").partition(":")
-            return LabKube(self.world, host, int(port), asyncio.sleep)
+            return GatedKube(gate, life, self.faults.kube(PatientKube(self.world, host, int(port), sleep)))
 
         def host(row: Machine) -> Host:
             key = str(view().facts.get(f"hostkey/{row.uid}", ""))

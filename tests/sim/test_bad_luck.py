@@ -16,6 +16,7 @@ from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.lab.inprocess import LabGuests, LabTransport
 from cpcd.lab.pve import PROVISIONER
 from cpcd.lab.simloop import SimClock, SimLoop, simulate
+from cpcd.model.ledger import PutFact
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
 from cpcd.ports.guests import Host
@@ -74,6 +75,10 @@ class Street(House):
         """Return the verbs of all destructive calls so far."""
         return [call.verb for call in self.world.pve.history]
 
+    def machines(self) -> list[Any]:
+        """Return the VMs that are no templates."""
+        return [vm for vm in self.world.pve.vms.values() if not vm.template]
+
     def alive(self) -> Any:
         """Return the daemon that runs."""
         assert self.daemon is not None
@@ -93,9 +98,8 @@ class Street(House):
 
     def grant(self, *privileges: str) -> None:
         """Leave the token these privileges, everywhere."""
-        cluster = self.world.pve.cluster
-        tokens = [replace(t, acl={"/": frozenset(privileges)}) if t.id == TOKEN else t for t in cluster.settings.tokens]
-        cluster.settings = replace(cluster.settings, tokens=tuple(tokens))
+        accounts = self.world.pve.accounts
+        accounts[TOKEN] = replace(accounts[TOKEN], acl={"/": frozenset(privileges)})
 
     def _ports(self, view: Callable[[], View]) -> Ports:
         transport = _Unlucky(self)
@@ -197,7 +201,7 @@ def test_a_daemon_started_on_a_broken_file_keeps_the_last_good_one(tmp_path: Pat
     state, valid, writes = shown
 
     assert (valid, writes, state.generation) == (0.0, 0, "commit-0")
-    assert re.match(r"cluster\.yaml:\d+:\d+: spec\.machineDefaults\.numCores: ", state.mistakes[0])
+    assert re.match(r"CPCD-102 cluster\.yaml:\d+:\d+: spec\.machineDefaults\.numCores: ", state.mistakes[0])
     assert sorted(street.vms().values()) == NAMES
 
 
@@ -423,10 +427,95 @@ def test_a_lost_ledger_is_not_an_empty_proxmox(tmp_path: Path) -> None:
 
     street = tell(tmp_path, tale)
 
-    assert "machines of cpcd that are in no ledger of this one: demo-" in shown[0]
-    assert "CPCD-108" in shown[0]
+    assert "take demo-cp-1 (VMID " in shown[0]
+    assert "waits for `cpcd approve demo/recover/demo`" in shown[0]
     assert before == [uids(street)]
     assert street.hurt == []
+
+
+@pytest.mark.parametrize("kept", ["everything else", "nothing", "an older ledger"])
+def test_a_lost_ledger_is_made_again_from_the_machines(tmp_path: Path, kept: str) -> None:
+    """With consent: the same machines under the same marks, members again, and the next edit is carried out."""
+    before: list[set[str]] = []
+    ledger, backup = tmp_path / "ledger.db", tmp_path / "backup.db"
+
+    async def tale(street: Street) -> None:
+        await built(street)
+        await street.alive().journal.close()
+        await street.crash()
+        shutil.copy(ledger, backup)
+        await street.start()
+        street.file.commit(spec(workers=3))
+        await asyncio.sleep(15)
+        await street.converged(limit=1200)
+        before.append(uids(street))
+        await street.alive().journal.close()
+        await street.crash()
+        ledger.unlink()
+        if kept == "an older ledger":
+            backup.replace(ledger)
+        if kept == "nothing":
+            shutil.rmtree(tmp_path / "kubeconfigs")
+        await street.start()
+        await asyncio.sleep(120)
+        await street.alive().state.commit((PutFact("approval/demo/recover/demo", 1.0),))
+        await asyncio.sleep(15)
+        await street.converged(limit=600)
+        assert uids(street) == before[0]
+        street.file.commit(spec(workers=4))
+        await asyncio.sleep(15)
+        await street.converged(limit=1200)
+
+    street = tell(tmp_path, tale)
+    view = street.alive().state.view
+
+    assert uids(street) > before[0]
+    assert all(row.joined for row in view.machines.values())
+    assert sorted(row.name for row in view.machines.values()) == [*NAMES, "demo-general-3", "demo-general-4"]
+    assert street.hurt == []
+
+
+def test_a_lost_ledger_of_a_cluster_that_never_began(tmp_path: Path) -> None:
+    """Before kubeadm init: the machines are taken up again, and one of them is elected."""
+
+    async def tale(street: Street) -> None:
+        await street.start()
+        await street.until(lambda: len(street.vms()) == 5 and all(v.running for v in street.machines()), limit=600)
+        await street.alive().journal.close()
+        await street.crash()
+        (tmp_path / "ledger.db").unlink()
+        await street.start()
+        await asyncio.sleep(120)
+        await street.alive().state.commit((PutFact("approval/demo/recover/demo", 1.0),))
+        await asyncio.sleep(15)
+        await street.converged(limit=1500)
+
+    street = tell(tmp_path, tale)
+
+    assert sorted(row.name for row in street.alive().state.view.machines.values()) == NAMES
+    assert street.hurt == []
+
+
+def test_a_migrated_machine_is_followed(tmp_path: Path) -> None:
+    """Moved to another Proxmox node by hand: its row follows, and it is changed and retired where it is."""
+
+    async def tale(street: Street) -> None:
+        await built(street)
+        moved = next(vm for vm in street.machines() if vm.config["name"] == "demo-general-2")
+        moved.node = next(node for node in ("pve1", "pve2", "pve3") if node != moved.node)
+        street.file.commit(spec(memory=3072))
+        await asyncio.sleep(15)
+        await street.converged(limit=1800)
+        row = next(row for row in street.alive().state.view.machines.values() if row.name == "demo-general-2")
+        assert (row.node, "3072") == (moved.node, str(moved.config["memory"]))
+        street.file.commit(spec(memory=3072, workers=1, destroy="Auto"))
+        await asyncio.sleep(15)
+        await street.converged(limit=1200)
+
+    street = tell(tmp_path, tale)
+
+    assert sorted(row.name for row in street.alive().state.view.machines.values()) == NAMES[:-1]
+    assert len(street.vms()) == 4
 
 
 # --- the clock ----------------------------------------------------------------------------------------------------

@@ -316,3 +316,19 @@ def test_the_same_seed_gives_the_same_story(tmp_path: Path) -> None:
     assert [(p.key, p.outcome, p.sentence) for p in first.passes] == [
         (p.key, p.outcome, p.sentence) for p in second.passes
     ]
+
+
+def test_a_removed_document_is_no_longer_watched(tmp_path: Path) -> None:
+    """Its machines are retained; neither its Proxmox nor its API is asked any more."""
+    running: list[tuple[str, ...]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        house.file.commit(spec().replace("name: demo}", "name: other}").replace("127.77.0", "127.77.1"))
+        await asyncio.sleep(5)
+        running.append(house.daemon.supervisor.running())
+
+    tell(tmp_path, tale)
+
+    assert [name for name in running[0] if name.endswith((" demo", " other"))] == ["nodes other", "requests other"]

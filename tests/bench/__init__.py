@@ -1,0 +1,1 @@
+"""Figures of speed and size: `make bench` measures them, no test asserts them."""

@@ -1,0 +1,104 @@
+"""Puts a mutant into the running interpreter: code of functions is exchanged, values are set wherever they are known.
+
+Only ever in a forked child: nothing is put back. So no file is touched and nothing is imported twice.
+"""
+
+import ast
+import functools
+import inspect
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutants.operators import Site, sites
+
+__all__ = ["Mutant", "load", "mutants", "target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """The `number`-th change of a module, as `sites` counts them."""
+
+    module: str
+    path: str
+    number: int
+    line: int
+    scope: str
+    value: bool
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} {self.scope}: {self.what}"
+
+
+def mutants(root: Path, path: Path) -> list[Mutant]:
+    """Return all mutants of one file."""
+    relative = path.relative_to(root)
+    module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    found = sites(ast.parse(_source(path)))
+    return [
+        Mutant(module, str(relative), number, one.line, one.scope, one.value, one.what)
+        for number, one in enumerate(found)
+    ]
+
+
+@functools.cache
+def _source(path: Path) -> str:
+    """Read once: a file that is edited during a run must not change what a number means."""
+    return path.read_text(encoding="utf-8")
+
+
+def load(mutant: Mutant) -> None:
+    """Make the change in this process."""
+    module = sys.modules[mutant.module]
+    assert module.__file__ is not None
+    tree = ast.parse(_source(Path(module.__file__)))
+    site: Site = next(one for number, one in enumerate(sites(tree)) if number == mutant.number)
+    site.make()
+    if mutant.value:
+        _set_value(module, mutant.scope, tree)
+    else:
+        function = target(module, mutant.scope)
+        function.__code__ = _code(compile(tree, module.__file__, "exec"), mutant.scope, function.__code__)
+
+
+def target(module: types.ModuleType, scope: str) -> types.FunctionType:
+    """Return the live function of a qualified name, out of its property, cache or context manager."""
+    found: Any = functools.reduce(inspect.getattr_static, scope.split("."), module)
+    while not isinstance(found, types.FunctionType) or hasattr(found, "__wrapped__"):
+        found = getattr(found, "fget", None) or getattr(found, "__func__", None) or found.__wrapped__
+    return found
+
+
+def _code(code: types.CodeType, scope: str, old: types.CodeType) -> types.CodeType:
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    for one in inner:
+        if one.co_qualname == scope and one.co_name == old.co_name:
+            return one
+    return next(_code(one, scope, old) for one in inner if scope.startswith(f"{one.co_qualname}."))
+
+
+def _set_value(module: types.ModuleType, scope: str, tree: ast.Module) -> None:
+    owner, _, name = scope.rpartition(".")
+    body = (
+        next(one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == owner).body
+        if owner
+        else tree.body
+    )
+    node: Any = next(one for one in body if name in _names(one))
+    new = eval(compile(ast.Expression(node.value), str(module.__file__), "eval"), vars(module))  # noqa: S307 - our own source
+    if owner:
+        setattr(getattr(module, owner), name, new)
+        return
+    old = vars(module)[name]
+    for other in list(sys.modules.values()):  # `from … import NAME` has made copies
+        own = other is module or getattr(other, "__name__", "").startswith(("cpcd.", "tests."))
+        if own and vars(other).get(name) is old:
+            setattr(other, name, new)
+
+
+def _names(node: Any) -> list[str]:
+    targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+    return [one.id for one in targets if isinstance(one, ast.Name)]

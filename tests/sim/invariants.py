@@ -1,0 +1,376 @@
+"""What holds in every simulated run, whatever its seed, faults and crashes: the promises about machines, as witnesses.
+
+Next: `invariants_kept.py` for what is kept and said, `watch.py` for all of them together.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from cpcd.lab.guests import Guest
+from cpcd.lab.kube import Member
+from cpcd.lab.pve import Vm
+from cpcd.model.keys import Key, Role, Uid, system_uuid
+from cpcd.model.ledger import CloseOp, DropMachine, Machine, Op, OpenOp, PutMachine
+from tests.sim.gate import Call, Run
+from tests.sim.house import House
+from tests.sim.invariant import MARK, Invariant, changes
+
+__all__ = [
+    "FreshEvidence", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine", "OpFirst",
+    "PausedIsStill", "QuorumKept",
+]  # fmt: skip
+
+
+class OnePassAKey(Invariant):
+    """Two passes of one key would be two hands on one machine."""
+
+    name = "one-pass-a-key"
+    promise = "one key never runs twice at once (section 5)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._running: dict[Key, Run] = {}
+
+    def began(self, run: Run) -> None:
+        other = self._running.get(run.key)
+        if other is not None and other.life == run.life:
+            self.breach(f"pass {run.number} of {run.key} begins while pass {other.number} runs")
+        self._running[run.key] = run
+
+    def ended(self, run: Run) -> None:
+        if self._running.get(run.key) is run:
+            del self._running[run.key]
+
+
+class OneVmAMachine(Invariant):
+    """A machine has at most one VM, and no two rows share what belongs to one."""
+
+    name = "one-vm-a-machine"
+    promise = "no duplicate VM (promise 3)"
+
+    def called(self, call: Call, answer: Any) -> None:
+        if call.port == "proxmox" and call.writes:
+            marks = Counter(mark for vm in self.vms.values() if (mark := self.marked(vm)) is not None)
+            for mark, count in marks.items():
+                if count > 1:
+                    self.breach(f"{count} VMs carry the mark of {mark[2]}; {call}")
+        if call.port == "journal" and call.verb == "commit":
+            self._alone(call)
+
+    def _alone(self, call: Call) -> None:
+        for what in ("vmid", "address", "name"):
+            taken = Counter(getattr(row, what) for row in self.rows.values())
+            twice = [value for value, count in taken.items() if count > 1]
+            if twice:
+                self.breach(f"two machines have {what} {twice[0]}; {call}")
+
+
+class NothingForgotten(Invariant):
+    """A row goes only after its VM; at the end each VM of ours has its row."""
+
+    name = "nothing-forgotten"
+    promise = "no forgotten VM (promise 3); unknown is not absent (promise 7)"
+
+    def calling(self, call: Call) -> None:
+        for change in changes(call):
+            if isinstance(change, DropMachine):
+                left = [vm.vmid for vm in self.vms.values() if (mark := self.marked(vm)) and mark[2] == change.uid]
+                if left:
+                    self.breach(f"{change.uid} is forgotten, and its VM {left[0]} is there; {call}")
+
+    def over(self) -> None:
+        for vm in self.vms.values():
+            mark = self.marked(vm)
+            quarantined = f"vmid/127.0.0.1/{vm.vmid}" in self.house.gate.ledger.facts
+            if mark is not None and self.own(vm) and mark[2] not in self.rows and not quarantined:
+                self.breach(f"VM {vm.vmid} ({vm.name}) has our mark and is in no row")
+
+
+class NothingForeign(Invariant):
+    """Somebody else's VMs stay as they are, and every write is about a VM of ours."""
+
+    name = "nothing-foreign"
+    promise = "what is not ours is never touched (promise 4)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._before = {vmid: self._picture(vm) for vmid, vm in self.vms.items() if not self.own(vm)}
+
+    @staticmethod
+    def _picture(vm: Vm) -> tuple[str, str, str]:
+        return (vm.node, vm.status, json.dumps({**vm.config, **vm.pending}, sort_keys=True, default=str))
+
+    def calling(self, call: Call) -> None:
+        if call.port != "proxmox" or not call.writes:
+            return
+        vm = self.vms.get(call.vmid)
+        if vm is None or call.verb == "clone":
+            return  # a clone onto somebody's VMID is refused by Proxmox
+        row = self.row_of(call)
+        mark = self.marked(vm)
+        if row is None or mark is None or mark[2] != row.uid or not self.own(vm):
+            self.breach(f"VM {vm.vmid} ({vm.name}) does not carry our mark; {call}")
+
+    def called(self, call: Call, answer: Any) -> None:
+        if call.port == "proxmox" and call.writes:
+            self._compare(str(call))
+
+    def over(self) -> None:
+        self._compare("at the end")
+
+    def _compare(self, when: str) -> None:
+        for vmid, before in self._before.items():
+            vm = self.vms.get(vmid)
+            if vm is None or self._picture(vm) != before:
+                self.breach(f"somebody else's VM {vmid} was {'changed' if vm else 'destroyed'}; {when}")
+
+
+class QuorumKept(Invariant):
+    """What takes a control plane down leaves a healthy majority, and nobody else is unhealthy then."""
+
+    name = "quorum-kept"
+    promise = "quorum is never spent (promise 5)"
+
+    def calling(self, call: Call) -> None:
+        if call.port == "proxmox" and call.verb in {"stop", "shutdown", "reset", "reboot", "destroy"}:
+            member = self._member(self.house.world.guests.get(call.vmid))
+            if member is not None:
+                self._judge(call, member, removal=False)
+        elif call.port == "guests":
+            self._on_guest(call)
+
+    def _on_guest(self, call: Call) -> None:
+        if call.verb == "etcd_remove":
+            listed = next((m for m in self._members() if str(m.id) == str(call.given["id"])), None)
+            if listed is not None and not listed.learner and listed.name:
+                self._judge(call, listed, removal=True)
+        elif call.given.get("verb") == "reset":
+            uuid = system_uuid(Uid(call.uid))
+            guests = (guest for guest in self.house.world.guests.values() if guest.system_uuid == uuid)
+            if any(self._member(guest) is not None for guest in guests):
+                self.breach(f"a listed etcd member is reset; {call}")
+
+    def _members(self) -> list[Member]:
+        return [member for cluster in self.house.world.clusters for member in cluster.etcd.members]
+
+    def _member(self, guest: Guest | None) -> Member | None:
+        """The voter that runs on a machine now."""
+        kubelet = guest.disk.kubelet if guest is not None and guest.booted is not None else None
+        own = (m for m in self._members() if m.host is kubelet and kubelet is not None)
+        return next((m for m in own if not m.learner), None)
+
+    def _judge(self, call: Call, target: Member, *, removal: bool) -> None:
+        etcd = next(c.etcd for c in self.house.world.clusters if target in c.etcd.members)
+        others = [member for member in etcd.members if not member.learner and member is not target]
+        sick = [member for member in others if not etcd.up(member)]
+        healthy, future = len(others) - len(sick), len(others) + (not removal)
+        if not others and not removal:
+            return  # an announced outage of the API
+        if sick:
+            self.breach(f"{target.name} is disturbed while {sick[0].name or sick[0].peer_url} is unhealthy; {call}")
+        if healthy <= future // 2:
+            self.breach(f"{healthy} healthy voters of {future} are left; {call}")
+
+
+class FreshEvidence(Invariant):
+    """Before power or life is taken, the pass itself has read config and status, after the last write to that VM."""
+
+    name = "fresh-evidence"
+    promise = "VMID, mark, name and SMBIOS UUID agree, read just before (promise 4); unknown is not absent (promise 7)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._written: dict[int, float] = {}
+        self._read: dict[tuple[int, str], tuple[Call, bool]] = {}
+        self._free: dict[int, tuple[Call, bool]] = {}
+
+    def calling(self, call: Call) -> None:
+        if call.port != "proxmox":
+            return
+        if call.verb in {"stop", "shutdown", "reset", "destroy"}:
+            for what in ("config", "status/current"):
+                self._demand(call, self._read.get((call.vmid, what)), f"its {what} was not read")
+        if call.verb == "destroy":
+            self._agreed(call)
+        if call.verb == "clone":
+            self._demand(call, self._free.get(call.vmid), "VMID was not proved free")
+
+    def _demand(self, call: Call, read: tuple[Call, bool] | None, words: str) -> None:
+        late = self._written.get(call.vmid, -1.0)
+        fresh = read is not None and read[1] and read[0].run == call.run and read[0].at >= late
+        if not fresh:
+            self.breach(f"{words} completely by this pass after the last write; {call}")
+
+    def _agreed(self, call: Call) -> None:
+        row, vm = self.row_of(call), self.vms.get(call.vmid)
+        if row is None or not row.retire:
+            self.breach(f"its row is wanted or unknown; {call}")
+        elif vm is not None:
+            uuid = f"uuid={system_uuid(row.uid)}" in str(vm.config.get("smbios1", ""))
+            if vm.name != row.name or not (uuid or not row.started):
+                self.breach(f"name or SMBIOS UUID do not agree; {call}")
+
+    def called(self, call: Call, answer: Any) -> None:
+        if call.port != "proxmox":
+            return
+        whole = getattr(answer, "status", 0) == 200
+        if call.writes:
+            self._written[call.vmid] = self.house.gate.now()
+            return
+        for what in ("config", "status/current"):
+            if call.target.endswith(f"/qemu/{call.vmid}/{what}"):
+                self._read[call.vmid, what] = (call, whole)
+        if call.target.endswith("/cluster/nextid"):
+            self._free[int(call.given["vmid"])] = (call, whole)
+
+
+ONCE: Final = {"clone", "resize", "start", "stop", "shutdown", "reset", "reboot", "destroy"}
+GUEST_OPS: Final = {"reset": "kubeadm-reset", "etcd_snapshot": "etcd-snapshot"}
+
+
+class OpFirst(Invariant):
+    """What must not happen twice is announced on the disk before its first byte leaves.
+
+    A config PUT is safe to repeat by its digest and an etcd removal by its member id, so these carry those instead.
+    """
+
+    name = "op-first"
+    promise = "every non-idempotent effect is an op, committed before the first byte leaves (section 5)"
+
+    def calling(self, call: Call) -> None:
+        if call.port == "proxmox" and call.writes:
+            self._proxmox(call)
+        elif call.port == "guests" and call.verb == "submit":
+            self._submit(call)
+        elif call.port == "guests" and call.verb == "etcd_remove" and not call.given.get("id"):
+            self.breach(f"no member id; {call}")
+        elif call.port == "guests" and call.verb == "reboot":
+            self.breach(f"nobody announces a reboot from inside; {call}")
+
+    def _proxmox(self, call: Call) -> None:
+        row = self.row_of(call)
+        if call.verb == "configure":
+            if not call.given.get("digest"):
+                self.breach(f"no digest; {call}")
+        elif call.verb not in ONCE or row is None:
+            self.breach(f"nobody announces this write; {call}")
+        elif not self._open(row, call.verb):
+            self.breach(f"no {call.verb} of {row.name} is open in the ledger; {call}")
+        elif call.verb == "clone":
+            mark = MARK.match(str(call.given.get("description", "")))
+            if mark is None or mark[4] not in {op.id for op in self.ops}:
+                self.breach(f"its description names no open op; {call}")
+
+    def _open(self, row: Machine, verb: str) -> bool:
+        return any(op.key.name == row.uid and op.verb == verb for op in self.ops)
+
+    def _submit(self, call: Call) -> None:
+        op = self.house.gate.ledger.ops.get(call.given["op"])
+        verb = GUEST_OPS.get(call.given["verb"], call.given["verb"])
+        if op is None or op.verb != verb or op.key.name != call.uid:
+            self.breach(f"op {call.given['op']} for {verb} is not open in the ledger; {call}")
+
+
+class Limits(Invariant):
+    """Permits hold in the ledger and in the world."""
+
+    name = "limits"
+    promise = "one control-plane disruption at once; two clones a node; maxUnavailable; maxInFlight (promises 5, 6)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._taken: set[Uid] = set()
+
+    def calling(self, call: Call) -> None:
+        """Look at who is taken down while others that were taken down are not back, by their kubelets."""
+        row = self.row_of(call) if call.port == "proxmox" and call.verb in {"shutdown", "stop", "reset"} else None
+        if row is not None and row.joined and call.vmid in self.vms and self.vms[call.vmid].running:
+            self._take(row, call)
+
+    def _take(self, row: Machine, call: Call) -> None:
+        self._taken = {uid for uid in self._taken if uid in self.rows and not self._serves(self.rows[uid])} | {row.uid}
+        away = [self.rows[uid] for uid in sorted(self._taken) if self.rows[uid].role is row.role]
+        limit = 1 if row.role is Role.CONTROL_PLANE else self._limit(f"disrupt:{row.cluster}")
+        if len(away) > limit:
+            self.breach(f"{', '.join(one.name for one in away)} are down at once, {limit} may be; {call}")
+
+    def _serves(self, row: Machine) -> bool:
+        """Whether a machine's kubelet runs; one that is to go is its successor's business."""
+        guest = self.house.world.guests.get(row.vmid)
+        kubelet = guest.disk.kubelet if guest is not None else None
+        return bool(row.retire) or (kubelet is not None and kubelet.alive)
+
+    def called(self, call: Call, answer: Any) -> None:
+        if any(isinstance(change, OpenOp) for change in changes(call)):
+            self._slots(call)
+        if call.verb == "clone":
+            self._clones(call)
+
+    def _slots(self, call: Call) -> None:
+        holders: dict[str, set[Key]] = {}
+        for op in self.ops:
+            for slot in (*op.slots, *self._implied(op)):
+                holders.setdefault(slot, set()).add(op.key)
+        for slot, keys in holders.items():
+            if len(keys) > self._limit(slot):
+                self.breach(f"{len(keys)} hold {slot}, {self._limit(slot)} may; {call}")
+
+    @staticmethod
+    def _implied(op: Op) -> tuple[str, ...]:
+        """The permits that an op needs by what it is, whatever it says."""
+        disrupts = {Role.CONTROL_PLANE: "control-plane", Role.WORKER: "disrupt", None: ""}[op.disrupts]
+        kinds = [disrupts, "reset" if op.verb == "reset" else ""]
+        return tuple(f"{kind}:{op.key.cluster}" for kind in kinds if kind)
+
+    def _limit(self, slot: str) -> int:
+        kind, _, owner = slot.partition(":")
+        cluster = self.cluster(owner)
+        match kind:
+            case "clone":
+                return 2
+            case "disrupt" if cluster is not None:
+                return max(1, cluster.blast.max_unavailable, *(group.max_unavailable for group in cluster.groups))
+            case "reset" if cluster is not None:
+                return cluster.health.max_in_flight
+            case _:
+                return 1
+
+    def _clones(self, call: Call) -> None:
+        running = Counter(
+            t.node for t in self.house.world.pve.cluster.tasks.tasks.values() if t.running and t.kind == "qmclone"
+        )
+        for node, count in running.items():
+            if count > 2:
+                self.breach(f"{count} clones run on {node}; {call}")
+
+
+class PausedIsStill(Invariant):
+    """A pass that begins after the pause is in force changes nothing."""
+
+    name = "paused-is-still"
+    promise = "a paused cluster is observed and reported, never changed (spec.paused, cpcd pause)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._since: dict[str, int] = {}
+
+    def calling(self, call: Call) -> None:
+        paused = self._since.get(call.run.key.cluster) if call.run else None
+        late = paused is not None and call.run is not None and call.run.number > paused
+        if late and call.writes and not self._remembers(call):
+            self.breach(f"paused since pass {paused}; {call}")
+
+    @staticmethod
+    def _remembers(call: Call) -> bool:
+        """Whether a commit only takes note of how something ended that had begun before."""
+        kinds = {type(change) for change in changes(call)}
+        return call.port == "journal" and OpenOp not in kinds and (CloseOp in kinds or PutMachine not in kinds)
+
+    def called(self, call: Call, answer: Any) -> None:
+        paused = {name.partition("/")[2] for name in self.house.gate.ledger.facts if name.startswith("paused/")}
+        for cluster in paused - self._since.keys():
+            self._since[cluster] = self.house.gate.runs
+        for cluster in self._since.keys() - paused:
+            del self._since[cluster]

@@ -1,0 +1,208 @@
+"""The crash sweep: a story is played once without luck, and once for each way in which one call can end badly.
+
+At each port call and commit the run is forked: the daemon dies before the effect, or after it and before the reply, or
+lives and the reply is lost. The future must come to the same end by the same destructive deeds.
+
+    python -m tests.sim.sweep --story build --every 50
+    python -m tests.sim.sweep --story build --call 123 --fate crash-after
+"""
+
+import argparse
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from cpcd.lab.simloop import SimLoop, simulate
+from tests.sim.branches import Branches, Outcome
+from tests.sim.gate import Call, Fate
+from tests.sim.known import known
+from tests.sim.play import Play, quieted, say, workshop
+from tests.sim.stories import STORIES, Story
+
+__all__ = ["Point", "Result", "difference", "fates", "replay", "sweep"]
+
+
+MOMENT: Final = 0.05  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One way in which one call ends badly."""
+
+    story: str
+    number: int
+    fate: Fate
+    words: str
+
+    @property
+    def command(self) -> str:
+        """How to see it again."""
+        return f"python -m tests.sim.sweep --story {self.story} --call {self.number} --fate {self.fate.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A point and how its future ended; `words` is empty when it ended as the run without luck did."""
+
+    point: Point
+    words: str
+    seconds: float
+
+
+def fates(call: Call) -> tuple[Fate, ...]:
+    """Return how a call can end badly.
+
+    A read has no effect, so that a crash before it and one after it are the same crash. A commit is no exchange: it
+    has no reply to lose, and a disk that refuses it is told in `test_bad_luck.py`.
+    """
+    if call.port in {"journal", "kubeconfig"}:
+        return (Fate.BEFORE, Fate.AFTER) if call.writes else (Fate.BEFORE,)
+    return (Fate.BEFORE, Fate.AFTER, Fate.LOST) if call.writes else (Fate.BEFORE, Fate.LOST)
+
+
+class Distinct:
+    """Leaves out a death that is the one before it: reads come in bursts, and a read changes nothing.
+
+    Between two reads of the same moment without a write or commit in between, disk and world are the same. Every reply
+    can be lost on its own, and every write and commit is a moment of its own.
+    """
+
+    def __init__(self) -> None:
+        self._last, self._changed = -MOMENT, True
+
+    def fates(self, call: Call) -> tuple[Fate, ...]:
+        """Return how a call can end badly and none before it has."""
+        found = fates(call)
+        if call.writes:
+            self._changed = True
+            return found
+        same = not self._changed and call.at - self._last < MOMENT
+        if same:
+            return tuple(fate for fate in found if fate is not Fate.BEFORE)
+        self._last, self._changed = call.at, False
+        return found
+
+
+def sweep(story: Story, *, width: int = 2, every: int = 1, first: int = 0) -> Iterator[Result]:
+    """Yield the result of every point of a story, or of every so-manieth from the `first` on."""
+    branches, points, distinct = Branches(width), itertools.count(), Distinct()
+    with workshop() as directory, quieted():
+
+        def chosen(call: Call, loop: SimLoop, play: Play) -> Fate:
+            for fate in distinct.fates(call):
+                if next(points) % every == first % every:
+                    point = Point(story.name, call.number, fate, str(call))
+                    if branches.part(point, loop):
+                        _alone(play, directory / f"{call.number}-{fate.value}")
+                        return fate
+            return Fate.NONE
+
+        base = _played(story, directory / "base", chosen)
+        if branches.child:
+            branches.finish(base)
+        if base.words:
+            yield Result(Point(story.name, 0, Fate.NONE, "the run without luck"), base.words, base.seconds)
+        for point, outcome in branches.join():
+            yield Result(point, difference(outcome, base), outcome.seconds)
+
+
+def replay(story: Story, number: int, fate: Fate, *, tell: bool = False) -> Result:
+    """Play one point again, in this process, and compare it with a run without luck."""
+    with workshop() as directory, quieted():
+        base = _played(story, directory / "base", lambda *_: Fate.NONE)
+        struck: list[Call] = []
+
+        def once(call: Call, _loop: SimLoop, play: Play) -> Fate:
+            if call.number != number:
+                return Fate.NONE
+            struck.append(call)
+            if tell:
+                play.tell()
+            _alone(play, directory / "struck")
+            return fate
+
+        outcome = _played(story, directory / "again", once)
+    words = str(struck[0]) if struck else "there is no such call"
+    return Result(Point(story.name, number, fate, words), difference(outcome, base), outcome.seconds)
+
+
+def difference(outcome: Outcome, base: Outcome) -> str:
+    """Return how a future ended otherwise than the run without luck, "" when it did not."""
+    if outcome.words:
+        return outcome.words
+    if outcome.end != base.end:
+        return f"another end: {_versus(outcome.end, base.end)}"
+    if outcome.deeds != base.deeds:
+        return f"other deeds: {_versus(outcome.deeds, base.deeds)}"
+    return ""
+
+
+def _versus(these: tuple[str, ...], those: tuple[str, ...]) -> str:
+    return f"+{[one for one in these if one not in those]} -{[one for one in those if one not in these]}"
+
+
+def _alone(play: Play, directory: Path) -> None:
+    """From here on a future goes its own way: its own files, and no more bad luck."""
+    gc.disable()  # it lives for seconds, and a collection would copy all the pages that it shares
+    play.house.gate.decide = lambda _: Fate.NONE
+    play.house.move(directory)
+    play.restart_clock()
+
+
+def _played(story: Story, directory: Path, decide: Callable[[Call, SimLoop, Play], Fate]) -> Outcome:
+    async def main(loop: SimLoop) -> Outcome:
+        play = Play(loop, story, directory)
+        try:
+            await play.given()
+            gc.freeze()
+            play.house.gate.decide = lambda call: decide(call, loop, play)
+            await play.perform()
+            return play.outcome()
+        except AssertionError as error:
+            return replace(play.result(), words=str(error))
+
+    return simulate(main, seed=1)
+
+
+def report(results: Iterator[Result]) -> int:
+    """Print what went wrong as it does, and the sums; return how many were wrong and not known."""
+    began, count, wrong = time.perf_counter(), 0, 0
+    for result in results:
+        count += 1
+        if result.words:
+            wrong += not known(result.words)
+            say(
+                f"{'KNOWN' if known(result.words) else 'WRONG'} {result.point.words}\n  {result.words}\n  {result.point.command}"
+            )
+    seconds = time.perf_counter() - began
+    say(f"{count} futures in {seconds:.0f} s ({count / seconds:.1f} a second), {wrong} wrong")
+    return wrong
+
+
+def main() -> int:
+    """Sweep stories, or replay one point."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.sweep", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--story", action="append", choices=[story.name for story in STORIES])
+    parser.add_argument("--every", type=int, default=1, help="take only every so-manieth point")
+    parser.add_argument("--first", type=int, default=0, help="which of them to begin with")
+    parser.add_argument("--width", type=int, default=2, help="processes at once")
+    parser.add_argument("--call", type=int, help="replay one point: the call's number")
+    parser.add_argument("--fate", type=Fate, default=Fate.BEFORE, choices=[f for f in Fate if f])
+    parser.add_argument("--tell", action="store_true", help="print every write, crash and pass of a replay")
+    given = parser.parse_args()
+    stories = [story for story in STORIES if not given.story or story.name in given.story]
+    if given.call is not None:
+        return report(iter([replay(stories[0], given.call, given.fate, tell=given.tell)]))
+    wrong = 0
+    for story in stories:
+        say(f"{story.name}:")
+        wrong += report(sweep(story, width=given.width, every=given.every, first=given.first))
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,51 @@
+"""Every fault of the lab in a story: nothing lost, double, forgotten or foreign, said in a sentence, and well again."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpcd.lab.faults import FAULTS, named
+from cpcd.ports.kube import GVK
+from tests.sim.fault_scenarios import SCENARIOS, Scenario, Story
+from tests.sim.fault_stage import names, play
+
+
+def _param(scenario: Scenario) -> Any:
+    """Return the test's parameter; what is open fails, and says so when it no longer does."""
+    marks = [pytest.mark.xfail(strict=True, reason=scenario.open)] if scenario.open else []
+    return pytest.param(scenario, id=f"{named(scenario.fault).row}-{scenario.fault}", marks=marks)
+
+
+@pytest.mark.parametrize("scenario", [_param(one) for one in SCENARIOS])
+def test_a_fault_is_survived(tmp_path: Path, scenario: Scenario) -> None:
+    """The fault struck and was said; afterwards what is wanted is there, each machine once, and no more is gone."""
+    played = play(tmp_path, scenario)
+    stage, house = played.stage, played.stage.house
+    struck = house.faults.struck[scenario.fault]
+    kept = {name: uid for name, uid in played.before.items() if name in stage.machines()}
+    replaced = {name for name, uid in kept.items() if stage.machines()[name] != uid}
+    listed, _ = house.world.clusters[0].store.list(GVK("v1", "Node"))
+
+    assert names(scenario.story) == sorted(stage.machines())
+    assert names(scenario.story) == sorted(node["metadata"]["name"] for node in listed)
+    assert sorted(member.name for member in house.world.clusters[0].etcd.members) == [
+        name for name in names(scenario.story) if "-cp-" in name
+    ]
+    assert scenario.left == len(stage.left())
+    assert len(stage.destroyed()) == scenario.replaced + (scenario.story is Story.SHRINK) - scenario.gone
+    assert len(replaced) == scenario.replaced
+    assert 1 <= struck <= (scenario.most or struck)
+    assert not scenario.said or [line for line in stage.told if re.search(scenario.said, line)]
+    assert not scenario.quiet or stage.failed == []
+    assert not scenario.still or played.writes == 0
+    assert not scenario.once or stage.twice() == []
+
+
+def test_every_fault_is_played() -> None:
+    """No fault of the lab is without a scenario or a test of its own, which are in `test_fault_demands.py`."""
+    played = {scenario.fault for scenario in SCENARIOS}
+
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert sorted(fault.name for fault in FAULTS if fault.name not in played) == ["protected", "reset-cut-short"]

@@ -1,0 +1,81 @@
+"""The proof in small: some seeds of each story, a sample of the sweep, and ways that must lead to one end.
+
+`make proof` runs all of it; a failure here names the command that plays it again.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.sim import paths
+from tests.sim.branches import Outcome
+from tests.sim.gate import Fate
+from tests.sim.known import known
+from tests.sim.seeds import seeds
+from tests.sim.stories import PATHS, STORIES, Story
+from tests.sim.sweep import difference, replay, sweep
+
+SEEDS = range(25)
+SAMPLE = 18  # futures a story, about
+
+by_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+
+
+def wrong(words: str) -> bool:
+    """Whether a run went wrong in a way that is not known."""
+    return bool(words) and not known(words)
+
+
+@by_story
+def test_every_seed_comes_to_the_same_end(story: Story) -> None:
+    """Whatever the order, the latencies, the losses and the deaths: no invariant broken, the end that was wanted."""
+    told = list(seeds(story, SEEDS))
+
+    assert [(one.words, one.command) for one in told if wrong(one.words)] == []
+    assert len(told) == 25
+
+
+CALLS = {  # about how many points there are, which decides how far apart those of the sample lie
+    "build": 1650, "scale-up": 770, "scale-down": 210, "in-place-change": 420, "rolling-replacement": 1050,
+    "control-plane-replacement": 660, "repair": 460, "template-upgrade": 2900,
+}  # fmt: skip
+
+
+@by_story
+def test_a_crash_or_a_lost_reply_at_any_call_changes_nothing(story: Story) -> None:
+    """A sample of the sweep: the same end by the same destructive deeds as the run without luck."""
+    told = list(sweep(story, every=CALLS[story.name] // SAMPLE, first=7))
+
+    assert [(one.words, one.point.command) for one in told if wrong(one.words)] == []
+    assert len(told) >= SAMPLE // 2
+    assert {one.point.fate for one in told} >= {Fate.BEFORE, Fate.LOST}
+
+
+@pytest.mark.parametrize("ways", PATHS, ids=lambda ways: ways[0].name)
+def test_every_way_leads_to_one_end(ways: tuple[Story, ...]) -> None:
+    """2 → 4 → 3 is 2 → 3, in a hurry too."""
+    assert not paths.astray(paths.walk(ways))
+
+
+def test_another_end_and_other_deeds_are_told() -> None:
+    """A future is held to the end and to the deeds of the run without luck, and its own words come first."""
+    base = Outcome(end=("a", "b"), deeds=("stop x",))
+    ends = [
+        replace(base, end=("a", "c")),
+        replace(base, deeds=("stop x", "stop y")),
+        replace(base, words="broken"),
+        base,
+    ]
+
+    assert [difference(one, base) for one in ends] == [
+        "another end: +['c'] -['b']", "other deeds: +['stop y'] -[]", "broken", "",
+    ]  # fmt: skip
+
+
+def test_a_point_can_be_played_again() -> None:
+    """What the sweep forked is the same when it is played from the beginning in one process."""
+    story = next(story for story in STORIES if story.name == "scale-down")
+    point = next(one for one in sweep(story, every=40) if one.point.number)
+    again = replay(story, point.point.number, point.point.fate)
+
+    assert (again.point, again.words) == (point.point, point.words)

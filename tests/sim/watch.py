@@ -1,0 +1,104 @@
+"""All invariants on one house. A breach is recorded: an exception inside the daemon would be caught there.
+
+`tests/sim/test_planted_bugs.py` breaks each one.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import structlog
+
+from cpcd.model.report import Pass
+from tests.sim.house import House
+from tests.sim.invariant import BreachError, Invariant
+from tests.sim.invariants import (
+    FreshEvidence,
+    Limits,
+    NothingForeign,
+    NothingForgotten,
+    OnePassAKey,
+    OneVmAMachine,
+    OpFirst,
+    PausedIsStill,
+    QuorumKept,
+)
+from tests.sim.invariants_kept import Bounded, ConvergedIsQuiet, NoSecrets
+from tests.sim.known import known
+
+__all__ = ["INVARIANTS", "Watch"]
+
+RESYNCS: Final = 3
+RESYNC: Final = 660.0  # seconds: cpcd/loop/dispatcher.py, with its jitter
+
+INVARIANTS: Final[tuple[type[Invariant], ...]] = (
+    OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, OpFirst, Limits,
+    PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
+)  # fmt: skip
+
+
+class Watch:
+    """All invariants on one house; `breaches` holds what did not hold, in the order of time."""
+
+    def __init__(self, house: House, kinds: Iterable[type[Invariant]] = INVARIANTS) -> None:
+        self.house = house
+        self.breaches: list[str] = []
+        self.known: set[str] = set()
+        self.listeners: list[Callable[[Pass], None]] = []
+        self.alarm: Callable[[str], None] = lambda _words: None
+        self.invariants = [kind(house, self._note) for kind in kinds]
+        house.gate.witnesses.extend(self.invariants)
+        house.listeners = (*house.listeners, self._passed)
+        self._canary()
+
+    def check(self) -> None:
+        """Raise the first breach, if there is one."""
+        if self.breaches:
+            raise BreachError(self.breaches[0])
+
+    async def quiet(self, pause: Callable[[float], Any]) -> None:
+        """Let three resyncs pass over a settled house."""
+        for invariant in self.invariants:
+            invariant.settled()
+        for _ in range(RESYNCS):
+            await pause(RESYNC)
+            for invariant in self.invariants:
+                invariant.resynced()
+
+    def over(self) -> None:
+        """Tell all that the run is over, and raise the first breach."""
+        for invariant in self.invariants:
+            invariant.over()
+        self.check()
+
+    def _note(self, words: str) -> None:
+        if known(words):
+            self.known.add(words.partition(";")[0])
+        elif len(self.breaches) < 20:
+            self.breaches.append(f"{words} [{self.house.loop.time():.1f} s]")
+            self.alarm(self.breaches[-1])
+
+    def _passed(self, done: Pass) -> None:
+        for invariant in self.invariants:
+            invariant.passed(done)
+        for listen in self.listeners:
+            listen(done)
+
+    def _canary(self) -> None:
+        """Read every log line before it is redacted, and print none."""
+        canaries = [one for one in self.invariants if isinstance(one, NoSecrets)]
+
+        def tap(_logger: Any, _method: str, line: Any) -> Any:
+            for canary in canaries:
+                canary.look("a log line", repr(line))
+            raise structlog.DropEvent
+
+        class Tap(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                for canary in canaries:
+                    canary.look("a log line", record.getMessage())
+
+        if canaries:
+            structlog.configure(processors=[tap], wrapper_class=structlog.make_filtering_bound_logger(0))
+            logging.root.handlers = [Tap()]
+            logging.getLogger("cpcd").setLevel(logging.DEBUG)
