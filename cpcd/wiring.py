@@ -18,11 +18,11 @@ from cpcd.adapters.control import ControlServer
 from cpcd.adapters.files import SpecFiles
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
-from cpcd.adapters.journal import SqliteJournal, StateLock, copy_ledger
+from cpcd.adapters.journal import SqliteJournal, StateLock, copy_ledger, read_ledger
 from cpcd.adapters.kube import KubeApi
 from cpcd.adapters.kubeconfigs import KubeconfigFiles
 from cpcd.adapters.notify import Notify
-from cpcd.adapters.operator_key import operator_key
+from cpcd.adapters.operator_key import NAME, operator_key
 from cpcd.adapters.pages import Pages, PagesServer
 from cpcd.adapters.playbooks import Playbooks
 from cpcd.adapters.proxmox import ProxmoxApi
@@ -65,31 +65,40 @@ def main(settings: Settings) -> int:
 def plan(settings: Settings) -> dict[str, Any]:
     """Return the plan without a daemon: from a copy of its ledger and one fresh look; nothing is changed.
 
-    Raises Failure when the ledger is corrupt, the spec has mistakes or Proxmox cannot be asked.
+    Raises Failure when the ledger is corrupt, the spec has mistakes or Proxmox cannot be asked; nothing is logged.
     """
-    configure_logs("error")
+    configure_logs("critical")
     with tempfile.TemporaryDirectory(prefix="cpcd-plan-") as scratch:
-        copy = Path(scratch) / "ledger.db"
-        copy_ledger(settings.state_dir / "ledger.db", copy)
-        return asyncio.run(_plan(settings, copy))
+        ledger, ssh, copy = settings.state_dir / "ledger.db", settings.state_dir / "ssh", Path(scratch) / "ledger.db"
+        try:
+            machines = read_ledger(ledger).machines if ledger.exists() else {}
+            copy_ledger(ledger, copy)
+            keys = ssh if machines or (ssh / NAME).exists() else Path(scratch)
+        except PermissionError as error:
+            what, hint = "you may not read the state directory", "Use sudo, or ask the daemon: leave out --offline."
+            raise Failure(Code.AUTH, what, target=str(settings.state_dir), hint=hint) from error
+        return asyncio.run(_plan(settings, copy, keys))
 
 
-async def _plan(settings: Settings, ledger: Path) -> dict[str, Any]:
-    daemon, links = _daemon(settings, ledger)
+async def _plan(settings: Settings, ledger: Path, keys: Path) -> dict[str, Any]:
+    await SpecFiles(settings.spec, settings.worktree).read()  # raises what forbids it, before anything else does
+    daemon, links = _daemon(settings, ledger, keys)
     try:
         view = await daemon.look_once()
+        if daemon.state.frozen is not None:
+            raise daemon.state.frozen
         if daemon.board.spec.mistakes:
-            raise Failure(Code.CONFIG, daemon.board.spec.mistakes[0], target=str(settings.spec))
+            raise Failure(Code.CONFIG, daemon.board.spec.mistake.removeprefix(f"{Code.CONFIG} "))
         return foreseen(view)
     finally:
         await daemon.stop()
         await links.close()
 
 
-def _daemon(settings: Settings, ledger: Path) -> tuple[Daemon, "Links"]:
+def _daemon(settings: Settings, ledger: Path, keys: Path) -> tuple[Daemon, "Links"]:
     about = _lab(settings.lab)
     clock = WallClock(about.get("rate", 1.0), epoch=_epoch_now(about))
-    links = Links(settings, clock, lab=bool(about))
+    links = Links(settings, clock, key=_operator_key(keys, ledger), lab=bool(about))
     parts = Parts(
         clock=clock,
         journal=SqliteJournal(ledger, threaded=True),
@@ -101,7 +110,7 @@ def _daemon(settings: Settings, ledger: Path) -> tuple[Daemon, "Links"]:
 
 
 async def _run(settings: Settings) -> None:
-    daemon, links = _daemon(settings, settings.state_dir / "ledger.db")
+    daemon, links = _daemon(settings, settings.state_dir / "ledger.db", settings.state_dir / "ssh")
     commands = Commands(
         state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=daemon.clock,
         read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), note_endpoints=daemon.note_endpoints,
@@ -165,15 +174,15 @@ async def _tell(notify: Notify, daemon: Daemon) -> None:
 class Links:
     """Builds and keeps the adapters: one client a Proxmox and a cluster, found by name in the view."""
 
-    def __init__(self, settings: Settings, clock: WallClock, *, lab: bool) -> None:
+    def __init__(self, settings: Settings, clock: WallClock, *, key: tuple[Path, str], lab: bool) -> None:
         self._settings, self._clock, self._lab = settings, clock, lab
         self._view: Callable[[], View] = View
         self._sites: dict[str, tuple[Any, AiohttpTransport, ProxmoxApi]] = {}
         self._kubes: dict[str, tuple[str, KubeApi]] = {}
-        key, self.public_key = _operator_key(settings.state_dir / "ssh")
+        private, self.public_key = key
         self._replaced: list[AiohttpTransport | KubeApi] = []
-        playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=key)
-        self._guests = GuestsOverSsh(key=key, playbooks=playbooks, scale=clock.rate)
+        playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=private)
+        self._guests = GuestsOverSsh(key=private, playbooks=playbooks, scale=clock.rate)
         self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
 
     def ports(self, view: Callable[[], View]) -> Ports:
@@ -232,9 +241,10 @@ def _make(directory: Path) -> None:
         raise Failure(Code.STATE, what, target=str(directory), hint=hint) from error
 
 
-def _operator_key(directory: Path) -> tuple[Path, str]:
+def _operator_key(directory: Path, ledger: Path) -> tuple[Path, str]:
+    """Return the key, or a new one as long as the ledger knows no machine that has been given another."""
     try:
-        return operator_key(directory)
+        return operator_key(directory, used_by=lambda: len(read_ledger(ledger).machines) if ledger.exists() else 0)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", "") or "it is no private key"
         hint = "Machines let cpcd in by this key: restore it, or make the directory writable if there never was one."

@@ -2,6 +2,7 @@
 
 import click
 
+from cpcd.cli.objects import complete_approvals
 from cpcd.cli.output import emit, output_option
 from cpcd.cli.session import Session
 
@@ -9,7 +10,7 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Give consent to a change that waits for it.")
-@click.argument("request", metavar="ID")
+@click.argument("request", metavar="ID", shell_complete=complete_approvals)
 @output_option
 @click.pass_obj
 def command(session: Session, request: str, output: str) -> None:

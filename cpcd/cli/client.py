@@ -6,6 +6,8 @@ Every way in which the daemon cannot be asked is a Failure with a sentence; the 
 import http.client
 import json
 import socket
+import stat
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -78,6 +80,19 @@ class Client:
             case TimeoutError():
                 hint = "Look at `systemctl status cpcd`: it is busy or stuck."
                 return Failure(Code.TIMEOUT, f"no answer within {self._timeout:g} s", target=self.path, hint=hint)
+            case ConnectionRefusedError() if not _is_socket(self.path):
+                hint = "Name the daemon's socket with --socket, or leave the option out."
+                return Failure(Code.INPUT, "that is no socket", target=self.path, hint=hint)
+            case OSError(errno=None):  # Python's own check, before the kernel is asked
+                hint = "Let the daemon listen at a shorter path (`socket` in cpcd.toml)."
+                return Failure(Code.INPUT, f"that cannot be a socket: {error}", target=self.path, hint=hint)
             case _:
                 hint = "Start it (`systemctl start cpcd`, or `cpcd run`), or name its socket with --socket."
                 return Failure(Code.DEPENDENCY, "no daemon answers here", target=self.path, hint=hint)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode)
+    except OSError:
+        return True  # it went away meanwhile: nobody answers there

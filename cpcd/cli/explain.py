@@ -15,8 +15,13 @@ __all__ = ["command", "explained"]
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    words = [*(str(row.code) for row in TABLE), *(row.reason for row in TABLE)]
-    return [word for word in words if word.lower().startswith(incomplete.lower())]
+    """Complete a code, else a reason: there are too many of these to offer them unasked."""
+    begun = incomplete.lower()
+    if codes := [str(row.code) for row in TABLE if str(row.code).lower().startswith(begun)]:
+        return codes
+    from cpcd.status.reasons import REASONS
+
+    return [reason for reason in REASONS if reason.lower().startswith(begun)]
 
 
 @click.command(short_help="Explain an error code or a reason, and what to do.")

@@ -21,18 +21,23 @@ __all__ = ["command"]
 @click.option("--port", default=8006, type=click.IntRange(0, 65535), show_default=True,
               help="Port of the Proxmox VE API; 0 takes a free one.")  # fmt: skip
 @click.option("--ssh-port", default=2222, type=click.IntRange(1, 65535), show_default=True, help="Of the machines.")
+@click.option("--api-port", default=0, type=click.IntRange(0, 65535), show_default=True,
+              help="Where API servers really listen, for a proxy of yours at their port; 0: at their port.")  # fmt: skip
+@click.option("--profile", default="default", type=click.Choice(["default", "recorded"]), show_default=True,
+              help="The installation: the lab's own, or the single node that was recorded.")  # fmt: skip
 @output_option
-def command(rate: float, seed: int, port: int, ssh_port: int, output: str) -> int:
+def command(*, rate: float, seed: int, port: int, ssh_port: int, api_port: int, profile: str, output: str) -> int:
     """Run the lab: Proxmox, machines and Kubernetes without hardware.
 
-    It has one template tagged cpcd-ubuntu on each node, listens on loopback addresses only and prints where; Ctrl-C
-    ends it and everything in it.
+    It has one template tagged cpcd-ubuntu on each node (the recorded profile has none), listens on loopback addresses
+    only and prints where; Ctrl-C ends it and everything in it.
     """
     import asyncio
+    from dataclasses import replace
 
     from cpcd.lab.servers.serve import serve
 
-    settings = _settings(rate, seed, port, ssh_port)
+    settings = replace(_settings(rate, seed, port, ssh_port, profile), api_port=api_port)
     try:
         asyncio.run(serve(settings, lambda about: _tell(about, output)))
     except KeyboardInterrupt:
@@ -44,12 +49,13 @@ def command(rate: float, seed: int, port: int, ssh_port: int, output: str) -> in
     return 0
 
 
-def _settings(rate: float, seed: int, port: int, ssh_port: int) -> "LabSettings":
-    from cpcd.lab.pve import Settings
+def _settings(rate: float, seed: int, port: int, ssh_port: int, profile: str) -> "LabSettings":
+    from cpcd.lab.pve import PROFILES
     from cpcd.lab.servers.settings import LabSettings, Template
 
-    pve = Settings()
-    templates = tuple(Template(9000 + n, node.name, "ubuntu", "cpcd-ubuntu") for n, node in enumerate(pve.nodes))
+    pve = PROFILES[profile]
+    nodes = pve.nodes if profile == "default" else ()
+    templates = tuple(Template(9000 + n, node.name, "ubuntu", "cpcd-ubuntu") for n, node in enumerate(nodes))
     return LabSettings(rate=rate, seed=seed, proxmox_port=port, ssh_port=ssh_port, templates=templates, pve=pve)
 
 

@@ -1,16 +1,18 @@
 """Objects by the names that people type: `machine/home-wk-1`, `home/addon/cni`, or a bare name that is unique."""
 
 import difflib
-from typing import Any
+import re
+from typing import Any, Final
 
 import click
 
 from cpcd.cli.session import Session
 from cpcd.model.errors import Code, Failure
 
-__all__ = ["complete_clusters", "complete_objects", "find", "key_of"]
+__all__ = ["complete_anything", "complete_approvals", "complete_clusters", "complete_objects", "find", "key_of"]
 
 Object = dict[str, Any]
+_APPROVAL: Final = re.compile(r"`cpcd approve ([^`]+)`")
 
 
 def find(document: dict[str, Any], words: str) -> Object:
@@ -35,15 +37,35 @@ def key_of(entry: Object) -> str:
 
 def complete_objects(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete KIND/NAME by asking the daemon; silence completes nothing."""
-    return _complete(ctx, [f"{entry['kind']}/{entry['name']}" for entry in _status(ctx)["objects"]], incomplete)
+    return _complete(_objects(_status(ctx)), incomplete)
 
 
 def complete_clusters(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete a cluster's name by asking the daemon."""
-    return _complete(ctx, [entry["name"] for entry in _status(ctx)["clusters"]], incomplete)
+    return _complete(_clusters(_status(ctx)), incomplete)
 
 
-def _complete(_ctx: click.Context, names: list[str], incomplete: str) -> list[str]:
+def complete_anything(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete KIND/NAME or a cluster's name by asking the daemon."""
+    status = _status(ctx)
+    return _complete(_clusters(status) + _objects(status), incomplete)
+
+
+def complete_approvals(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the id of what waits for consent, from the sentence in which each object says so."""
+    told = " ".join(entry["sentence"] for entry in _status(ctx)["objects"])
+    return _complete(_APPROVAL.findall(told), incomplete)
+
+
+def _objects(status: dict[str, Any]) -> list[str]:
+    return [f"{entry['kind']}/{entry['name']}" for entry in status["objects"]]
+
+
+def _clusters(status: dict[str, Any]) -> list[str]:
+    return [entry["name"] for entry in status["clusters"]]
+
+
+def _complete(names: list[str], incomplete: str) -> list[str]:
     return sorted({name for name in names if name.startswith(incomplete)})
 
 

@@ -28,7 +28,7 @@ def output_option(command: F) -> F:
 
 
 def emit(value: Any, output: str, view: Callable[[], "RenderableType"]) -> None:
-    """Print a JSON value as it is, or as `view` lays it out."""
+    """Print a JSON value as it is, or as `view` lays it out; what is plain text already needs no rich."""
     match output:
         case "json":
             click.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -37,7 +37,11 @@ def emit(value: Any, output: str, view: Callable[[], "RenderableType"]) -> None:
 
             click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
         case _:
-            console().print(view())
+            shown = view()
+            if isinstance(shown, str):
+                click.echo(shown)
+            else:
+                console().print(shown)
 
 
 def console() -> "Console":

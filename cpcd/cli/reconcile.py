@@ -2,7 +2,7 @@
 
 import click
 
-from cpcd.cli.objects import complete_objects, find, key_of
+from cpcd.cli.objects import complete_anything, find, key_of
 from cpcd.cli.output import emit, output_option
 from cpcd.cli.session import Session
 
@@ -10,7 +10,7 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Look at an object now, whatever it waits for.")
-@click.argument("name", metavar="KIND/NAME|CLUSTER", shell_complete=complete_objects)
+@click.argument("name", metavar="KIND/NAME|CLUSTER", shell_complete=complete_anything)
 @output_option
 @click.pass_obj
 def command(session: Session, name: str, output: str) -> None:

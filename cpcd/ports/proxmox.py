@@ -69,10 +69,6 @@ class Proxmox(Protocol):
         """Return `/access/permissions` of the token: path -> privilege -> 1 (and propagate flag)."""
         ...
 
-    async def storages(self, node: str) -> list[dict[str, JSON]]:
-        """Return `/nodes/{node}/storage` with content types and free bytes."""
-        ...
-
     async def config(self, node: str, vmid: int, *, current: bool = False) -> dict[str, JSON] | None:
         """Return the VM's config with pending values (or the running ones), None where this node has no such VM."""
         ...

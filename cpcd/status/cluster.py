@@ -194,8 +194,7 @@ def _paused(p: Picture) -> Verdict:
 def _spec_valid(p: Picture) -> Verdict:
     spec = p.board.spec
     if not spec.valid:
-        more = f" (and {len(spec.mistakes) - 1} more)" if len(spec.mistakes) > 1 else ""
-        return Status.FALSE, "InvalidSpec", f"{spec.mistakes[0]}{more}; the last good spec stays in force"
+        return Status.FALSE, "InvalidSpec", f"{spec.mistake}; {spec.kept}"
     if spec.uncommitted:
         return Status.TRUE, "Uncommitted", "the file has an edit that is not committed and not in force"
     return Status.TRUE, "SpecValid", ""

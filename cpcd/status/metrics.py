@@ -52,7 +52,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("cpcd_endpoint_up", "gauge", "1 when the endpoint (pve:, kube:, guest:) answers.", ("endpoint",)),
     Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
     Metric("cpcd_observation_age_seconds", "gauge", "Age of the oldest observation, by kind of scope.", ("scope",)),
-    Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while a last good one is."),
+    Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while it has a mistake."),
     Metric("cpcd_spec_uncommitted", "gauge", "1 when the file has an edit that is not committed."),
     Metric("cpcd_spec_generation_info", "gauge", "Always 1; the generation in force.", ("generation",)),
     Metric("cpcd_ledger_writable", "gauge", "1 when the ledger can be written, 0 while nothing is changed for that."),

@@ -40,9 +40,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class SpecState:
-    """What is in force: `mistakes` are sentences with line and column, empty when the file is valid.
+    """What is in force: `mistakes` are sentences with code, line and column, empty when the file is valid.
 
-    `uncommitted` tells that the work tree differs from the commit that is in force.
+    `generation` is empty while no spec was ever in force; `uncommitted` tells that the work tree differs from the commit that is in force.
     """
 
     generation: str = ""
@@ -53,6 +53,17 @@ class SpecState:
     def valid(self) -> bool:
         """Whether the file as it stands is the one in force."""
         return not self.mistakes
+
+    @property
+    def mistake(self) -> str:
+        """The first mistake, and how many more there are."""
+        more = f" (and {len(self.mistakes) - 1} more)" if len(self.mistakes) > 1 else ""
+        return f"{self.mistakes[0]}{more}" if self.mistakes else ""
+
+    @property
+    def kept(self) -> str:
+        """What is in force beside a file with mistakes."""
+        return "the last good spec stays in force" if self.generation else "no spec is in force yet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def sentence(view: View, board: Board) -> str:
     ready = sum(report.ready for report in reports)
     parts = [f"{ready} of {len(reports)} objects ready" if reports else "nothing to keep yet"]
     if board.spec.mistakes:
-        parts.insert(0, f"spec invalid, last good one in force: {board.spec.mistakes[0]}")
+        parts.insert(0, f"spec invalid, {board.spec.kept}: {board.spec.mistakes[0]}")
     down = sorted(name for name, up in board.endpoints.items() if not up)
     parts += [f"no answer from {', '.join(down)}"] if down else []
     told = [*_having(reports, "Stalled"), *_having(reports, "Degraded"), *_having(reports, "Progressing")]

@@ -104,7 +104,9 @@ def troubled() -> Daemon:
     """A daemon in the midst of it: one machine booting, one refused, one unreachable, a mistake in the file."""
     young = scene.row("home-general-3", Role.WORKER, "general", 4)
     board, rows = scene.settled(), (scene.CP, scene.W1, young)
-    board.spec = SpecState("abc123", ("cluster.yaml:6:13: spec.controlPlane.replicas: must be odd (1, 3 or 5), not 2",))
+    board.spec = SpecState(
+        "abc123", ("CPCD-102 cluster.yaml:6:13: spec.controlPlane.replicas: must be odd (1, 3 or 5), not 2",)
+    )
     board.endpoints |= {"kube:home": False}
     board.note(
         scene.done(

@@ -1,15 +1,15 @@
 """The commands that talk to a daemon, against a real control socket."""
 
+import contextlib
 import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 
-from cpcd.cli.objects import complete_clusters, complete_objects
-from cpcd.cli.session import Session
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.daemon import STEPS, Daemon
 
@@ -97,6 +97,42 @@ def test_without_a_daemon_the_sentence_says_how_to_start_one(
     assert (code, words.format(path=path)) == (found, err.split("\n")[0])
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file", "CPCD-107 {path}: that is no socket"),
+        (".", "CPCD-107 {path}: that is no socket"),
+        ("x" * 108, "CPCD-107 {path}: that cannot be a socket: AF_UNIX path too long"),
+        ("left-over", "CPCD-103 {path}: no daemon answers here"),
+        ("forbidden", "CPCD-101 {path}: you may not use the control socket"),
+    ],
+)
+def test_a_path_where_no_daemon_can_be_asked_says_why(run: Run, tmp_path: Path, place: str, words: str) -> None:
+    """A file, a directory, a name too long, a dead daemon's socket and a closed one are five different things."""
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as left, socket.socket(socket.AF_UNIX) as forbidden:
+        left.bind(str(tmp_path / "left-over"))
+        forbidden.bind(str(tmp_path / "forbidden"))
+        forbidden.listen()
+        with as_nobody(tmp_path / "forbidden") if place == "forbidden" else contextlib.nullcontext():
+            _, _, err = run("--socket", str(tmp_path / place), "status")
+
+    assert words.format(path=tmp_path / place) == err.split("\n")[0]
+
+
+@contextlib.contextmanager
+def as_nobody(path: Path) -> Iterator[None]:
+    """Take the right to use `path` away, from root too."""
+    path.chmod(0o000)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+
+
 def test_a_stranger_on_the_socket_is_noticed(run: Run, tmp_path: Path) -> None:
     """Something that speaks, but not as cpcd does, is not believed."""
     import asyncio
@@ -125,29 +161,6 @@ def test_a_stranger_on_the_socket_is_noticed(run: Run, tmp_path: Path) -> None:
     thread.join()
 
     assert (1, True) == (code, "what answers there is not cpcd" in err)
-
-
-@pytest.mark.parametrize(
-    ("complete", "incomplete", "expected"),
-    [
-        (complete_objects, "machine/home-g", ["machine/home-general-1", "machine/home-general-2"]),
-        (complete_clusters, "h", ["home"]),
-        (complete_clusters, "x", []),
-    ],
-)
-def test_names_are_completed_by_asking(quiet: Daemon, complete: object, incomplete: str, expected: list[str]) -> None:
-    """The shell offers what the daemon knows."""
-    context = click.Context(click.Command("x"), obj=Session(os.environ["CPCD_SOCKET"]))
-
-    assert callable(complete)
-    assert expected == complete(context, context, incomplete)
-
-
-def test_completion_without_a_daemon_is_silent(tmp_path: Path) -> None:
-    """A shell that completes shows no errors."""
-    context = click.Context(click.Command("x"), obj=Session(str(tmp_path / "none")))
-
-    assert [] == complete_objects(context, click.Option(["--x"]), "m")
 
 
 def test_doctor_tells_what_is_wrong_and_what_it_cannot_tell(run: Run, quiet: Daemon) -> None:

@@ -1,6 +1,8 @@
 """`cpcd validate` and `cpcd schema`, without a daemon."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,18 @@ def test_a_valid_file_is_said_with_its_generation(run: Run, file: Path) -> None:
     digest = read_spec({"x": SPEC}).digest
 
     assert (0, f"cluster.yaml: valid (home), generation {digest[:12]}\n", "") == run("validate")
+
+
+def test_a_valid_file_needs_neither_rich_nor_what_planners_want(file: Path) -> None:
+    """A third of the start was modules that this command has no use for."""
+    code = (
+        "import sys; from cpcd.cli.app import invoke; invoke(['validate']);"
+        "heavy = {'rich', 'aiohttp', 'structlog', 'asyncio', 'cpcd.model.desired'};"
+        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stderr.strip()
 
 
 def test_mistakes_are_all_told_with_their_places(run: Run, file: Path) -> None:

@@ -137,6 +137,17 @@ def test_a_condition_follows_the_scene(scene: Callable[[], Scene], condition: st
     assert expected == told(scene())[condition]
 
 
+@pytest.mark.parametrize(
+    ("generation", "kept"), [("g", "the last good spec stays in force"), ("", "no spec is in force yet")]
+)
+def test_what_stays_in_force_beside_a_mistake_is_said(generation: str, kept: str) -> None:
+    """Nothing is in force where no spec ever was; the first mistake stands for the others."""
+    board = board_with(spec=SpecState(generation, ("CPCD-102 a.yaml:1:1: no", "CPCD-102 a.yaml:2:1: nor this")))
+    told = {c.type: c.message for c in cluster_conditions(view(), board, "home")}
+
+    assert f"CPCD-102 a.yaml:1:1: no (and 1 more); {kept}" == told["SpecValid"]
+
+
 def test_counters_count_what_is_known() -> None:
     """A machine counts as ready by its Node, and as up to date when it is ready and of the newest revision."""
     scene = view(CP, W1, replace(W2, revision="old"))

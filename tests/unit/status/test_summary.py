@@ -5,13 +5,14 @@ import json
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Wall
 from cpcd.model.report import Outcome
+from cpcd.model.view import View
 from cpcd.status import Board, SpecState, document, sentence
 from tests.unit.status.scene import NOW, SITE, W1, W2, done, key, settled, view, with_op
 
 
 def test_the_sentence_of_a_quiet_cluster_is_short() -> None:
     """Nothing to say is said in five words."""
-    assert "5 of 5 objects ready" == sentence(view(), settled())
+    assert "6 of 6 objects ready" == sentence(view(), settled())
 
 
 def test_the_sentence_before_the_first_pass() -> None:
@@ -22,16 +23,25 @@ def test_the_sentence_before_the_first_pass() -> None:
 def test_the_worst_comes_first() -> None:
     """A mistake in the file, then silence, then what is stalled rather than what merely moves."""
     board = settled()
-    board.spec = SpecState("g", ("cluster.yaml:6:13: must be odd",))
+    board.spec = SpecState("g", ("CPCD-102 cluster.yaml:6:13: must be odd",))
     board.endpoints = {f"pve:{SITE}": False}
     board.note(done(key(W1), Outcome.ACTED, "clone it"), NOW)
     board.note(done(key(W2), Outcome.REFUSED, "foreign VM", reason="ForeignVm"), Wall(NOW - 60))
     expected = (
-        "spec invalid, last good one in force: cluster.yaml:6:13: must be odd; 3 of 5 objects ready; "
+        "spec invalid, the last good spec stays in force: CPCD-102 cluster.yaml:6:13: must be odd; 4 of 6 objects ready; "
         f"no answer from pve:{SITE}; machine/home-general-2: foreign VM"
     )
 
     assert expected == sentence(view(), board)
+
+
+def test_a_file_that_was_never_good_leaves_nothing_in_force() -> None:
+    """There is no last good spec to speak of before there was one."""
+    board = Board()
+    board.spec = SpecState("", ("CPCD-102 cluster.yaml does not exist",))
+    expected = "spec invalid, no spec is in force yet: CPCD-102 cluster.yaml does not exist; nothing to keep yet"
+
+    assert expected == sentence(View(), board)
 
 
 def test_the_document_is_json_and_holds_what_a_person_asks_for() -> None:
