@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check proof sim chaos fuzz mutants format clean
+.PHONY: bench demo test check proof sim chaos fuzz mutants format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ fuzz: $(STAMP)
 # Do the tests see it when a decision is another one? `make mutants N=300 SEED=1`; score: docs/mutants.md.
 mutants: $(STAMP)
 	nice $(BIN)/python -m tests.mutants $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+# Speed and size beside their budgets, also in bench.json: `make bench PARTS="noop builds"`; wants a quiet machine.
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench $(PARTS)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

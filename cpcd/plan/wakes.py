@@ -28,6 +28,9 @@ def stale(change: Change, before: View) -> Iterable[Scope]:
         case CloseOp(op_id) if op_id in before.ops:
             row = before.row(before.ops[op_id].key)
             return (scopes.guestop(row, op_id),) if row else ()
+        case PutMachine(row) if row.uid in before.machines and before.machines[row.uid].vmid != row.vmid:
+            old = before.machines[row.uid]
+            return (scopes.vm(old), scopes.tasks(old.site, old.node, old.vmid))
         case DropMachine(uid) if uid in before.machines:
             row = before.machines[uid]
             own = (scopes.vm(row), scopes.guest(row), scopes.tasks(row.site, row.node, row.vmid))

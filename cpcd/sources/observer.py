@@ -202,7 +202,8 @@ class Observer:
     def _nodes(self, cluster: str, nodes: Mapping[str, Node], began: Instant) -> None:
         before: Mapping[str, Node] = self._state.view.known(scopes.nodes(cluster)) or {}
         seen: dict[Scope, Seen[Any]] = {scopes.nodes(cluster): Seen(dict(nodes), began, complete=True)}
-        for name in sorted({*before, *nodes}):
+        ours = {row.name for row in self._state.view.rows(cluster)}
+        for name in sorted({*before, *nodes} & ours):
             if before.get(name) != nodes.get(name):
                 seen[scopes.node(cluster, name)] = Seen(nodes.get(name), began, complete=True)
         self._state.observe(seen)

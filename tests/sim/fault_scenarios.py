@@ -72,8 +72,7 @@ SCENARIOS: Final = (
     Scenario(fault="redirect-with-html", story=B, said="CPCD-100 .*not the Proxmox API's JSON"),
     Scenario(fault="node-without-workers", story=G, said="node pve1 does not answer", lasts=300),
     Scenario(fault="root-only", lasts=320, story=B, said="CPCD-101 .*only root can set", most=6),
-    Scenario(fault="bad-parameter", lasts=320, story=B, said="CPCD-1.. .*memory: value must be at least 16", most=8,
-        open="refused parameters are tried again once a minute"),
+    Scenario(fault="bad-parameter", lasts=320, story=B, said="CPCD-1.. .*memory: value must be at least 16", most=8),
     Scenario(fault="task-not-listed-yet", story=B, once=True, quiet=True, lasts=40),
     # --- Proxmox: tasks, locks, clones, storage, agent
     Scenario(fault="config-lock-held", story=B, said="CPCD-106 .*got timeout"),
