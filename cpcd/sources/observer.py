@@ -25,7 +25,7 @@ from cpcd.sources.doctor import missing
 __all__ = ["Observer"]
 
 TICK = 10.0  # seconds between bulk looks (spec.md numbers)
-LIMIT = 15.0  # seconds until a bulk look counts as silence, so that an outage shows within 30 s
+LIMIT = 12.0  # seconds until a bulk look counts as silence, so that an outage shows within 30 s
 PRIVILEGES = 60.0  # seconds between looks at what the token may do; at every tick while it lacks something
 RELIST = 600.0
 REWATCH = 1.0  # seconds between two lists, whatever ends the watches
