@@ -1,6 +1,7 @@
 """The bytes of a spec as a command finds them: a file, a directory, or stdin, with the files that it refers to."""
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from cpcd.model.errors import Code, Failure
 __all__ = ["SpecBytes", "read_bytes", "spec_path"]
 
 SpecBytes = tuple[dict[str, bytes], dict[str, bytes] | None]
+_LARGEST: Final = 16 << 20  # bytes of one file, as the daemon reads; a spec may be less (`spec/load.py`)
 _PLACES: Final = ("cluster.yaml", "/etc/cpcd/cluster.yaml")
 
 
@@ -40,11 +42,22 @@ def _from_disk(path: Path) -> SpecBytes:
         base, members = path, sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml"})
     else:
         base, members = path.parent, [path]
-    files = {str(member): member.read_bytes() for member in members}
+    files = {str(member): _content(member) for member in members}
     referred = {
-        str(found.relative_to(base)): found.read_bytes()
+        str(found.relative_to(base)): _content(found)
         for pattern in patterns(files)
         for found in base.glob(pattern)
         if found.is_file()
     }
     return files, referred
+
+
+def _content(path: Path) -> bytes:
+    """Read a regular file of a size that the daemon would read: a pipe would be waited for, a device has no end."""
+    known = path.stat()
+    if not stat.S_ISREG(known.st_mode):
+        raise Failure(Code.CONFIG, "is no regular file", target=str(path), hint="Name a file, a directory, or `-`.")
+    if known.st_size > _LARGEST:
+        what = f"is {known.st_size >> 20} MiB, at most {_LARGEST >> 20} MiB are read"
+        raise Failure(Code.CONFIG, what, target=str(path), hint="Split it, or leave out what is no spec.")
+    return path.read_bytes()

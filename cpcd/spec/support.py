@@ -66,7 +66,7 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported("spec.policy.timeouts.command", _LIMITS, ("5m",)),
     Unsupported("spec.policy.timeouts.network", _LIMITS, ("30s",)),
     Unsupported("spec.policy.timeouts.kubernetes", _LIMITS, ("2m",)),
-    Unsupported("spec.policy.onFailure.addon", "a failing addon is a warning", ("Warn",)),
+    Unsupported("spec.kubeconfig.server", "the kubeconfig names the control plane's endpoint", ("auto",)),
     Unsupported("spec.healthCheck.remediation.ladder.*", "the rungs are Start, Reset and Replace", _RUNGS),
     Unsupported("spec.naming.releaseLetter", "host names follow naming.hostname"),
     Unsupported(f"{_PROXMOX}.credentialsRef.sops", "secrets are read from file, systemdCredential or env"),

@@ -1,6 +1,7 @@
 """`cpcd validate` and `cpcd schema`, without a daemon."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,18 @@ def test_the_schema_is_json(run: Run) -> None:
     _, out, _ = run("schema")
 
     assert "cpcd cluster.yaml" == json.loads(out)["title"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+def test_what_is_no_file_to_read_is_refused_at_once(run: Run, tmp_path: Path, kind: str) -> None:
+    """A pipe would be waited for, and nobody's spec is as large as a disk."""
+    path = tmp_path / "cluster.yaml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(17 << 20)
+    code, _, told = run("validate", str(path))
+
+    assert code == 1
+    assert "is no regular file" in told or "is 17 MiB, at most 16 MiB are read" in told

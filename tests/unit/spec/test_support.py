@@ -47,7 +47,7 @@ REFUSED = {
     "spec.addons.*.version": "  addons: [{name: a, manifests: [{file: a}], version: 1.2.3}]",
     "spec.addons.*.namespace": "  addons: [{name: a, manifests: [{file: a}], namespace: b}]",
     "spec.dns": "  dns: {pihole: {url: http://10.10.10.100}}",
-    "spec.policy.onFailure.addon": "  policy: {onFailure: {addon: Block}}",
+    "spec.kubeconfig.server": "  kubeconfig: {server: api.home.arpa}",
     "spec.policy.timeouts.command": "  policy: {timeouts: {command: 6m}}",
     "spec.policy.timeouts.network": "  policy: {timeouts: {network: 31s}}",
     "spec.policy.timeouts.kubernetes": "  policy: {timeouts: {kubernetes: 3m}}",
