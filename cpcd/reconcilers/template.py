@@ -22,9 +22,9 @@ def keys(view: View) -> tuple[Key, ...]:
     return tuple(Key(site, KIND, ref.name) for site, ref in _references(view))
 
 
-def reads(key: Key, _view: View) -> tuple[Scope, ...]:
-    """Return the template's copies."""
-    return (scopes.template(key.cluster, key.name),)
+def reads(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return the template's copies; nothing once no cluster refers to it, so that it is no object any more."""
+    return (scopes.template(key.cluster, key.name),) if key in keys(view) else ()
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -18,15 +19,24 @@ from cpcd.lab.demo.story import ACTS, Story, StuckError
 
 __all__ = ["main"]
 
+INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
+
 
 def main(*, keep: bool = False) -> int:
-    """Play the story; return 0 when every statement was true. With `keep` everything is left running."""
-    return asyncio.run(_play(keep=keep))
+    """Play the story; return 0 when every statement was true, 130 when a signal ended it before.
+
+    With `keep` everything is left running until a signal.
+    """
+    try:
+        return asyncio.run(_play(keep=keep))
+    except asyncio.CancelledError:
+        return INTERRUPTED
 
 
 async def _play(*, keep: bool) -> int:
     began = time.monotonic()
     stage = Stage()
+    _end_when_told()
     with Screen([act.title for act in ACTS]) as screen:
         look = Look(stage)
         story = Story(stage, look, screen.line)
@@ -52,6 +62,14 @@ async def _play(*, keep: bool) -> int:
         return 1
     shutil.rmtree(stage.directory, ignore_errors=True)
     return 0
+
+
+def _end_when_told() -> None:
+    """Let a signal end the play, and with it both processes, also where the shell has it ignored (`nohup`, `&`)."""
+    play = asyncio.current_task()
+    assert play is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, play.cancel)
 
 
 async def _acts(screen: Screen, story: Story) -> None:

@@ -21,7 +21,7 @@ from cpcd.model.errors import Code, Failure
 
 __all__ = ["Stage"]
 
-FIRST_MACHINE: Final = ("127.77.0.10", 2222)  # of `specs/demo.yaml`
+USED: Final = (("127.77.0.10", 2222), ("127.77.0.4", 6443))  # first machine and endpoint of `specs/demo.yaml`
 SPEED: Final = 30.0  # lab seconds in a real one: as fast as two cores keep up with
 
 
@@ -168,13 +168,15 @@ def _shipped(name: str) -> str:
 def _refuse_company() -> None:
     import socket
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(FIRST_MACHINE)
-        except OSError as error:
-            what = f"{FIRST_MACHINE[0]}:{FIRST_MACHINE[1]} is taken: another lab or demo runs on these addresses"
-            raise Failure(Code.DEPENDENCY, what, hint="End it first; its machines would answer for ours.") from error
+    for host, port in USED:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                what = f"{host}:{port} is taken: another lab or demo runs on these addresses"
+                hint = "End it first; its machines would answer for ours."
+                raise Failure(Code.DEPENDENCY, what, hint=hint) from error
 
 
 def _free_port() -> int:

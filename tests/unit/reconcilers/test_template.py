@@ -85,3 +85,11 @@ def test_clusters_on_one_proxmox_share_their_templates_keys() -> None:
 def test_a_template_nobody_refers_to_is_no_more() -> None:
     """Its key settles in silence."""
     assert "nothing" == said(decided(seen(()), Key(SITE, Kind.TEMPLATE, "old")))
+
+
+def test_a_template_that_nobody_refers_to_is_no_object_any_more() -> None:
+    """It is neither read nor watched, so that its key ends and status forgets it."""
+    gone = Key(SITE, Kind.TEMPLATE, "the-one-before")
+
+    assert template.reads(gone, view()) == ()
+    assert template.watches(gone, view()) == ()
