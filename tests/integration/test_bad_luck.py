@@ -293,7 +293,7 @@ def test_a_broken_commit_leaves_the_last_good_one_in_force(kept: Town, name: str
     assert re.search(words, "\n".join(spec["mistakes"]))
     assert kept.metric("cpcd_spec_valid") == 0.0
     assert checked.returncode == 1
-    assert re.search(words, checked.stdout)
+    assert re.search(words, checked.stdout + checked.stderr)
 
 
 def test_an_unreadable_commit_leaves_the_last_good_one_in_force(kept: Town) -> None:
