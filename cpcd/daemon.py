@@ -35,6 +35,7 @@ from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
 from cpcd.reconcilers import RECONCILERS
+from cpcd.sources.inside import Inside
 from cpcd.sources.observer import Observer
 from cpcd.sources.reading import Reader
 from cpcd.sources.specs import SpecNews, Specs
@@ -99,6 +100,7 @@ class Daemon:
             state=self.state, ports=self.ports, clock=self.clock, endpoints=self.endpoints, read=self.read,
             wake=self.queue.add,
         )  # fmt: skip
+        self.inside = Inside(state=self.state, clock=self.clock, read=self.read)
         self.supervisor = Supervisor(self.clock, self._fell)
         self._new_id = parts.new_id
         self.impaired: dict[str, Failure] = {}
@@ -252,6 +254,7 @@ class Daemon:
         for cluster in desired.clusters:
             watches[f"nodes {cluster}"] = self._watcher(self.observer.watch_nodes, cluster)
             watches[f"requests {cluster}"] = self._watcher(self.observer.watch_requests, cluster)
+            watches[f"inside {cluster}"] = self._watcher(self.inside.watch, cluster)
         for name in self.supervisor.running():
             if " " in name and name not in watches:  # the daemon's own services have names of one word
                 self.supervisor.end(name)

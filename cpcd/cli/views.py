@@ -19,7 +19,7 @@ JSON = dict[str, Any]
 
 _GOOD: Final = {
     "ProxmoxAvailable", "ControlPlaneInitialized", "ControlPlaneAvailable", "WorkersAvailable",
-    "EtcdClusterHealthy", "AddonsApplied", "KubeconfigReady",
+    "EtcdClusterHealthy", "CertificatesAvailable", "AddonsApplied", "KubeconfigReady",
 }  # fmt: skip
 _NEWS: Final = {
     "RollingOut", "ScalingUp", "ScalingDown", "Remediating", "Deleting", "Paused", "Degraded", "AwaitingApproval",

@@ -11,13 +11,13 @@ from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
 from cpcd.model.seen import Facts
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.certificates import RENEW_BEFORE
 from cpcd.plan.effects import see
 from cpcd.ports.bundle import Ports, WrittenKubeconfig
 
 __all__ = ["KIND", "WriteKubeconfig", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.KUBECONFIG
-RENEW_BEFORE = 30 * 86400.0  # seconds: `certificates.renewBefore`, failures.md K14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,11 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if cluster is None or seen is None:
         return Plan()
     identity = view.facts.get(f"identity/{key.cluster}") or {}
-    why = _why(cluster, seen.known, identity.get("ca_hash", ""), view.wall)
-    if not why:
-        sentence = f"the kubeconfig of {cluster.name} is written for {_server(cluster)}"
-        return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
     source = _source(key, view, initialised=bool(identity))
+    written: WrittenKubeconfig | None = seen.known
+    why = _why(cluster, written, identity.get("ca_hash", ""), newest=_newest(view, source), wall=view.wall)
+    if written is not None and not why:
+        return Plan(conditions=(_written(cluster, written, view.wall),))
     if source is None:
         on = (f"fact:identity/{key.cluster}",)
         return Plan(wait=Wait("ControlPlaneInitializing", "the kubeconfig waits for a control plane", 10, on))
@@ -95,14 +95,31 @@ def _server(cluster: Cluster) -> str:
     return f"https://{cluster.endpoint.host}:{cluster.endpoint.port}"
 
 
-def _why(cluster: Cluster, written: WrittenKubeconfig | None, ca_hash: str, wall: float) -> str:
+def _written(cluster: Cluster, written: WrittenKubeconfig, wall: float) -> Condition:
+    """What is written serves until its certificate ends, which nothing but a newer admin.conf can change."""
+    if written.expires > wall:
+        sentence = f"the kubeconfig of {cluster.name} is written for {_server(cluster)}"
+        return Condition("Ready", Status.TRUE, "Ready", sentence)
+    sentence = "the certificate of the kubeconfig has ended; run `kubeadm certs renew all` on a control plane"
+    return Condition("Ready", Status.FALSE, "CertificatesExpired", sentence)
+
+
+def _newest(view: View, source: Machine | None) -> float:
+    """When the admin.conf ends that would be fetched, 0 while nobody has seen it."""
+    facts: Facts | None = view.known(scopes.guest(source)) if source else None
+    return facts.certificates.get("admin.conf", 0) if facts else 0
+
+
+def _why(cluster: Cluster, written: WrittenKubeconfig | None, ca_hash: str, *, newest: float, wall: float) -> str:
     if written is None:
         return "there is none"
     if ca_hash and written.ca_hash != ca_hash:
         return "it is of another cluster"
     if written.server != _server(cluster) or written.context != (cluster.kubeconfig_context or cluster.name):
         return "server or context changed"
-    return "its certificate expires soon" if written.expires - wall < RENEW_BEFORE else ""
+    # Only a newer one is a reason: an admin.conf that has grown as old would be fetched at every pass.
+    old = written.expires - wall < RENEW_BEFORE and newest > written.expires
+    return "its certificate ends soon" if old else ""
 
 
 def _source(key: Key, view: View, *, initialised: bool) -> Machine | None:

@@ -29,7 +29,6 @@ LIMIT = 12.0  # seconds until a bulk look counts as silence, so that an outage s
 PRIVILEGES = 60.0  # seconds between looks at what the token may do; at every tick while it lacks something
 RELIST = 600.0
 REWATCH = 1.0  # seconds between two lists, whatever ends the watches
-CONFIG_ROUND = 600.0  # seconds in which every VM's config is read once
 NODE, CSR = GVK("v1", "Node"), GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
 
 

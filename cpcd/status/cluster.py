@@ -15,6 +15,7 @@ from cpcd.model.plan import Condition, Status
 from cpcd.model.seen import Api, Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
+from cpcd.plan.certificates import Expiry, expiries, expiring
 from cpcd.status.report import Board, ObjectReport, called
 
 __all__ = ["Counters", "Picture", "cluster_conditions", "counters"]
@@ -253,6 +254,23 @@ def _etcd_healthy(p: Picture) -> Verdict:
     return Status.TRUE, "Healthy", f"{len(voters)} of {len(voters)} voters healthy"
 
 
+def _certificates_available(p: Picture) -> Verdict:
+    soon = expiring(p.view, p.name)
+    if soon:
+        ended = soon[0].ends <= p.view.wall
+        return Status.FALSE, "CertificatesExpired" if ended else "CertificatesExpiring", _certificates(p, soon)
+    known = {one.name for one in expiries(p.view, p.name)}
+    missing = sorted(row.name for row in p.rows if row.joined and row.wanted and row.name not in known)
+    if missing or not p.rows:
+        return Status.UNKNOWN, "Unknown", f"certificates not seen yet: {_names(missing or [p.name])}"
+    return Status.TRUE, "CertificatesAvailable", ""
+
+
+def _certificates(p: Picture, soon: list[Expiry]) -> str:
+    told = [f"{one.certificate} of {one.name} in {(one.ends - p.view.wall) / 86400:.0f} d" for one in soon]
+    return f"certificates end: {_names(told)}"
+
+
 def _addons_applied(p: Picture) -> Verdict:
     wanted = {addon.name for addon in p.cluster.addons} if p.cluster else set()
     return _all_ready(p, Kind.ADDON, wanted, "AddonsApplied")
@@ -317,6 +335,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Picture], Verdict]], ...]] = (
     ("ControlPlaneAvailable", _control_plane_available),
     ("WorkersAvailable", _workers_available),
     ("EtcdClusterHealthy", _etcd_healthy),
+    ("CertificatesAvailable", _certificates_available),
     ("AddonsApplied", _addons_applied),
     ("KubeconfigReady", _kubeconfig_ready),
     ("Degraded", _degraded),

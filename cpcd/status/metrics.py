@@ -17,6 +17,7 @@ from cpcd.model.keys import Key, Kind, Wall
 from cpcd.model.plan import Status
 from cpcd.model.report import Outcome, Pass
 from cpcd.model.view import View
+from cpcd.plan.certificates import expiries
 from cpcd.status.cluster import cluster_conditions
 from cpcd.status.report import Board, SpecState, called
 
@@ -50,6 +51,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("cpcd_degraded", "gauge", "1 when the object failed its class's number of times in a row.", _OBJECT),
     Metric("cpcd_stalled", "gauge", "1 when only a person or the world can change it.", _OBJECT),
     Metric("cpcd_endpoint_up", "gauge", "1 when the endpoint (pve:, kube:, guest:) answers.", ("endpoint",)),
+    Metric(
+        "cpcd_certificate_expiration_timestamp_seconds",
+        "gauge",
+        "Wall time at which a certificate ends: of a machine as last seen from inside, of the written kubeconfig.",
+        (*_OBJECT, "certificate"),
+    ),
     Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
     Metric("cpcd_observation_age_seconds", "gauge", "Age of the oldest observation, by kind of scope.", ("scope",)),
     Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while it has a mistake."),
@@ -104,6 +111,7 @@ class Metrics:
         self._replace("cpcd_spec_generation_info", {(board.spec.generation,): 1.0} if board.spec.generation else {})
         self._replace("cpcd_endpoint_up", {(name,): float(up) for name, up in board.endpoints.items()})
         self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in vitals.observation_ages.items()})
+        self._replace("cpcd_certificate_expiration_timestamp_seconds", _certificates(view))
         verbs = [op.verb for op in view.ops.values()]
         self._replace("cpcd_ops_open", {(verb,): float(verbs.count(verb)) for verb in set(verbs)})
         for name, condition in (("object_ready", "Ready"), ("degraded", "Degraded"), ("stalled", "Stalled")):
@@ -156,6 +164,12 @@ def _objects(view: View, board: Board, condition: str) -> dict[tuple[str, ...], 
         for key, report in board.objects.items()
     }
     return series | (_clusters(view, board, condition) if condition != "Stalled" else {})
+
+
+def _certificates(view: View) -> dict[tuple[str, ...], float]:
+    names = {*view.desired.clusters, *view.ledger.rows}
+    found = ((name, one) for name in sorted(names) for one in expiries(view, name))
+    return {(name, one.kind.value, one.name, one.certificate): one.ends for name, one in found}
 
 
 def _clusters(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:

@@ -80,6 +80,9 @@ _OBJECTS: Final = {
 _CLUSTERS: Final = {
     "AddonsApplied": "Every addon is applied.",
     "Available": "It answers and serves.",
+    "CertificatesAvailable": "No certificate of the kubeconfig or of a machine ends within 30 days.",
+    "CertificatesExpired": "A certificate has ended; what uses it is refused. `kubeadm certs renew all` renews a control plane's.",
+    "CertificatesExpiring": "Certificates end within 30 days; the message names them. A replaced machine has new ones.",
     "Changing": "Machines are being changed in place or restarted.",
     "Deleting": "The cluster's document is gone; its machines are being removed.",
     "EndpointDown": "An endpoint does not answer; what needs it is parked and wakes up with it.",

@@ -23,7 +23,7 @@ PROMTOOL = shutil.which("promtool")
 
 
 def test_the_alerts_of_the_issue_are_there() -> None:
-    """Certificates and backups come with their metrics."""
+    """The one for old backups comes with the kind backup."""
     expected = {
         "ReconcileErrors",
         "Degraded",
@@ -33,6 +33,8 @@ def test_the_alerts_of_the_issue_are_there() -> None:
         "Stuck",
         "ProxmoxUnreachable",
         "LedgerNotWritable",
+        "CertificateExpiring",
+        "CertificateExpired",
     }
 
     assert {f"Cpcd{name}" for name in expected} == {rule["alert"] for rule in RULES}

@@ -563,6 +563,36 @@ def test_a_clock_that_steps_is_no_reason_to_repair_anything(tmp_path: Path, step
     assert street.hurt == []
 
 
+def test_certificates_that_grow_old_are_told_and_their_renewal_is_seen(tmp_path: Path) -> None:
+    """`failures.md` K14: nobody renews kubeadm's certificates by itself; members are looked at every ten minutes."""
+    series = "cpcd_certificate_expiration_timestamp_seconds"
+    told: list[tuple[bool, bool]] = []
+    counts: list[int] = []
+
+    def told_now(street: Street) -> None:
+        old = re.findall(
+            rf'^{series}{{certificate="apiserver".*name="demo-cp-2"}} (\S+)$',
+            street.alive().scrape().decode(),
+            re.MULTILINE,
+        )
+        told.append(("certificates end: apiserver of demo-cp-2 in 20 d" in street.status(), float(old[0]) < 1.9e9))
+
+    async def tale(street: Street) -> None:
+        await built(street)
+        counts.append(street.writes)
+        disk = next(m.disk for m in street.world.guests.values() if m.disk.hostname == "demo-cp-2")
+        for days in (20, 3650):
+            disk.certificates["apiserver"] = street.clock.wall() + days * 86400
+            await asyncio.sleep(700)
+            told_now(street)
+        counts.append(street.writes)
+
+    tell(tmp_path, tale)
+
+    assert told == [(True, True), (False, False)]
+    assert counts[0] == counts[1]
+
+
 # --- secrets ------------------------------------------------------------------------------------------------------
 
 

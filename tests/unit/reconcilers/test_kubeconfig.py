@@ -48,16 +48,36 @@ def decided(given: View) -> Any:
         (replace(GOOD, ca_hash="sha256:bb"), "it is of another cluster"),
         (replace(GOOD, server="https://10.0.0.6:6443"), "server or context changed"),
         (replace(GOOD, context="other"), "server or context changed"),
-        (replace(GOOD, expires=NOW + 29 * 86400), "its certificate expires soon"),
-        (replace(GOOD, expires=NOW + 31 * 86400), ""),
         (GOOD, ""),
     ],
 )
 def test_it_is_rewritten_for_a_reason_and_only_then(written: WrittenKubeconfig | None, why: str) -> None:
-    """CA, server, context, dates (`failures.md` K14)."""
+    """CA, server, context."""
     plan = decided(put(REST, bulk={SCOPE: seen(written)}))
 
     assert [why] * bool(why) == [step.why for step in plan.steps]
+
+
+@pytest.mark.parametrize(
+    ("days", "renewed", "why"),
+    [
+        (29, True, "its certificate ends soon"),
+        (-1, True, "its certificate ends soon"),
+        (31, True, ""),
+        (29, False, ""),
+        (-1, False, ""),
+    ],
+)
+def test_it_is_fetched_again_when_there_is_a_newer_one(days: int, renewed: bool, why: str) -> None:
+    """`failures.md` K14; an admin.conf that is as old is not fetched at every pass."""
+    ends = NOW + days * 86400
+    inside = facts(of(REST, "u1"), certificates={"admin.conf": ends + 1 if renewed else ends})
+    bulk = {SCOPE: seen(replace(GOOD, expires=ends)), scopes.guest(of(REST, "u1")): seen(inside)}
+
+    plan = decided(put(REST, bulk=bulk))
+
+    assert [why] * bool(why) == [step.why for step in plan.steps]
+    assert ("CertificatesExpired" == said(plan)) is (not renewed and days < 0)
 
 
 def test_the_context_is_the_files_or_the_clusters_name() -> None:

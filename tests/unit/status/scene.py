@@ -13,6 +13,7 @@ from cpcd.plan import fields, scopes
 from cpcd.spec import read_spec
 from cpcd.spec.compile import compile_spec
 from cpcd.status import Board, SpecState
+from tests.unit.plan.build import facts as from_inside
 
 SITE = "pve.home.arpa"
 NOW = Wall(1_800_000_000.0)
@@ -68,6 +69,12 @@ def complete(value: object) -> Seen:
     return Seen(value, Instant(1.0), complete=True)
 
 
+def inside(machine: Machine, **ends: float) -> dict[Scope, Seen]:
+    """The machine as seen from inside, with certificates that end so many days from now."""
+    dates = {name: NOW + days * 86400 for name, days in ends.items()}
+    return {scopes.guest(machine): complete(from_inside(machine, certificates=dates))}
+
+
 def view(*machines: Machine, nodes: dict[str, Node] | None = None, facts: dict | None = None) -> View:
     """The cluster as wanted with these rows (all three without any), everything seen and well."""
     rows = machines or (CP, W1, W2)
@@ -77,6 +84,8 @@ def view(*machines: Machine, nodes: dict[str, Node] | None = None, facts: dict |
         scopes.nodes("home"): complete({m.name: node(m) for m in rows} if nodes is None else nodes),
         scopes.etcd("home"): complete(Members((Member("1", CP.name, "https://x:2380", False, True, True),), "1")),
     }
+    for machine in rows:
+        seen |= inside(machine, kubelet=365, ca=3650)
     ledger = Ledger({m.uid: m for m in rows}, {}, {"identity/home": {"ca": "x"}} | (facts or {}))
     return View(desired=desired(), ledger=ledger, bulk=seen, wall=NOW)
 

@@ -14,7 +14,7 @@ from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.status import Board, SpecState, cluster_conditions, counters
 from cpcd.status.cluster import Counters
-from tests.unit.status.scene import CP, NOW, SITE, W1, W2, complete, desired, done, key, node, settled, view
+from tests.unit.status.scene import CP, NOW, SITE, W1, W2, complete, desired, done, inside, key, node, settled, view
 
 Scene = tuple[View, Board]
 ADDON = Key("home", Kind.ADDON, "cni")
@@ -80,12 +80,18 @@ def members(*healthy: bool) -> Members:
     return Members(tuple(Member(str(n), f"cp-{n}", "", False, True, up) for n, up in enumerate(healthy)), "0")
 
 
+def ageing(**ends: float) -> View:
+    """The cluster as wanted, but for the certificates of one machine, which end in so many days."""
+    return view().with_seen(inside(W1, **ends))
+
+
 def test_a_cluster_as_wanted_is_ready_and_nothing_else_is_news() -> None:
     """Everything that is good is True, everything that would be news is False."""
     found = told((view(), settled()))
     good = {
         "Ready", "Available", "UpToDate", "SpecValid", "ProxmoxAvailable", "ControlPlaneInitialized",
-        "ControlPlaneAvailable", "WorkersAvailable", "EtcdClusterHealthy", "AddonsApplied", "KubeconfigReady",
+        "ControlPlaneAvailable", "WorkersAvailable", "EtcdClusterHealthy",
+        "CertificatesAvailable", "AddonsApplied", "KubeconfigReady",
     }  # fmt: skip
 
     assert good == {name for name, (status, _) in found.items() if status == "True"}
@@ -120,6 +126,10 @@ CASES: list[tuple[str, Callable[[], Scene], str, tuple[str, str]]] = [
     ("one voter of three", lambda: (seeing(etcd=members(True, True, False)), settled()), "EtcdClusterHealthy", ("False", "MemberUnhealthy")),
     ("two voters of three", lambda: (seeing(etcd=members(True, False, False)), settled()), "EtcdClusterHealthy", ("False", "QuorumLost")),
     ("etcd unknown", lambda: (seeing(etcd=None), settled()), "EtcdClusterHealthy", ("Unknown", "Unknown")),
+    ("one grows old", lambda: (ageing(kubelet=29), settled()), "CertificatesAvailable", ("False", "CertificatesExpiring")),
+    ("one has ended", lambda: (ageing(kubelet=-1, apiserver=29), settled()), "CertificatesAvailable", ("False", "CertificatesExpired")),
+    ("an authority is not looked at", lambda: (ageing(**{"etcd-ca": -1, "apiserver": 31}), settled()), "CertificatesAvailable", ("True", "CertificatesAvailable")),
+    ("one not seen", lambda: (ageing(), settled()), "CertificatesAvailable", ("Unknown", "Unknown")),
     ("an addon late", lambda: (view(), noted((ADDON, Outcome.WAITING, "Waiting"))), "AddonsApplied", ("False", "ObjectsNotReady")),
     ("an addon late", lambda: (view(), noted((ADDON, Outcome.WAITING, "Waiting"))), "Ready", ("True", "Settled")),
     ("an addon that blocks", lambda: (changed(addon_failure="Block"), noted((ADDON, Outcome.WAITING, "Waiting"))), "Ready", ("False", "ObjectsNotReady")),

@@ -8,8 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Kind
 from cpcd.model.report import Outcome
+from cpcd.plan import scopes
+from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.status import METRICS, Metrics, SpecState, Vitals
-from tests.unit.status.scene import CP, NOW, SITE, W1, done, key, settled, view, with_op
+from tests.unit.status.scene import CP, NOW, SITE, W1, complete, done, inside, key, settled, view, with_op
 
 
 def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -44,6 +46,24 @@ def test_the_table_and_the_page_name_the_same_metrics() -> None:
     plain = {name.removesuffix(next((s for s in suffixes if name.endswith(s)), "")) for name in found}
 
     assert {metric.name for metric in METRICS} == plain
+
+
+def test_every_certificate_has_a_series_but_those_of_authorities() -> None:
+    """Whose it is stands in the labels; the kubeconfig counts with the machines'."""
+    written = WrittenKubeconfig("https://x:6443", "home", "sha256:aa", NOW + 5)
+    metrics = Metrics()
+    metrics.refresh(
+        view(CP, W1).with_seen({scopes.kubeconfig("home"): complete(written)} | inside(W1, kubelet=1, ca=1)),
+        settled(),
+        Vitals(),
+    )
+    name = "cpcd_certificate_expiration_timestamp_seconds"
+
+    assert {
+        ("kubelet", "home", "machine", CP.name): NOW + 365 * 86400,
+        ("kubelet", "home", "machine", W1.name): NOW + 86400,
+        ("admin.conf", "home", "kubeconfig", "admin"): NOW + 5,
+    } == {labels: value for (found, labels), value in scraped(metrics).items() if found == name}
 
 
 def test_passes_are_counted_by_kind_result_and_code() -> None:
