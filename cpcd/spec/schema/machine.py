@@ -7,9 +7,9 @@ value of `machineDefaults`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from cpcd.spec.quantities import Bool, GiB, Int, MiB, Port, Worded
+from cpcd.spec.quantities import Bool, GiB, Int, MiB, Port, Worded, refuse
 from cpcd.spec.schema.common import Finding, Model, Reference, findings, unique
 from cpcd.spec.schema.proxmox import VMID, StorageName
 
@@ -29,13 +29,31 @@ __all__ = [
     "Volume",
 ]
 
+
+
+def _known_zone(name: str) -> str:
+    """Refuse a time zone that this host's database lacks; a host without a database cannot tell."""
+    import zoneinfo  # most files name no zone: start-up budget
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        if zoneinfo.available_timezones():
+            raise refuse(f'"{name}" is no time zone', "`timedatectl list-timezones` lists them") from None
+    return name
+
+
 Disk = Annotated[str, Worded(r"(scsi|virtio|sata|ide)\d{1,2}", "a disk such as scsi0")]
 Tag = Annotated[str, Worded(r"[a-z0-9_][a-z0-9_+.-]*", "a Proxmox tag in lower case", 124)]
 User = Annotated[str, Worded(r"[a-z_][a-z0-9_-]*", "a user's name", 32)]
 PublicKey = Annotated[
     str, Worded(r"(ssh-|ecdsa-|sk-)\S+ \S+( .*)?", "a public key line such as ssh-ed25519 AAAA…", 8192)
 ]
-Zone = Annotated[str, Worded(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "a time zone such as Europe/Warsaw", 64)]
+Zone = Annotated[
+    str,
+    Worded(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "a time zone such as Europe/Warsaw", 64),
+    AfterValidator(_known_zone),
+]
 TemplateName = Annotated[str, Worded(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "a name such as ubuntu-24.04", 63)]
 
 

@@ -99,6 +99,10 @@ def test_each_mistake_has_its_place_and_sentence(complaints: Complaints, old: st
             "13:27: spec.changePolicy.Destroy: must be 'Auto', 'Approve' or 'Never', not \"approve\"; did you mean Approve?",
         ),
         (
+            "  machineDefaults: {timezone: Europe/Atlantis}",
+            '13:31: spec.machineDefaults.timezone: "Europe/Atlantis" is no time zone; `timedatectl list-timezones` lists them',
+        ),
+        (
             "  healthCheck: {nodeStartupTimeout: 15}",
             "13:37: spec.healthCheck.nodeStartupTimeout: must be a duration with a unit, such as 30s, 5m or 1h30m, not 15",
         ),
