@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cpcd.lab.path import critical_path
 from cpcd.lab.simloop import SimLoop, simulate
-from tests.bench.ideal import critical_path
 from tests.bench.row import Row
 from tests.sim.gate import MemoryDisk
 from tests.sim.house import House, settings_of, spec

@@ -20,6 +20,7 @@ from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
 from cpcd.adapters.kube import KubeApi
 from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.lab.path import critical_path
 from cpcd.lab.servers.serve import Lab
 from cpcd.lab.servers.settings import LabSettings, Template
 from cpcd.model.errors import Code, Failure, Unreachable
@@ -152,6 +153,7 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
     shown = await table(kubeconfig, tmp_path, "/api/v1/nodes")
     state = await bench.ask("/lab/state")
     calls = await bench.ask("/lab/calls")
+    path = await bench.ask("/lab/path?masters=1&workers=0")
     await bench.do("stop_vm", vmid=300)
     await bench.until(lambda: closed(bench))
     with pytest.raises(Unreachable):
@@ -169,6 +171,7 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
     assert [f"{ADDRESS}:6443"] == state["apis"]
     assert {"ssh facts", "ssh submit init", "kube GET nodes"} <= set(calls["others"])
     assert calls["proxmox"]["POST /nodes/{node}/qemu/{vmid}/clone"] == 1
+    assert path["seconds"] == critical_path(masters=1, workers=0)
 
 
 async def closed(bench: Bench) -> bool:

@@ -61,6 +61,12 @@ class Look:
             found: dict[str, Any] = await answer.json()
         return found
 
+    async def critical_path(self, *, masters: int, workers: int, gib: int) -> float:
+        """Return the least lab time in which the lab itself could build such a cluster."""
+        query = f"masters={masters}&workers={workers}&gib={gib}"
+        async with self._lab.get(f"{self._stage.about['control']}/lab/path?{query}") as answer:
+            return float((await answer.json())["seconds"])
+
     async def do(self, what: str, **arguments: Any) -> float:
         """Do something behind cpcd's back; return the lab's time."""
         body = {"do": what, "args": arguments}

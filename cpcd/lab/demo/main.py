@@ -12,7 +12,6 @@ from typing import Any
 from rich.table import Table
 
 from cpcd.lab.demo.look import Look
-from cpcd.lab.demo.path import critical_path
 from cpcd.lab.demo.screen import Screen
 from cpcd.lab.demo.stage import Stage
 from cpcd.lab.demo.story import ACTS, Story, StuckError
@@ -44,7 +43,7 @@ async def _play(*, keep: bool) -> int:
         try:
             await stage.open()
             await _acts(screen, story)
-            calls = await look.calls()
+            calls, path = await look.calls(), await look.critical_path(masters=3, workers=2, gib=10)
         except BaseException:
             await stage.close()
             raise
@@ -53,6 +52,7 @@ async def _play(*, keep: bool) -> int:
             await asyncio.gather(shown, return_exceptions=True)
             await look.close()
     false = [proof for proof in story.proofs if not proof.holds]
+    _bound(screen, story.built_in, path)
     _end(screen, story, calls, time.monotonic() - began)
     if keep and not false:
         await _stay(screen, stage)
@@ -93,17 +93,18 @@ async def _show(screen: Screen, story: Story) -> None:
             screen.show(status, f"lab {await story.time():6.0f} s")
 
 
+def _bound(screen: Screen, built_in: float, path: float) -> None:
+    screen.console.print(
+        f"build: {built_in:.0f} s of lab time, {built_in / path:.2f} × the physical critical path of {path:.0f} s"
+    )
+
+
 def _end(screen: Screen, story: Story, calls: Mapping[str, Any], seconds: float) -> None:
     table = Table("CALLS", "ENDPOINT", box=None)
     counted = {**calls["proxmox"], **calls["others"]}
     for name, count in sorted(counted.items(), key=lambda item: -item[1])[:12]:
         table.add_row(str(count), name)
     screen.console.print(table)
-    path = critical_path(masters=3, workers=2)
-    ratio = story.built_in / path
-    screen.console.print(
-        f"build: {story.built_in:.0f} s of lab time, {ratio:.2f} × the physical critical path of {path:.0f} s"
-    )
     true = sum(proof.holds for proof in story.proofs)
     screen.console.print(
         f"{true} of {len(story.proofs)} statements true, {seconds:.0f} s, {sum(counted.values())} calls"

@@ -1,9 +1,11 @@
 """The lab's own HTTP endpoint, on loopback: what it is, what happened in it, and hands behind everybody's back.
 
-`GET /lab`, `/lab/state`, `/lab/calls`; `POST /lab/do` with `{"do": "stop_vm", "args": {"vmid": 100}}`. It changes the
+`GET /lab`, `/lab/state`, `/lab/calls`, `/lab/path?masters=3&workers=2&gib=10`; `POST /lab/do` with `{"do": "stop_vm", "args": {"vmid": 100}}`. It changes the
 world through the interventions of `lab/pve` alone. Next: `serve.py`.
 """
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,11 +14,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from cpcd.lab.kube import Cluster
+from cpcd.lab.path import critical_path, stages
 from cpcd.lab.pve import Pve, Vm
 from cpcd.lab.world import World
 from cpcd.ports.kube import GVK
 
 __all__ = ["application"]
+
+_log = logging.getLogger("cpcd.lab")
 
 JSON = Any
 
@@ -46,6 +51,16 @@ def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Co
     async def count(_: web.Request) -> web.Response:
         return web.json_response({"proxmox": dict(world.pve.calls), "others": dict(calls)})
 
+    async def bound(request: web.Request) -> web.Response:
+        asked = request.query
+        try:
+            masters, workers, gib = int(asked["masters"]), int(asked["workers"]), float(asked.get("gib", "0"))
+            seconds = await asyncio.to_thread(critical_path, masters=masters, workers=workers, copied_gib=gib)
+        except (LookupError, ValueError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+        _log.info("%d control planes and %d workers take at least %.1f s", masters, workers, seconds)
+        return web.json_response({"seconds": seconds, "stages": asdict(stages())})
+
     async def act(request: web.Request) -> web.Response:
         asked = await request.json()
         try:
@@ -58,6 +73,7 @@ def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Co
     served.router.add_get("/lab", tell)
     served.router.add_get("/lab/state", show)
     served.router.add_get("/lab/calls", count)
+    served.router.add_get("/lab/path", bound)
     served.router.add_post("/lab/do", act)
     return served
 

@@ -1,28 +1,32 @@
 """The physical critical path: the least lab time in which the lab's machines can be built under the design's limits.
 
-The stages are not summed from a table: each is carried out on a modelled machine by a hand that waits for nothing else,
-and timed there. Two writes a Proxmox node at once, one control plane joins at a time (design section 5 and 6).
+Stages are not summed from the table of durations: a hand that waits for nothing else carries each out on a modelled
+machine and times it there (`rack.py`), so that whatever changes in the lab changes the bound.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from cpcd.lab.guests.guest import Guest
-from tests.unit.lab_guests.conftest import VERSION, Rack
+from cpcd.lab.guests import Guest
+from cpcd.lab.rack import VERSION, Rack
 
 __all__ = ["Stages", "critical_path", "stages"]
 
 STEP = 0.02  # seconds of lab time between two looks of the hand
-WRITES = 2  # at once on a Proxmox node
-ENVELOPE = 0.02  # seconds: a fork of Proxmox's worker, in each task
+WRITES = 2  # clones at once on a Proxmox node (design.md section 5)
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Seconds that each stage takes on the lab, waits of the machines' own included."""
+    """Seconds of lab time that each stage takes, waits of the machines' own included.
+
+    A clone takes `clone` and then `linked`, or `copied` for each GiB of its disk where it is a full one.
+    """
 
     clone: float
+    linked: float
+    copied: float
     grow: float
     boot: float
     prepare: float
@@ -35,35 +39,47 @@ class Stages:
 
 @cache
 def stages() -> Stages:
-    """Time every stage once."""
+    """Time every stage once, with the lab's own durations."""
     rack = Rack()
     proxmox = rack.world.pve.cluster.settings.durations
-    clone = ENVELOPE + proxmox.cloudinit + proxmox.linked
     first, boot, prepare = _machine(rack, 301, "cp1")
     init = _timed(rack, first, "init", **rack.init_given(first))
     rack.apply_cni()
-    minted = rack.durations.join_secrets
     second, _, _ = _machine(rack, 302, "cp2")
     given = rack.join_given(second, rack.secrets(first, control_plane=True), control_plane=True)
     control = _timed(rack, second, "join", **given)
     worker, _, _ = _machine(rack, 303, "w1")
     join = _timed(rack, worker, "join", **rack.join_given(worker, rack.secrets(first)))
     ready = _until(rack, lambda: rack.ready("w1") == "True")
-    return Stages(clone, ENVELOPE + proxmox.resize, boot, prepare, init, minted, join, control, ready)
+    return Stages(
+        clone=proxmox.spawn + proxmox.cloudinit,
+        linked=proxmox.linked,
+        copied=proxmox.full_per_gib,
+        grow=proxmox.spawn + proxmox.resize,
+        boot=boot,
+        prepare=prepare,
+        init=init,
+        secrets=rack.durations.join_secrets,
+        join=join,
+        join_control_plane=control,
+        ready=ready,
+    )
 
 
-def critical_path(*, masters: int, workers: int) -> float:
+def critical_path(*, masters: int, workers: int, copied_gib: float = 0) -> float:
     """Return seconds from the first clone of the one template to the last Ready Node.
 
-    Control planes are cloned first, then the workers, two at a time; the longer of both chains is the bound.
+    Control planes are cloned first, then the workers, two at a time, and control planes join one after the other; the
+    longer of both chains is the bound. `copied_gib` is the size of the template's disk where clones are full ones.
     """
     took = stages()
+    clone = took.clone + (copied_gib * took.copied or took.linked)
     made = took.grow + took.boot + took.prepare
-    control = took.clone + made + took.init
+    control = clone + made + took.init
     ends = control + (masters - 1) * (took.secrets + took.join_control_plane)
     if not workers:
         return ends
-    cloned = -(-(masters + workers) // WRITES) * took.clone
+    cloned = -(-(masters + workers) // WRITES) * clone
     joins = max(control, cloned + made) + took.secrets + took.join + took.ready
     return max(ends, joins)
 
@@ -86,9 +102,7 @@ def _settled(guest: Guest) -> bool:
 def _timed(rack: Rack, guest: Guest, verb: str, **given: object) -> float:
     op = rack.submit(guest, verb, **given)
     took = _until(rack, lambda: guest.poll(op)["state"] != "running")
-    ended = guest.poll(op)
-    if ended["state"] != "done":
-        raise RuntimeError(f"{verb} failed: {ended}")
+    assert guest.poll(op)["state"] == "done", guest.poll(op)
     return took
 
 
