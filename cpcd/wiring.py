@@ -25,7 +25,7 @@ from cpcd.adapters.notify import Notify
 from cpcd.adapters.operator_key import NAME, operator_key
 from cpcd.adapters.pages import Pages, PagesServer
 from cpcd.adapters.playbooks import Playbooks
-from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.adapters.proxmox import ProxmoxApi, Slots
 from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
 from cpcd.loop.clock import WallClock
@@ -177,10 +177,10 @@ class Links:
     def __init__(self, settings: Settings, clock: WallClock, *, key: tuple[Path, str], lab: bool) -> None:
         self._settings, self._clock, self._lab = settings, clock, lab
         self._view: Callable[[], View] = View
-        self._sites: dict[str, tuple[Any, AiohttpTransport, ProxmoxApi]] = {}
+        self._sites: dict[str, tuple[Any, Slots, ProxmoxApi]] = {}
         self._kubes: dict[str, tuple[str, KubeApi]] = {}
         private, self.public_key = key
-        self._replaced: list[AiohttpTransport | KubeApi] = []
+        self._replaced: list[Slots | KubeApi] = []
         playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=private)
         self._guests = GuestsOverSsh(key=private, playbooks=playbooks, scale=clock.rate)
         self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
@@ -204,9 +204,11 @@ class Links:
         known = self._sites.get(site)
         if known is None or known[0] != wanted:
             self._replaced += [known[1]] if known else []  # calls may be on their way in it
-            transport = AiohttpTransport(
-                wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
-            )  # fmt: skip
+            transport = Slots(
+                AiohttpTransport(
+                    wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
+                )
+            )
             secret = lambda: resolve(wanted.credentials, _read, os.environ, target=site).reveal()  # noqa: E731 - read afresh at each use
             self._sites[site] = known = (wanted, transport, ProxmoxApi(transport, site, secret))
         return known[2]

@@ -4,11 +4,10 @@ It must never repeat a request whose first byte may have left, and never turn ve
 is decided in `adapters/proxmox`. The contract: `ports/proxmox.py`.
 """
 
-import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -24,9 +23,6 @@ __all__ = ["AiohttpTransport"]
 
 _IDLE: Final = 4.0  # pveproxy closes idle connections after 5 s (`failures.md` T08); sockets know no lab time
 _CONNECT: Final = 10.0
-_READS: Final = 3  # three workers serve a node; more readers only queue (measured in `pve`)
-_WRITES: Final = 2  # at most two protected calls a node (`failures.md` T11)
-_NODE: Final = re.compile(r"/nodes/([^/]+)")
 
 
 class AiohttpTransport:
@@ -46,19 +42,17 @@ class AiohttpTransport:
         self._tls = _verification(ca_file, fingerprint)
         self._limits = aiohttp.ClientTimeout(total=timeout / scale, sock_connect=max(1.0, _CONNECT / scale))
         self._timeout = timeout
-        self._slots: dict[tuple[str, bool], asyncio.Semaphore] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request) -> Response:
-        """See the port: sent once; waits for one of the node's 3 read or 2 write slots."""
-        async with self._slot(request):
-            for attempt in range(len(self._urls)):
-                try:
-                    return await self._send(self._urls[self._current], request)
-                except ConnectionRefusedError:
-                    self._current = (self._current + 1) % len(self._urls)
-                    if attempt == len(self._urls) - 1:
-                        raise
+        """See the port: sent once."""
+        for attempt in range(len(self._urls)):
+            try:
+                return await self._send(self._urls[self._current], request)
+            except ConnectionRefusedError:
+                self._current = (self._current + 1) % len(self._urls)
+                if attempt == len(self._urls) - 1:
+                    raise
         raise ConnectionRefusedError("no address is configured")
 
     async def close(self) -> None:
@@ -91,15 +85,6 @@ class AiohttpTransport:
                 trust_env=False,
             )
         return self._session
-
-    @asynccontextmanager
-    async def _slot(self, request: Request) -> AsyncIterator[None]:
-        node = _NODE.search(request.path)
-        read = request.method == "GET"
-        key = (node[1] if node else "", read)
-        slots = self._slots.setdefault(key, asyncio.Semaphore(_READS if read else _WRITES))
-        async with slots:
-            yield
 
     @contextmanager
     def _plain_errors(self, base: str) -> Iterator[None]:

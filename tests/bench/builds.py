@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from cpcd.lab.path import critical_path
 from cpcd.lab.simloop import SimLoop, simulate
 from tests.bench.row import Row
 from tests.sim.gate import MemoryDisk
 from tests.sim.house import House, settings_of, spec
+from tests.sim.play import quieted
 
 __all__ = ["builds", "idle"]
 
@@ -77,9 +80,7 @@ def _house(tale: Tale, masters: int, workers: int) -> House:
             await asyncio.sleep(WARM)
             await tale(house)
 
-    logging.disable(logging.CRITICAL)
-    try:
+    with quieted():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
         simulate(main, seed=1)
-    finally:
-        logging.disable(logging.NOTSET)
     return houses[0]

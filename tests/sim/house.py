@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.adapters.proxmox import ProxmoxApi, Slots
 from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
 from cpcd.lab.faults import Faults
@@ -273,7 +273,7 @@ class House:
     def _ports(self, view: Callable[[], View]) -> Ports:
         gate, life = self.gate, self.gate.life
         sleep = self._sleep
-        transport = GatedTransport(gate, life, self.faults.transport(LabTransport(self.world, sleep)))
+        transport = Slots(GatedTransport(gate, life, self.faults.transport(LabTransport(self.world, sleep))))
         guests = GatedGuests(gate, life, self.faults.guests(LabGuests(self.world, sleep)))
         kubeconfigs = GatedKubeconfigs(gate, life, self.directory / "kubeconfigs", self._described)
         self.kubeconfigs = kubeconfigs

@@ -18,9 +18,11 @@ from tests.sim.house import House
 from tests.sim.invariant import MARK, Invariant, changes
 
 __all__ = [
-    "FreshEvidence", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine", "OpFirst",
-    "PausedIsStill", "QuorumKept",
+    "AWorkerIsLeft", "FreshEvidence", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine",
+    "OpFirst", "PausedIsStill", "QuorumKept",
 ]  # fmt: skip
+
+PATIENCE: Final = 40.0  # seconds that a call is waited for (`failures.md` T01)
 
 
 class OnePassAKey(Invariant):
@@ -344,6 +346,32 @@ class Limits(Invariant):
         for node, count in running.items():
             if count > 2:
                 self.breach(f"{count} clones run on {node}; {call}")
+
+
+class AWorkerIsLeft(Invariant):
+    """Three workers serve a Proxmox node; two of them may be blocked by our writes, never all three."""
+
+    name = "a-worker-is-left"
+    promise = "two writes a Proxmox node at once (section 5; failures.md T11)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._open: dict[int, Call] = {}
+
+    def calling(self, call: Call) -> None:
+        if call.port != "proxmox" or not call.writes:
+            return
+        self._open = {number: one for number, one in self._open.items() if call.at - one.at < PATIENCE}
+        self._open[call.number] = call
+        there = [one for one in self._open.values() if one.node == call.node]
+        if len(there) > 2:
+            self.breach(f"{len(there)} writes are on their way to {call.node}; {call}")
+
+    def called(self, call: Call, answer: Any) -> None:
+        self._open.pop(call.number, None)
+
+    def crashed(self) -> None:
+        self._open.clear()
 
 
 class PausedIsStill(Invariant):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from cpcd.adapters.proxmox import Slots
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.ledger import PutFact
 from cpcd.plan import alloc, effects, fields, fleet, guards, kubeadm, retire
@@ -81,6 +82,11 @@ def without(*missing: Any) -> Callable[[Play], None]:
     return plant
 
 
+def writes_at_once(_: Play) -> None:
+    """Nobody waits for a slot of a node."""
+    Slots.send = lambda self, request: self._inner.send(request)
+
+
 def spends_quorum(play: Play) -> None:
     """The quorum's guard is missing, and the permits too; one control plane has lost its network."""
     without(guards.etcd_quorum, guards.permits)(play)
@@ -136,7 +142,7 @@ def remembers_every_pass(play: Play) -> None:
 def writes_what_is_there(_: Play) -> None:
     """Every other look at a kubeconfig finds something about it."""
     why, looks = kubeconfig._why, itertools.count()
-    kubeconfig._why = lambda *about: why(*about) or ("it looks old" if next(looks) % 4 == 3 else "")
+    kubeconfig._why = lambda *about, **more: why(*about, **more) or ("it looks old" if next(looks) % 4 == 3 else "")
 
 
 BUGS = {
@@ -148,6 +154,7 @@ BUGS = {
     "fresh-evidence": Bug(decides_on_old_news, text(workers=1)),
     "op-first": Bug(announces_nothing),
     "limits": Bug(without(guards.permits), text(workers=6)),
+    "a-worker-is-left": Bug(writes_at_once, text(workers=24)),
     "paused-is-still": Bug(paused),
     "no-secrets": Bug(logs_what_it_joins_with),
     "bounded": Bug(remembers_every_pass, BUILT, waits=True),

@@ -13,6 +13,7 @@ from cpcd.model.report import Pass
 from tests.sim.house import House
 from tests.sim.invariant import BreachError, Invariant
 from tests.sim.invariants import (
+    AWorkerIsLeft,
     FreshEvidence,
     Limits,
     NothingForeign,
@@ -33,7 +34,7 @@ RESYNC: Final = 660.0  # seconds: cpcd/loop/dispatcher.py, with its jitter
 
 INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, OpFirst, Limits,
-    PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
+    AWorkerIsLeft, PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
 )  # fmt: skip
 
 

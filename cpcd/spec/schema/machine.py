@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 
-
 def _known_zone(name: str) -> str:
     """Refuse a time zone that this host's database lacks; a host without a database cannot tell."""
     import zoneinfo  # most files name no zone: start-up budget

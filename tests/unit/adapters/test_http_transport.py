@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from cpcd.adapters.http import AiohttpTransport
-from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.adapters.proxmox import ProxmoxApi, Slots
 from cpcd.lab.servers.https import Authority, Certificate, server_context
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.proxmox import Request
@@ -250,7 +250,8 @@ async def test_node_is_asked_by_three_readers_and_two_writers_at_most(ca_file: s
 
     calls = [Request(method, f"/api2/json/nodes/{node}/x") for node in ("a", "b") for method in ("GET", "PUT") * 5]
     async with serving(count) as url, transport(url, ca=ca_file) as opened:
-        await asyncio.gather(*(opened.send(call) for call in calls))
+        slots = Slots(opened)
+        await asyncio.gather(*(slots.send(call) for call in calls))
 
     assert {("a", "GET"): 3, ("b", "GET"): 3, ("a", "PUT"): 2, ("b", "PUT"): 2} == most
 
