@@ -24,6 +24,7 @@ __all__ = ["GuestsOverSsh", "Playing"]
 JSON = Any
 
 CONNECT_S: Final = 30.0  # `failures.md` rule 29
+PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
 ANSWER_S: Final = 180.0  # etcdctl without quorum takes 10 s a call, up to three calls a verb; token create 30 s
@@ -96,6 +97,16 @@ class GuestsOverSsh(Guests):
         self._scale = scale
         self._idle = idle
         self._lines: dict[Host, _Line] = {}
+
+    async def listens(self, host: Host) -> bool:
+        """Return whether something accepts a connection within `PROBE_S`; it is closed at once."""
+        try:
+            async with asyncio.timeout(PROBE_S / self._scale):
+                _, writer = await asyncio.open_connection(host.address, host.port)
+        except OSError:  # a TimeoutError is one
+            return False
+        writer.close()
+        return True
 
     async def call(self, host: Host, verb: str, given: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """Run a short verb and return its output; raises Failure INPUT for a verb that is none."""

@@ -57,6 +57,12 @@ class LabGuests:
     def __init__(self, world: World, sleep: Sleep) -> None:
         self._world, self._sleep = world, sleep
 
+    async def listens(self, host: Host) -> bool:
+        """Return whether a machine's sshd is up at the address."""
+        await self._sleep(SSH)
+        self._world.events.settle()
+        return self._world.guest_at(host.address) is not None
+
     async def call(self, host: Host, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a short verb; its effect falls at the beginning of its seconds."""
         guest = await self._reached(host)

@@ -98,7 +98,7 @@ def _running(case: Case, vm: Vm) -> Plan | None:
         return None
     if vm.host_key:
         return _step(effects.PinHostKey(key=case.key, row=case.row, host_key=vm.host_key))
-    return waiting("Booting", f"{case.row.name} is booting: its guest agent does not answer yet", after=1)
+    return waiting("Booting", f"{case.row.name} is booting: sshd or its guest agent does not answer yet", after=1)
 
 
 def _configure(case: Case, vm: Vm, options: dict[str, object]) -> effects.Configure:

@@ -75,6 +75,10 @@ class Guests(Protocol):
     verb's own words. Nothing is retried here.
     """
 
+    async def listens(self, host: Host) -> bool:
+        """Return whether connections to the machine's SSH port are accepted: no login, no trust, and it never raises."""
+        ...
+
     async def call(self, host: Host, verb: str, given: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """Run a short verb and return its output."""
         ...

@@ -24,7 +24,7 @@ _OBJECTS: Final = {
     "BlastRadius": "As much was destroyed within the hour, or is unavailable, as `blastRadius` allows.",
     "BootDiskLarger": "The system disk is larger than `sizeGb` asks for, and disks cannot shrink.",
     "BootDiskMissing": "The template, or the VM, has no disk at the slot that `bootVolume.disk` names.",
-    "Booting": "The machine was started; its guest agent does not answer yet.",
+    "Booting": "The machine was started; its sshd or its guest agent does not answer yet.",
     "Bootstrapping": "kubeadm makes or joins the machine.",
     "Busy": "Another operation on the same target has to end first.",
     "ClockSkew": "The machine's clock is too far off for certificates; time synchronisation is awaited.",

@@ -81,6 +81,6 @@ def _house(tale: Tale, masters: int, workers: int) -> House:
             await tale(house)
 
     with quieted():
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         simulate(main, seed=1)
     return houses[0]

@@ -263,6 +263,10 @@ class GatedGuests:
     def __init__(self, gate: Gate, life: int, inner: Guests) -> None:
         self._gate, self._life, self._inner = gate, life, inner
 
+    async def listens(self, host: Host) -> bool:
+        """Look at the SSH port."""
+        return await self._gate.through(self._call(host, "listens"), lambda: self._inner.listens(host), lost=_cut(host))
+
     async def call(self, host: Host, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a short verb."""
         call = self._call(host, verb, writes=verb in GUEST_WRITES, given=given)

@@ -19,6 +19,10 @@ class FaultyGuests:
     def __init__(self, faults: Armed, inner: Guests) -> None:
         self._faults, self._inner = faults, inner
 
+    async def listens(self, host: Host) -> bool:
+        """Look at the SSH port, which has no faults of its own."""
+        return await self._inner.listens(host)
+
     async def call(self, host: Host, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a short verb."""
         mechanism = await self._struck(host, verb, lambda: self._inner.call(host, verb, given))

@@ -110,7 +110,7 @@ def troubled() -> Daemon:
     board.endpoints |= {"kube:home": False}
     board.note(
         scene.done(
-            scene.key(young), Outcome.WAITING, "home-general-3 is booting: its guest agent does not answer yet",
+            scene.key(young), Outcome.WAITING, "home-general-3 is booting: sshd or its guest agent does not answer yet",
             reason="Booting", next_in=3.0,
         ),
         Wall(scene.NOW - 40),
