@@ -4,7 +4,7 @@
 secrets. Field names follow `cluster.yaml` in snake case.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -104,6 +104,10 @@ class TemplateRef:
     os: str
     vmid: int | None = None
     tags: tuple[str, ...] = ()
+
+    def means(self, vmid: int, tags: Collection[str]) -> bool:
+        """Whether a template with this VMID and these tags is the one."""
+        return vmid == self.vmid or (bool(self.tags) and set(self.tags) <= set(tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,11 @@ def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Reso
 
 
 def _copies(view: View, cluster: Cluster, group: Group) -> tuple[Resource, ...]:
-    scope = scopes.template(cluster.infrastructure.site, group.machine.template.name)
-    found: tuple[Resource, ...] = view.known(scope) or ()
-    return tuple(copy for copy in found if copy.cloudinit)  # without a cloud-init drive a clone has no address (P35)
+    wanted = group.machine.template
+    found: tuple[Resource, ...] = view.known(scopes.template(cluster.infrastructure.site, wanted.name)) or ()
+    # What was read may be of the reference that an edit has just replaced: the name of both is the same.
+    mine = (copy for copy in found if wanted.means(copy.vmid, copy.tags))
+    return tuple(copy for copy in mine if copy.cloudinit)  # without a cloud-init drive a clone has no address (P35)
 
 
 def node(view: View, cluster: Cluster, group: Group) -> str | None:

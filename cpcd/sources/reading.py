@@ -172,7 +172,7 @@ class Reader:
         proxmox = self._proxmox(scope)
         rows = await proxmox.resources()
         resources, shared = decode.resources(rows), decode.shared_storages(rows)
-        found = [r for r in resources.values() if r.template and (r.vmid == ref.vmid or _tagged(r, ref.tags))]
+        found = [r for r in resources.values() if r.template and ref.means(r.vmid, r.tags)]
         if not found:
             self._doubt(scope)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))
@@ -226,7 +226,3 @@ def parked(endpoint: str, why: Failure) -> Unreachable:
     failure = Unreachable(endpoint, why.what, hint=why.hint)
     failure.code = why.code
     return failure
-
-
-def _tagged(resource: Resource, tags: tuple[str, ...]) -> bool:
-    return bool(tags) and set(tags) <= set(resource.tags)

@@ -38,6 +38,7 @@ NOW = Wall(1_000_000.0)
 INSTANT = Instant(0.0)  # plans read no monotonic time
 CP, WORKERS = "control-plane", "general"
 TEMPLATE = 9000
+NEWER = 9001  # there as well, for whoever's file names it
 AUTO = dict.fromkeys(Risk, Consent.AUTO)
 KEY = Key(NAME, Kind.CLUSTER, NAME)
 
@@ -210,8 +211,9 @@ def view(
 def site(*, online: Iterable[str] = ("pve1", "pve2", "pve3"), quorate: bool = True) -> dict[Scope, Seen[Any]]:
     """Return the observations of a Proxmox of three nodes."""
     up = frozenset(online)
-    copies = (
-        Resource(TEMPLATE, "pve1", "ubuntu", "stopped", True, (), "", (("scsi0", "local:0,size=4G"),), shared=True),
+    disks = (("scsi0", "local:0,size=4G"),)
+    copies = tuple(
+        Resource(vmid, "pve1", "ubuntu", "stopped", True, (), "", disks, shared=True) for vmid in (TEMPLATE, NEWER)
     )
     return {
         scopes.quorum(SITE): seen(Quorum(quorate, up, frozenset({"pve1", "pve2", "pve3"}) - up)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpcd.model.desired import Desired
+from cpcd.model.desired import Desired, TemplateRef
 from cpcd.model.keys import Wall
 from cpcd.model.ledger import DropMachine, Machine, PutFact, PutMachine
 from cpcd.model.seen import Resource
@@ -153,7 +153,7 @@ def test_nothing_is_placed_while_the_site_is_unknown() -> None:
 
 def copy(vmid: int, node: str, *, shared: bool = False) -> Resource:
     """Return one copy of the template."""
-    return Resource(vmid, node, "ubuntu", "stopped", template=True, tags=(), lock="", shared=shared)
+    return Resource(vmid, node, "ubuntu", "stopped", template=True, tags=("gold",), lock="", shared=shared)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +170,19 @@ def test_a_machine_is_cloned_from_its_nodes_own_copy_or_a_shared_one(
     copies: tuple[Resource, ...], wanted: int | None
 ) -> None:
     """Local disks cannot be cloned to another node (`failures.md` P12)."""
-    whole = view(ONE, bulk={scopes.template(SITE, "ubuntu"): seen(copies)})
+    tagged = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", "ubuntu", tags=("gold",)))))
+    whole = view(tagged, bulk={scopes.template(SITE, "ubuntu"): seen(copies)})
 
-    found = alloc.template_copy(whole, ONE, ONE.groups[1], "pve2")
+    found = alloc.template_copy(whole, tagged, tagged.groups[0], "pve2")
 
     assert wanted == (found.vmid if found else None)
+
+
+def test_what_was_read_of_another_reference_is_not_cloned() -> None:
+    """An edit that names another template may come between the look at the old one and the decision."""
+    edited = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9005))))
+
+    assert alloc.template_copy(view(edited), edited, edited.groups[0], "pve1") is None
 
 
 MOVES = st.lists(
