@@ -4,6 +4,7 @@ Hidden command: `cpcd reference DOCS` writes them; a golden test compares. The p
 `reference_spec.py`.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -105,10 +106,7 @@ def _alerts() -> str:
         )
         for r in rules
     ]
-    intro = (
-        "The rules are in `cpcd/monitoring/alerts.yml`; give them to Prometheus as a rule file. Alerts on old "
-        "certificates and old backups come with the metrics that they need.\n\n"
-    )
+    intro = "The rules are in `cpcd/monitoring/alerts.yml`; give them to Prometheus as a rule file.\n\n"
     return "# Alerts\n\n" + intro + _table(("alert", "severity", "for", "expression", "meaning"), rows)
 
 
@@ -127,7 +125,7 @@ def _errors() -> str:
 
 
 def _said(rule: dict[str, Any], name: str) -> str:
-    return str(rule["annotations"][name]).replace("{{ $labels.", "<").replace(" }}", ">")
+    return re.sub(r"\{\{ \$(?:labels\.)?(\w+)[^}]*\}\}", r"<\1>", str(rule["annotations"][name]))
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -57,6 +57,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Wall time at which a certificate ends: of a machine as last seen from inside, of the written kubeconfig.",
         (*_OBJECT, "certificate"),
     ),
+    Metric(
+        "cpcd_etcd_snapshot_timestamp_seconds",
+        "gauge",
+        "Wall time of the last etcd snapshot that cpcd saved and verified; none is there before the first.",
+        ("cluster",),
+    ),
     Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
     Metric("cpcd_observation_age_seconds", "gauge", "Age of the oldest observation, by kind of scope.", ("scope",)),
     Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while it has a mistake."),
@@ -112,6 +118,7 @@ class Metrics:
         self._replace("cpcd_endpoint_up", {(name,): float(up) for name, up in board.endpoints.items()})
         self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in vitals.observation_ages.items()})
         self._replace("cpcd_certificate_expiration_timestamp_seconds", _certificates(view))
+        self._replace("cpcd_etcd_snapshot_timestamp_seconds", _snapshots(view))
         verbs = [op.verb for op in view.ops.values()]
         self._replace("cpcd_ops_open", {(verb,): float(verbs.count(verb)) for verb in set(verbs)})
         for name, condition in (("object_ready", "Ready"), ("degraded", "Degraded"), ("stalled", "Stalled")):
@@ -170,6 +177,11 @@ def _certificates(view: View) -> dict[tuple[str, ...], float]:
     names = {*view.desired.clusters, *view.ledger.rows}
     found = ((name, one) for name in sorted(names) for one in expiries(view, name))
     return {(name, one.kind.value, one.name, one.certificate): one.ends for name, one in found}
+
+
+def _snapshots(view: View) -> dict[tuple[str, ...], float]:
+    taken = {name: view.facts.get(f"snapshot/{name}") for name in view.desired.clusters}
+    return {(name,): at for name, at in taken.items() if at is not None}
 
 
 def _clusters(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:

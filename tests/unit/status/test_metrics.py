@@ -40,7 +40,8 @@ def test_the_table_and_the_page_name_the_same_metrics() -> None:
     """What is documented is scraped, and nothing else is."""
     suffixes = ("_bucket", "_count", "_sum")
     metrics = refreshed(observation_ages={"vm": 3.0})
-    metrics.refresh(with_op(view(), W1, "start"), settled(), Vitals(observation_ages={"vm": 3.0}))
+    here = with_op(view(facts={"snapshot/home": NOW}), W1, "start")
+    metrics.refresh(here, settled(), Vitals(observation_ages={"vm": 3.0}))
     metrics.note(done(key(W1)), NOW)
     found = {name for name, _ in scraped(metrics)}
     plain = {name.removesuffix(next((s for s in suffixes if name.endswith(s)), "")) for name in found}
@@ -64,6 +65,15 @@ def test_every_certificate_has_a_series_but_those_of_authorities() -> None:
         ("kubelet", "home", "machine", W1.name): NOW + 86400,
         ("admin.conf", "home", "kubeconfig", "admin"): NOW + 5,
     } == {labels: value for (found, labels), value in scraped(metrics).items() if found == name}
+
+
+def test_only_a_cluster_that_has_a_snapshot_tells_its_age() -> None:
+    """A cluster whose etcd was never saved by cpcd has no series, and so no alert about it."""
+    name, fact = "cpcd_etcd_snapshot_timestamp_seconds", {"snapshot/home": NOW - 60}
+    metrics, none = Metrics(), refreshed()
+    metrics.refresh(view(facts=fact), settled(), Vitals())
+
+    assert (NOW - 60, None) == (scraped(metrics)[name, ("home",)], scraped(none).get((name, ("home",))))
 
 
 def test_passes_are_counted_by_kind_result_and_code() -> None:
