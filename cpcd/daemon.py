@@ -6,6 +6,7 @@ come from `wiring.py`; the lab's world comes in through the same ports.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import uuid
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cpcd.loop.clock import SteadyClock
+from cpcd.loop.clock import SteadyClock, within
 from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.health import unhealthy
@@ -268,11 +269,8 @@ class Daemon:
     async def _first_look(self) -> None:
         if not self.state.view.desired.sites:
             return
-        look = asyncio.ensure_future(self.observer.first_look.wait())
-        limit = asyncio.ensure_future(self.clock.sleep(FIRST_LOOK))
-        await asyncio.wait({look, limit}, return_when=asyncio.FIRST_COMPLETED)
-        look.cancel()
-        limit.cancel()
+        with contextlib.suppress(TimeoutError):
+            await within(self.clock, self.observer.first_look.wait(), FIRST_LOOK)
 
     async def _follow_spec(self) -> None:
         async for _ in self.specs.watch():

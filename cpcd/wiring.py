@@ -132,43 +132,43 @@ async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None
     pages = PagesServer(
         Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=lambda: ""), host, int(port)
     )  # fmt: skip
-    around: list[asyncio.Task[None]] = []
     try:
         await daemon.start()
         await control.start()
-        around += [asyncio.create_task(_show(pages, daemon)), asyncio.create_task(_tell(notify, daemon))]
+        daemon.supervisor.serve("pages", lambda: _show(pages, daemon))
+        daemon.supervisor.serve("systemd", lambda: _tell(notify, daemon))
         notify.ready(daemon.sentence())
         await done.wait()
         notify.stopping()
     finally:
-        for task in around:
-            task.cancel()
-        await asyncio.gather(*around, return_exceptions=True)
-        await pages.close()
         await control.close()
         await daemon.stop()
 
 
 async def _show(pages: PagesServer, daemon: Daemon) -> None:
-    """Open the pages; a port in use is told and tried again, it does not stop the daemon (`failures.md` D15)."""
-    while True:
-        try:
-            await pages.start()
-        except Failure as failure:
-            daemon.impair("pages", failure)
-            await daemon.clock.sleep(PAGES_AGAIN)
-            continue
-        daemon.impair("pages", None)
-        return
+    """Keep the pages open; a port in use is told and tried again, it does not stop the daemon (`failures.md` D15)."""
+    try:
+        while True:
+            try:
+                await pages.start()
+            except Failure as failure:
+                daemon.impair("pages", failure)
+                await daemon.clock.sleep(PAGES_AGAIN)
+                continue
+            daemon.impair("pages", None)
+            await asyncio.Event().wait()  # until cancelled
+    finally:
+        await pages.close()
 
 
 async def _tell(notify: Notify, daemon: Daemon) -> None:
+    """Tell systemd the sentence, and that all is well while it is."""
     interval = min(notify.watchdog_interval or 5.0, 5.0)
     while True:
         notify.status(daemon.sentence())
         if not daemon.unhealthy():
             notify.watchdog()
-        await asyncio.sleep(interval)
+        await daemon.clock.sleep(interval)
 
 
 class Links:

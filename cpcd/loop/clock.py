@@ -1,13 +1,19 @@
-"""The one place that reads time and sleeps; `rate` is how many of the world's seconds pass in a real one."""
+"""The one place that reads time and sleeps; `rate` is how many of the world's seconds pass in a real one.
+
+Whoever waits for something and not for ever waits by `within`; a task of its own is the supervisor's business.
+"""
 
 import asyncio
 import math
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from cpcd.ports.clock import Clock
 
-__all__ = ["SteadyClock", "WallClock"]
+__all__ = ["SteadyClock", "WallClock", "within"]
+
+T = TypeVar("T")
 
 _CATCH_UP: Final = 0.25  # seconds of a step that are made up for in each second
 _NEVER_SET: Final = 86_400.0  # a clock that is off by more than a day was never right: it is followed at once
@@ -62,3 +68,21 @@ class SteadyClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep that many of the world's seconds."""
         await self._clock.sleep(seconds)
+
+
+async def within(clock: Clock, awaited: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Return what is awaited, for which at most so many of the world's seconds are waited.
+
+    `asyncio.wait_for` by the world's clock: raises TimeoutError when it has not come, and what was begun is cancelled
+    then, as it is when the waiter is.
+    """
+    news, nap = asyncio.ensure_future(awaited), asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({news, nap}, return_when=asyncio.FIRST_COMPLETED)
+        if not news.done():
+            raise TimeoutError
+        return news.result()
+    finally:
+        news.cancel()
+        nap.cancel()
+        await asyncio.gather(news, nap, return_exceptions=True)

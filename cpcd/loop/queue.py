@@ -5,11 +5,13 @@ Adding a key that runs marks it dirty for one more pass. FIFO, with a front for 
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
+from cpcd.loop.clock import within
 from cpcd.ports.clock import Clock
 
 __all__ = ["Queue"]
@@ -94,10 +96,5 @@ class Queue(Generic[K]):
         if not self._heap:
             await self._news.wait()
             return
-        news = asyncio.ensure_future(self._news.wait())
-        nap = asyncio.ensure_future(self._clock.sleep(max(0.0, self._heap[0][0] - self._clock.now())))
-        try:
-            await asyncio.wait({news, nap}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            news.cancel()
-            nap.cancel()
+        with contextlib.suppress(TimeoutError):
+            await within(self._clock, self._news.wait(), max(0.0, self._heap[0][0] - self._clock.now()))

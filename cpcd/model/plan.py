@@ -23,6 +23,7 @@ __all__ = [
     "Done",
     "Failed",
     "Guard",
+    "Observations",
     "Plan",
     "Refusal",
     "Resolve",

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
+from cpcd.loop.clock import within
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure, Unreachable
@@ -66,23 +67,17 @@ class Observer:
     async def look(self, site: str) -> None:
         """Make one bulk look: two requests, whatever the number of VMs, and now and then one for the privileges."""
         endpoint, began = f"pve:{site}", Instant(self._clock.now())
-        both: asyncio.Future[Any] = asyncio.ensure_future(self._bulk(site))
-        limit: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(LIMIT))
         try:
-            await asyncio.wait({both, limit}, return_when=asyncio.FIRST_COMPLETED)
-            if not both.done():
-                raise Unreachable(endpoint, f"Proxmox {site} has not answered for {LIMIT:.0f} s")
-            rows, status = both.result()
+            rows, status = await within(self._clock, self._bulk(site), LIMIT)
             found, quorum = decode.resources(rows), decode.quorum(status)
+        except TimeoutError:
+            self._unknown(site, began, Unreachable(endpoint, f"Proxmox {site} has not answered for {LIMIT:.0f} s"))
+            return
         except Failure as failure:
             self._unknown(site, began, failure)
             if failure.code is Code.AUTH:
                 await self._privileges(site)
             return
-        finally:
-            both.cancel()
-            limit.cancel()
-            await asyncio.gather(both, limit, return_exceptions=True)
         claims = await self._look_at_claims(site, began, found)
         self._state.observe({scopes.claims(site): claims})
         self._known(site, began, found, quorum)

@@ -11,7 +11,7 @@ from cpcd.model.view import View
 from cpcd.status.cluster import cluster_conditions, counters
 from cpcd.status.report import Board, ObjectReport, Standing, called
 
-__all__ = ["document", "sentence", "title"]
+__all__ = ["document", "sentence", "stamp", "title"]
 
 _ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+__all__ = ["MARK", "end", "marked", "scrub", "start_time"]
+
 MARK: Final = "CPCD_RUN"
 _INPUTS: Final = ("env", "inventory", "order.json", "known_hosts", "artifacts", "project", "mux", "home", "facts")
 

@@ -19,7 +19,7 @@ from cpcd.model.plan import Action
 from cpcd.plan import effects as _effects  # noqa: F401 - its actions are subclasses that are looked up
 from cpcd.reconcilers import RECONCILERS as _RECONCILERS  # noqa: F401 - same
 
-__all__ = ["ACTS", "Act", "Proof", "Story"]
+__all__ = ["ACTS", "Act", "Proof", "Story", "StuckError"]
 
 PATIENCE: Final = 3000.0  # lab seconds that an act may wait for the world
 FOREIGN: Final = 10_002  # a VMID of our range that somebody else has

@@ -10,10 +10,7 @@ from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = [
-    "Alter", "Answer", "ClockStep", "Delay", "DiskFull", "DropAfter", "DropBefore", "Edit", "Exit", "Fails", "Fault", "Hand",
-    "HoldLock", "KillWorker", "Lie", "Mechanism", "Partial", "Reboot", "Refuse", "Slow", "Stale",
-]  # fmt: skip
+__all__ = ["CLIENT", "Alter", "Answer", "ClockStep", "Delay", "DiskFull", "DropAfter", "DropBefore", "Edit", "Exit", "Fails", "Fault", "Hand", "HoldLock", "KillWorker", "Lie", "Mechanism", "Partial", "Reboot", "Refuse", "Slow", "Stale"]  # fmt: skip
 
 CLIENT: Final = 40.0  # seconds after which cpcd gives up on a Proxmox that has not answered (`failures.md` T01)
 

@@ -14,10 +14,7 @@ from cpcd.lab.kube import Cluster, Kubelet
 from cpcd.lab.kube.tokens import token_refused
 from cpcd.lab.provenance import recorded, source
 
-__all__ = [
-    "COMPONENTS", "configure", "discover", "findings", "mark", "place", "refused", "serving", "start_kubelet", "supported",
-    "until", "write_pki",
-]  # fmt: skip
+__all__ = ["COMPONENTS", "YEAR", "configure", "discover", "findings", "installed", "mark", "place", "refused", "serving", "start_kubelet", "supported", "until", "write_pki"]  # fmt: skip
 
 COMPONENTS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _PKI: Final = (

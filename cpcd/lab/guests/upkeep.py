@@ -13,7 +13,7 @@ from cpcd.lab.guests.kubeadm import until
 from cpcd.lab.guests.machine import Machine
 from cpcd.lab.provenance import recorded, source
 
-__all__ = ["PROGRAMS", "etcd_snapshot", "prepare"]
+__all__ = ["PROGRAMS", "etcd_running", "etcd_snapshot", "prepare"]
 
 PROGRAMS: Final = ("kubeadm", "kubectl", "kubelet")
 _CONTAINERD: Final = "1.7.27"  # parity.md 5.3 row 6

@@ -13,7 +13,7 @@ from typing import Any
 from cpcd.lab.provenance import guess, recorded, source
 from cpcd.lab.pve.vm import Vm
 
-__all__ = ["Statistics", "broadcast", "usage"]
+__all__ = ["Row", "Statistics", "broadcast", "usage"]
 
 Row = dict[str, Any]
 

@@ -12,6 +12,7 @@ __all__ = [
     "BlastRadius",
     "ChangePolicy",
     "HealthCheck",
+    "KubeletCSR",
     "Maintenance",
     "OnFailure",
     "Policy",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from cpcd.lab.simloop import SimClock, SimLoop, simulate
-from cpcd.loop.clock import SteadyClock, WallClock
+from cpcd.loop.clock import SteadyClock, WallClock, within
 
 
 @dataclass
@@ -95,3 +95,43 @@ def test_without_an_epoch_the_wall_is_the_systems(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("time.time", lambda: 77.0)
 
     assert 77.0 == WallClock().wall()
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(4.0, ["came"]), (6.0, ["cancelled", "late"])])
+def test_a_wait_has_an_end_by_the_worlds_clock(takes: float, expected: list[str]) -> None:
+    """What comes in time is returned; what does not is cancelled, and the waiter is told."""
+    ended: list[str] = []
+
+    async def slow(clock: SimClock) -> str:
+        try:
+            await clock.sleep(takes)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        return "came"
+
+    async def main(loop: SimLoop) -> float:
+        clock = SimClock(loop, 0.0)
+        try:
+            ended.append(await within(clock, slow(clock), 5.0))
+        except TimeoutError:
+            ended.append("late")
+        return loop.time()
+
+    assert (min(takes, 5.0), expected) == (simulate(main, seed=0), ended)
+
+
+def test_what_fails_while_it_is_waited_for_is_no_time_out() -> None:
+    """Its own failure is raised, at the moment at which it failed."""
+
+    async def broken(clock: SimClock) -> None:
+        await clock.sleep(1)
+        raise KeyError
+
+    async def main(loop: SimLoop) -> float:
+        clock = SimClock(loop, 0.0)
+        with pytest.raises(KeyError):
+            await within(clock, broken(clock), 5.0)
+        return loop.time()
+
+    assert 1.0 == simulate(main, seed=0)
