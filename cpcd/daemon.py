@@ -19,6 +19,7 @@ from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.health import unhealthy
 from cpcd.loop.interest import Interest
+from cpcd.loop.memory import Memory
 from cpcd.loop.queue import Queue
 from cpcd.loop.runner import ROUNDS, Runner
 from cpcd.loop.state import State
@@ -45,8 +46,6 @@ from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, sentence
 __all__ = ["Daemon", "Parts"]
 
 FIRST_LOOK = 2.0  # seconds that READY waits for the first observation
-PROBE = 60.0  # seconds between two proofs that the ledger can be written
-THAW = 10.0  # seconds until one that cannot be written is tried again
 
 _log = logging.getLogger("cpcd")
 
@@ -75,10 +74,12 @@ class Daemon:
         self.clock, self.journal = SteadyClock(parts.clock), parts.journal
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, stale=stale, mint=parts.new_id
+            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, stale=stale, mint=parts.new_id,
+            interest=Interest(self.queue.add, self._rank),
         )  # fmt: skip
-        self.state.wake = self.queue.add
-        self.state.interest = Interest(self.queue.add, self._rank)
+        self.memory = Memory(
+            state=self.state, journal=self.journal, clock=self.clock, first=self._installation, thawed=self._go_on
+        )  # fmt: skip
         self.endpoints = Endpoints(self.clock, self.state.signal)
         self.ports = parts.ports(lambda: self.state.view)
         self.specs = parts.specs(lambda: self.state.view)
@@ -112,17 +113,17 @@ class Daemon:
 
         A ledger that cannot be used freezes all mutation and is reported; everything else goes on.
         """
-        await self._remember()
+        await self.memory.load()
         await self.look_at_spec(first=True)
         await self._first_look()
         self.supervisor.serve("dispatcher", self.dispatcher.serve)
         self.supervisor.serve("specs", self._follow_spec)
-        self.supervisor.serve("ledger", self._watch_ledger)
+        self.supervisor.serve("ledger", self.memory.watch)
         self.supervisor.serve("pulse", self._beat)
 
     async def look_once(self) -> View:
         """Take the ledger, the spec and one fresh look at everything; change nothing and return the view."""
-        await self._remember()
+        await self.memory.load()
         await self.look_at_spec(first=True)
         await self.supervisor.stop()
         for site in self.state.view.desired.sites:
@@ -205,28 +206,9 @@ class Daemon:
         view = self.state.view
         return [key for module in RECONCILERS for key in module.keys(view)]
 
-    async def _remember(self) -> None:
-        try:
-            await self.state.load()
-        except Failure as failure:
-            self._freeze(failure)
-            return
-        await self._name_installation()
-
-    async def _name_installation(self) -> None:
+    def _installation(self, view: View) -> tuple[PutFact, ...]:
         """Without this mark nothing could be told to be ours, so it is there before anything is made."""
-        if not self.state.view.installation:
-            await self._try_commit(PutFact("installation", self._new_id()))
-
-    def _freeze(self, failure: Failure) -> None:
-        self.state.frozen = failure
-        _log.error("%s. %s", failure, failure.hint)
-
-    async def _try_commit(self, *changes: PutFact) -> None:
-        try:
-            await self.state.commit(changes)
-        except Failure as failure:
-            _log.error("%s. %s", failure, failure.hint)
+        return () if view.installation else (PutFact("installation", self._new_id()),)
 
     def _refuse(self, news: SpecNews) -> None:
         """Publish the mistakes, each with its code; what is in force stays, and so does its generation."""
@@ -241,7 +223,7 @@ class Daemon:
         self.state.desire(news.desired)
         self.board.spec = SpecState(news.generation, news.mistakes, news.uncommitted)
         changes = tuple(change for change in news.changes if isinstance(change, PutFact))
-        await self._try_commit(*changes)
+        await self.memory.put(*changes)
         self._watch(news.desired)
         keys = self.keys()
         for gone in self.board.objects.keys() - set(keys):
@@ -276,25 +258,8 @@ class Daemon:
         async for _ in self.specs.watch():
             await self.look_at_spec()
 
-    async def _watch_ledger(self) -> None:
-        """Find out that the disk is full or read-only before something is begun, and that it no longer is."""
-        proved = self.clock.now()
-        while True:
-            await self.clock.sleep(THAW)
-            if self.state.frozen is None and self.clock.now() - proved < PROBE:
-                continue
-            proved = self.clock.now()
-            try:
-                await (self.journal.commit(()) if self.state.frozen is None else self._thaw())
-            except Failure as failure:
-                if str(failure) != str(self.state.frozen or ""):
-                    self._freeze(failure)
-
-    async def _thaw(self) -> None:
-        """Go on with a ledger that can be written again; what it holds is the truth then."""
-        await self.state.thaw()
-        await self._name_installation()
-        _log.warning("the ledger can be written again")
+    async def _go_on(self) -> None:
+        """Look at everything again with a ledger that can be written again."""
         await self.look_at_spec(first=not self.state.view.desired.clusters)
         for key in self.keys():
             self.dispatcher.reset(key)

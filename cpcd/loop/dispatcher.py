@@ -121,7 +121,7 @@ class Dispatcher:
         tokens = found.tokens | (set(found.wait.on) if found.wait else set())
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
             tokens.add(f"endpoint:{failure.endpoint}")
-        self._state.interest.set(key, tokens) if self._state.interest else None
+        self._state.interest.set(key, tokens)
         self._state.mark(key, found.wait.reason if found.wait else "")
         if next_in is None and failure is None:
             self._state.forget(key)

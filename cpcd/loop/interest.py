@@ -17,7 +17,7 @@ class Interest(Generic[K]):
     """Tokens by key and keys by token; `wake` is called for each key that a signal concerns."""
 
     def __init__(self, wake: Callable[[K], None], rank: Callable[[K], int] = lambda _key: 0) -> None:
-        self._wake, self._rank = wake, rank
+        self.wake, self._rank = wake, rank
         self._keys: dict[str, OrderedDict[K, None]] = {}
         self._tokens: dict[K, frozenset[str]] = {}
 
@@ -43,7 +43,7 @@ class Interest(Generic[K]):
             for key in keys:  # out of the line until its pass asks again: a second free slot wakes the next one
                 self._leave(key, token)
         for key in keys:
-            self._wake(key)
+            self.wake(key)
 
     def _leave(self, key: K, token: str) -> None:
         self.set(key, self._tokens[key] - {token})

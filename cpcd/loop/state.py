@@ -50,6 +50,7 @@ class State:
         affected: Callable[[Change, View], Iterable[Key]],
         stale: Callable[[Change, View], Iterable[Scope]],
         mint: Callable[[], str],
+        interest: Interest[Key],
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -57,12 +58,11 @@ class State:
         self._affected = affected
         self._stale = stale
         self._mint = mint
+        self.interest = interest
         self._view = View()
         self._since: dict[str, float] = {}
         self._waits: dict[Key, str] = {}
         self._known: dict[OpId, float] = {}
-        self.interest: Interest[Key] | None = None
-        self.wake: Callable[[Key], None] = lambda _key: None
         self.frozen: Failure | None = None
 
     @property
@@ -115,7 +115,7 @@ class State:
                 self.signal(token, by=by)
             for key in self._affected(change, self._view):
                 if key != by:
-                    self.wake(key)
+                    self.interest.wake(key)
 
     async def thaw(self) -> None:
         """Try whether the journal can be written again; its content replaces ours."""
@@ -157,8 +157,7 @@ class State:
 
     def signal(self, token: str, *, by: Key | None = None) -> None:
         """Wake whoever waits for a token, but for `by`."""
-        if self.interest is not None:
-            self.interest.signal(token, by=by)
+        self.interest.signal(token, by=by)
 
     def refuse_when_frozen(self) -> None:
         """Raise when nothing may be changed because the ledger cannot be written."""

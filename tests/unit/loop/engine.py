@@ -185,10 +185,9 @@ class Engine:
         self._ids = 0
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), stale=lambda _change, _view: (), mint=self._id
+            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), stale=lambda _change, _view: (), mint=self._id,
+            interest=Interest(self.queue.add),
         )  # fmt: skip
-        self.state.wake = self.queue.add
-        self.state.interest = Interest(self.queue.add)
         self.endpoints = Endpoints(self.clock, self.state.signal)
         runner = Runner(
             reconcilers=[Lamps(self)], guards=[self._guard], resolve=self._resolve, read=self._read,  # type: ignore[list-item] # a module's shape is all that counts

@@ -27,8 +27,8 @@ def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
     made = State(
         journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here
         affected=lambda _change, _view: (LAMP,), stale=lambda _change, _view: (), mint=iter("abcdefgh").__next__,
+        interest=Interest(woken.append),
     )  # fmt: skip
-    made.interest, made.wake = Interest(woken.append), woken.append
     return made, disk, woken
 
 
@@ -56,7 +56,7 @@ def test_nobody_is_woken_by_what_is_not_durable_yet() -> None:
 
     async def main(loop: SimLoop) -> tuple[list[Any], list[Any]]:
         made, _, woken = state(loop)
-        made.interest.set("waiter", ["fact:x"])  # type: ignore[union-attr, arg-type] # any key will do
+        made.interest.set("waiter", ["fact:x"])  # type: ignore[arg-type] # any key will do
         task = asyncio.ensure_future(made.commit((PutFact("x", 1),)))
         await asyncio.sleep(0)
         early = list(woken)
@@ -146,7 +146,7 @@ def test_an_observation_wakes_when_its_meaning_changed_and_only_then() -> None:
 
     async def main(loop: SimLoop) -> list[int]:
         made, _, woken = state(loop)
-        made.interest.set(LAMP, [str(SCOPE)])  # type: ignore[union-attr] # set above
+        made.interest.set(LAMP, [str(SCOPE)])
         counts = []
         for news in (seen(1), seen(1, began=5), seen(2), seen(None, complete=False), seen(2), seen(2)):
             made.observe(news)
@@ -162,7 +162,7 @@ def test_ones_own_reads_and_commits_wake_only_the_others() -> None:
     async def main(loop: SimLoop) -> list[Any]:
         made, _, woken = state(loop)
         for key in (LAMP, OTHER):
-            made.interest.set(key, [str(SCOPE), "fact:x"])  # type: ignore[union-attr] # set above
+            made.interest.set(key, [str(SCOPE), "fact:x"])
         made.observe(seen(1), by=LAMP)
         await made.commit((PutFact("x", 1),), by=LAMP)
         return woken
