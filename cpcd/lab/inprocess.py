@@ -14,7 +14,7 @@ from cpcd.lab.pve import SECONDS
 from cpcd.lab.world import World
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import Host
-from cpcd.ports.kube import GVK, Object
+from cpcd.ports.kube import GVK, Object, Served
 from cpcd.ports.proxmox import Request, Response
 
 __all__ = ["LabGuests", "LabKube", "LabTransport"]
@@ -122,6 +122,11 @@ class LabKube:
         """Return the server's version."""
         return (await self._serving()).plan.version
 
+    async def served(self, group: str, kind: str) -> Served | None:
+        """Return how a kind is served, None when it is not."""
+        row = (await self._serving()).store.served(group, kind)
+        return Served(GVK(row.api_version, row.kind), row.namespaced) if row else None
+
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
         """Return one object or None."""
         cluster = await self._serving()
@@ -166,14 +171,14 @@ class LabKube:
         await self._sleep(API)
 
     async def evict(self, namespace: str, name: str, uid: str) -> bool:
-        """Evict a pod; False when a budget refuses."""
+        """Evict a pod; False when a budget or its namespace's end refuses."""
         cluster = await self._serving()
         try:
             with self._mapped():
                 cluster.store.evict(namespace, name, uid)
         except (_GoneError, _ConflictError):
             return True
-        except _BudgetError:
+        except _RefusedForNowError:
             return False
         await self._sleep(API)
         return True
@@ -231,15 +236,16 @@ class _ConflictError(Failure):
     """409."""
 
 
-class _BudgetError(Failure):
-    """429."""
+class _RefusedForNowError(Failure):
+    """429, and 403 of a namespace that is being terminated."""
 
 
 def _failure(endpoint: str, error: ApiError) -> Failure:
-    kinds: dict[int, type[Failure]] = {404: _GoneError, 409: _ConflictError, 429: _BudgetError}
+    kinds: dict[int, type[Failure]] = {404: _GoneError, 409: _ConflictError, 429: _RefusedForNowError}
+    ending = any(cause["reason"] == "NamespaceTerminating" for cause in error.causes)
     code = Code.AUTH if error.code in {401, 403} else Code.EXECUTION
     words = f"{error.code} {error.reason}: {error.message}"
-    return kinds.get(error.code, Failure)(code, words, target=endpoint)
+    return (_RefusedForNowError if ending else kinds.get(error.code, Failure))(code, words, target=endpoint)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Kubernetes, as cpcd uses it: about ten verbs on plain dicts.
+"""Kubernetes, as cpcd uses it: a dozen verbs on plain dicts.
 
 Implemented by `adapters/kube.py` (kubernetes.aio's dynamic client) and by the lab's object store; held together by
 `tests/contract`. Objects are the API's own JSON.
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["GVK", "Kube", "Object"]
+__all__ = ["GVK", "Kube", "Object", "Served"]
 
 Object = dict[str, Any]
 
@@ -21,8 +21,19 @@ class GVK:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A kind as the API serves it: in the version that it prefers, in namespaces or not (the same in all versions)."""
+
+    gvk: GVK
+    namespaced: bool
+
+
 class Kube(Protocol):
-    """One cluster's API. Every call raises `model.errors.Failure`; 404 is None or a no-op where the verb says so."""
+    """One cluster's API. Every call raises `model.errors.Failure`; 404 is None or a no-op where the verb says so.
+
+    An empty namespace of a namespaced kind means `default`, but in `list`; a kind without namespaces ignores it.
+    """
 
     async def readyz(self) -> bool:
         """Return whether `/readyz` is 200; False for 5xx and 403 (RBAC still loading); raise when unreachable."""
@@ -30,6 +41,13 @@ class Kube(Protocol):
 
     async def version(self) -> str:
         """Return the server's gitVersion, such as `v1.34.2`."""
+        ...
+
+    async def served(self, group: str, kind: str) -> Served | None:
+        """Return how a kind of a group (empty: the core's) is served; None when no version of it is.
+
+        Raises when a version's kinds cannot be listed: unknown is not absent.
+        """
         ...
 
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
@@ -55,7 +73,11 @@ class Kube(Protocol):
         ...
 
     async def evict(self, namespace: str, name: str, uid: str) -> bool:
-        """Evict one pod by uid; True when accepted or gone, False when a disruption budget refuses (429)."""
+        """Evict one pod by uid; True when accepted or gone.
+
+        False when a disruption budget refuses (429), or while the pod's namespace is being terminated (403), which will
+        delete it itself.
+        """
         ...
 
     async def approve(self, csr: str) -> None:

@@ -26,10 +26,12 @@ from cpcd.lab.servers.clock import FastClock
 from cpcd.lab.servers.listeners import Listeners
 from cpcd.lab.world import World
 from cpcd.model.errors import Code, Failure
-from cpcd.ports.kube import GVK, Kube, Object
+from cpcd.ports.kube import GVK, Kube, Object, Served
 
 CONFIG = GVK("v1", "ConfigMap")
 POD = GVK("v1", "Pod")
+BUDGET = GVK("policy/v1", "PodDisruptionBudget")
+WEB = {"app": "web"}
 SPACE = "contract"
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
 ADDRESS = "127.66.0.1"
@@ -189,6 +191,129 @@ async def test_absent_is_none(site: Site) -> None:
     ]  # fmt: skip
 
 
+async def test_object_without_a_namespace_is_in_default(site: Site) -> None:
+    """As with kubectl, for every verb that names one object."""
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "homeless"}, "data": {"a": "1"}}
+    would = await site.kube.apply(obj, dry_run=True)
+    stored = await site.kube.apply(obj)
+    found = await site.kube.get(CONFIG, "homeless")
+    patched = await site.kube.patch(CONFIG, "homeless", {"data": {"b": "2"}})
+    await site.kube.delete(CONFIG, "homeless", uid=stored["metadata"]["uid"])
+
+    assert found is not None
+    assert ["default"] * 4 == [one["metadata"]["namespace"] for one in (would, stored, found, patched)]
+    assert await site.kube.get(CONFIG, "homeless", "default") is None
+
+
+async def test_object_of_a_kind_without_namespaces_has_none(site: Site) -> None:
+    """Whatever its manifest says; nobody has to know the kind's scope to name it."""
+    role = GVK("rbac.authorization.k8s.io/v1", "ClusterRole")
+    metadata = {"name": "cpcd-contract", "namespace": SPACE}
+    stored = await site.kube.apply(
+        {"apiVersion": role.api_version, "kind": role.kind, "metadata": metadata, "rules": []}
+    )
+    found = await site.kube.get(role, "cpcd-contract", SPACE)
+    await site.kube.delete(role, "cpcd-contract", namespace=SPACE, uid=stored["metadata"]["uid"])
+
+    assert found is not None
+    assert [False, False] == ["namespace" in one["metadata"] for one in (stored, found)]
+    assert await site.kube.get(role, "cpcd-contract") is None
+
+
+async def test_kinds_are_known_by_group_with_their_scope(site: Site) -> None:
+    """A kind's version is the API's business; what no version of the API has is None."""
+    asked = [("", "ConfigMap"), ("", "Node"), ("apps", "Deployment"), ("apps", "Thing"), ("example.org", "Thing")]
+
+    assert [
+        Served(CONFIG, namespaced=True), Served(GVK("v1", "Node"), namespaced=False),
+        Served(GVK("apps/v1", "Deployment"), namespaced=True), None, None,
+    ] == [await site.kube.served(group, kind) for group, kind in asked]  # fmt: skip
+
+
+GROUP = "contract.cpcd.dev"
+OLD, NEW = GVK(f"{GROUP}/v1beta1", "Thing"), GVK(f"{GROUP}/v1", "Thing")
+DEFINITION = GVK("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+
+
+@pytest.fixture
+async def things(site: Site) -> AsyncIterator[Site]:
+    """Return a site whose API serves Things in two versions, the older one declared first."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [
+        {"name": "v1beta1", "served": True, "storage": True, "schema": schema},
+        {"name": "v1", "served": True, "storage": False, "schema": schema},
+    ]
+    names = {"kind": "Thing", "listKind": "ThingList", "plural": "things", "singular": "thing"}
+    defined = await site.kube.apply({
+        "apiVersion": DEFINITION.api_version, "kind": DEFINITION.kind, "metadata": {"name": f"things.{GROUP}"},
+        "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": versions},
+    })  # fmt: skip
+    await until(site, served=True)
+    yield site
+    await site.kube.delete(DEFINITION, f"things.{GROUP}", uid=defined["metadata"]["uid"])
+    await until(site, served=False)
+
+
+async def until(site: Site, *, served: bool) -> None:
+    """Wait until Things can be listed, or cannot any more."""
+    for _ in range(100):
+        known = await site.kube.served(GROUP, "Thing")
+        try:
+            await site.kube.list(NEW)
+        except Failure:
+            known = None
+        if (known is not None) is served:
+            return
+        await site.wait(1)
+    raise AssertionError
+
+
+def thing(version: GVK, **spec: str) -> Object:
+    """Return a Thing."""
+    metadata = {"name": "t", "namespace": SPACE, "labels": {"a": "b"}}
+    return {"apiVersion": version.api_version, "kind": "Thing", "metadata": metadata, "spec": spec}
+
+
+async def test_object_is_one_in_all_versions_of_its_kind(things: Site) -> None:
+    """Applied in another version it is the same object, and each version shows it under its own name."""
+    kube = things.kube
+    old = await kube.apply(thing(OLD, x="1"))
+    would = await kube.apply(thing(NEW, x="1"), dry_run=True)
+    new = await kube.apply(thing(NEW, x="2"))
+    seen = [await kube.get(version, "t", SPACE) for version in (OLD, NEW)]
+    listed = [(await kube.list(version, labels="a=b"))[0][0] for version in (OLD, NEW)]
+
+    assert Served(NEW, namespaced=True) == await kube.served(GROUP, "Thing")
+    assert {old["metadata"]["uid"]} == {one["metadata"]["uid"] for one in (would, new, *seen, *listed) if one}
+    assert [OLD.api_version, NEW.api_version] * 2 == [one["apiVersion"] for one in (*seen, *listed) if one]
+    assert {"x": "2"} == new["spec"]
+
+
+async def test_objects_go_with_the_definition_of_their_kind(things: Site) -> None:
+    """What is not served has no objects; defined again it has none either."""
+    await things.kube.apply(thing(NEW))
+    defined = await things.kube.get(DEFINITION, f"things.{GROUP}")
+    assert defined is not None
+    await things.kube.delete(DEFINITION, f"things.{GROUP}", uid=defined["metadata"]["uid"])
+    await until(things, served=False)
+
+    assert await things.kube.get(NEW, "t", SPACE) is None
+    assert Code.EXECUTION is (await failure(things.kube.apply(thing(NEW)))).code
+
+
+async def test_dry_run_meets_the_refusal_that_the_apply_would_meet(site: Site) -> None:
+    """An immutable field, for one: the API's words are the same, and nothing is changed."""
+    await site.kube.apply({**config(a="1"), "immutable": True})
+    changed = {**config(a="2"), "immutable": True}
+    refused = [await failure(site.kube.apply(changed, dry_run=dry)) for dry in (True, False)]
+    stored = await site.kube.get(CONFIG, "c", SPACE)
+
+    assert stored is not None
+    assert [Code.EXECUTION] * 2 == [one.code for one in refused]
+    assert all("422" in one.what and "immutable" in one.what for one in refused)
+    assert {"a": "1"} == stored["data"]
+
+
 async def test_list_selects_by_namespace_labels_and_fields(site: Site) -> None:
     """Items are whole objects with kind and version; the list has a revision to watch from."""
     for name, tier in (("a", "front"), ("b", "back"), ("c", "front")):
@@ -280,20 +405,11 @@ async def test_eviction_honours_the_budget(site: Site) -> None:
     """While a budget allows none it is refused, without it accepted (`failures.md` K13)."""
     if not site.runs_pods:
         pytest.skip("needs running pods")
-    labels = {"app": "web"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
-    await site.kube.apply({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": SPACE},
-        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
-    })  # fmt: skip
-    budget = GVK("policy/v1", "PodDisruptionBudget")
-    pdb = await site.kube.apply({
-        "apiVersion": budget.api_version, "kind": budget.kind, "metadata": {"name": "web", "namespace": SPACE},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}},
-    })  # fmt: skip
+    await web(site)
+    pdb = await site.kube.apply(budget("web", minAvailable=1))
     pod = await running(site)
     refused = await site.kube.evict(SPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
-    await site.kube.delete(budget, "web", namespace=SPACE, uid=pdb["metadata"]["uid"])
+    await site.kube.delete(BUDGET, "web", namespace=SPACE, uid=pdb["metadata"]["uid"])
     replaced = await site.kube.evict(SPACE, pod["metadata"]["name"], "00000000-0000-0000-0000-000000000000")
     after = await site.kube.get(POD, pod["metadata"]["name"], SPACE)
     accepted = await site.kube.evict(SPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
@@ -301,6 +417,55 @@ async def test_eviction_honours_the_budget(site: Site) -> None:
     assert (False, True, True) == (refused, replaced, accepted)
     assert after is not None
     assert "deletionTimestamp" not in after["metadata"]
+
+
+async def test_eviction_of_a_pod_with_two_budgets_fails(site: Site) -> None:
+    """It is a mistake that only a person can mend, not something to wait for."""
+    if not site.runs_pods:
+        pytest.skip("needs running pods")
+    await web(site)
+    for name in ("one", "two"):
+        await site.kube.apply(budget(name, minAvailable=0))
+    pod = await running(site)
+    error = await failure(site.kube.evict(SPACE, pod["metadata"]["name"], pod["metadata"]["uid"]))
+
+    assert Code.EXECUTION is error.code
+    assert "500" in error.what
+    assert "more than one PodDisruptionBudget" in error.what
+
+
+async def test_eviction_waits_where_the_namespace_is_going(site: Site) -> None:
+    """New content is refused there, and an Eviction is new content; the pod goes with its namespace."""
+    going = f"{SPACE}-going"
+    space = await site.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": going}})
+    held, late = config("held"), config("late")
+    held["metadata"] |= {"namespace": going, "finalizers": [f"{GROUP}/held"]}
+    late["metadata"]["namespace"] = going
+    await site.kube.apply(held)
+    await site.kube.delete(GVK("v1", "Namespace"), going, uid=space["metadata"]["uid"])
+    evicted = await site.kube.evict(going, "web", "00000000-0000-0000-0000-000000000000")
+    refused = await failure(site.kube.apply(late))
+    await site.kube.patch(CONFIG, "held", {"metadata": {"finalizers": None}}, namespace=going)
+
+    assert not evicted
+    assert "403" in refused.what
+    assert "because it is being terminated" in refused.what
+
+
+async def web(site: Site) -> None:
+    """Deploy one pod."""
+    template = {"metadata": {"labels": WEB}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+    await site.kube.apply({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": SPACE},
+        "spec": {"replicas": 1, "selector": {"matchLabels": WEB}, "template": template},
+    })  # fmt: skip
+
+
+def budget(name: str, **spec: int) -> Object:
+    """Return a budget for that pod."""
+    metadata = {"name": name, "namespace": SPACE}
+    spec_of = {**spec, "selector": {"matchLabels": WEB}}
+    return {"apiVersion": BUDGET.api_version, "kind": BUDGET.kind, "metadata": metadata, "spec": spec_of}
 
 
 async def running(site: Site) -> Object:

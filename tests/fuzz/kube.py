@@ -4,7 +4,6 @@ Only the HTTP session is replaced. Whatever comes, discovery's documents include
 Failure, and an object is only absent when the API says so.
 """
 
-import asyncio
 import functools
 import json
 import random
@@ -19,11 +18,12 @@ from typing import Any, Final, Self
 import aiohttp
 
 from cpcd.adapters.kube import KubeApi
+from cpcd.adapters.kube.discovery import Discovery
 from cpcd.adapters.requests import names_of
 from cpcd.lab.kube.pki import Authority
 from cpcd.model.errors import Failure
 from cpcd.model.seen import Csr, Node, Pod
-from cpcd.ports.kube import Object
+from cpcd.ports.kube import Object, Served
 from cpcd.sources import decode
 from tests.fuzz import mutate
 from tests.fuzz.seeds import KINDS, now, objects
@@ -200,8 +200,7 @@ def _refusal(rng: random.Random) -> Reply:
 def check(case: Case) -> None:
     """Hold one case to what is promised for every answer."""
     api, session = _api(), _Session(case)
-    api._kinds.clear()
-    api._discovered, api._discovering = False, asyncio.Lock()
+    api._discovery = Discovery(lambda path: api._call("get", path))
     api._client.client.rest_client.pool_manager = session
     verb, shape = VERBS[case.verb]
     try:
@@ -254,6 +253,7 @@ VERBS: Final[dict[str, tuple[Callable[[KubeApi, str], Awaitable[Any]], Any]]] = 
     "nodes": (_nodes, tuple[Node, ...]), "node": (_node, Node | None), "pods": (_pods, tuple[Pod, ...]),
     "csrs": (_csrs, tuple[Csr, ...]), "get": (_get, dict[str, Any] | None), "watch": (_watch, list[tuple[str, dict[str, Any]]]),
     "readyz": (lambda api, _: api.readyz(), bool), "version": (lambda api, _: api.version(), str),
+    "served": (lambda api, kind: api.served(KINDS[kind].api_version.rpartition("/")[0], kind), Served | None),
     "list": (lambda api, kind: api.list(KINDS[kind]), tuple[list[dict[str, Any]], str]),
     "apply": (lambda api, _: api.apply(OBJECT), dict[str, Any]),
     "patch": (lambda api, kind: api.patch(KINDS[kind], "w1", {}), dict[str, Any]),

@@ -23,7 +23,7 @@ from cpcd.model.ledger import Change, Ledger
 from cpcd.model.report import Pass
 from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.ports.guests import Guests, Host
-from cpcd.ports.kube import GVK, Kube, Object
+from cpcd.ports.kube import GVK, Kube, Object, Served
 from cpcd.ports.proxmox import Request, Response, Transport
 
 __all__ = [
@@ -301,6 +301,9 @@ class GatedKube:
 
     async def version(self) -> str:
         return await self._read("version", "", self._inner.version)
+
+    async def served(self, group: str, kind: str) -> Served | None:
+        return await self._read("served", f"{kind}.{group}", lambda: self._inner.served(group, kind))
 
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
         return await self._read("get", f"{gvk.kind} {name}", lambda: self._inner.get(gvk, name, namespace))

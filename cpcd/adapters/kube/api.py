@@ -1,25 +1,24 @@
 """The verbs that cpcd uses on one Kubernetes cluster.
 
-It must never repeat a write, wait without a limit or hold a typed model. Errors: `failures.py`; TLS and discovery:
-`client.py`; the contract: `ports/kube.py`.
+It must never repeat a write, wait without a limit or hold a typed model. Errors: `failures.py`; TLS: `client.py`; which
+kinds there are: `discovery.py`; the contract: `ports/kube.py`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
-from kubernetes.aio.dynamic.resource import Resource
 
 from cpcd.adapters.answers import parse, part, words
 from cpcd.adapters.kube.client import connect, credentials
+from cpcd.adapters.kube.discovery import Discovery, Resource
 from cpcd.adapters.kube.failures import details, mapped, message
 from cpcd.model.errors import Code, Failure
-from cpcd.ports.kube import GVK, Object
+from cpcd.ports.kube import GVK, Object, Served
 
 __all__ = ["FIELD_MANAGER", "KubeApi"]
 
@@ -47,9 +46,7 @@ class KubeApi:
         self._scale = scale
         limits = aiohttp.ClientTimeout(total=_TIMEOUT / scale, sock_connect=max(1.0, _CONNECT / scale))
         self._client = connect(credentials(kubeconfig, server), limits, cache_dir)
-        self._kinds: dict[GVK, Resource] = {}
-        self._discovering = asyncio.Lock()
-        self._discovered = False
+        self._discovery = Discovery(lambda path: self._call("get", path))
 
     async def readyz(self) -> bool:
         """See the port."""
@@ -67,12 +64,17 @@ class KubeApi:
         with self._about("asking /version"):
             return part(str, await self._call("get", "/version"), "gitVersion")
 
+    async def served(self, group: str, kind: str) -> Served | None:
+        """See the port; what was served is looked up again only once a call fails for it."""
+        with self._about(f"looking for kind {kind}"):
+            found = await self._discovery.preferred(group, kind)
+            return Served(found.gvk, found.namespaced) if found else None
+
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
         """See the port; a kind that a fresh discovery does not list has no objects, so that is None too."""
         with self._about(f"reading {gvk.kind} {name}"):
             try:
-                kind = await self._kind(gvk)
-                return _object(await self._call("get", kind.path(name=name, namespace=namespace)))
+                return _object(await self._call("get", await self._path(gvk, name, namespace)))
             except ResourceNotFoundError:
                 return None
             except ApiException as error:
@@ -93,7 +95,7 @@ class KubeApi:
             return await self._pages(gvk, path, selectors)
 
     async def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
-        """See the port; an object of a namespaced kind without a namespace goes to `default`, as with kubectl."""
+        """See the port."""
         gvk = GVK(obj["apiVersion"], obj["kind"])
         name = obj["metadata"]["name"]
         with self._about(f"applying {gvk.kind} {name}"):
@@ -140,7 +142,7 @@ class KubeApi:
             try:
                 await self._call("post", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body=body)
             except ApiException as error:
-                if error.status == 429:
+                if error.status == 429 or _ending(error):
                     return False
                 if not _absent(error):
                     raise
@@ -199,32 +201,26 @@ class KubeApi:
         return items, part(str, page, "metadata", "resourceVersion")
 
     async def _path(self, gvk: GVK, name: str, namespace: str) -> str:
-        kind = await self._kind(gvk)
-        path: str = kind.path(name=name, namespace=(namespace or "default") if kind.namespaced else None)
-        return path
+        return (await self._kind(gvk)).path(name, namespace or "default")
 
     async def _kind(self, gvk: GVK) -> Resource:
-        """Return the API's resource of a kind: looked up once, and again when the API no longer serves it there."""
-        async with self._discovering:
-            with _discovery():
-                if not self._discovered:
-                    await self._client
-                    self._discovered = True
-                if gvk not in self._kinds:
-                    group, _, version = gvk.api_version.rpartition("/")
-                    where = {"prefix": "apis", "group": group} if group else {"prefix": "api"}
-                    self._kinds[gvk] = await self._client.resources.get(**where, api_version=version, kind=gvk.kind)
-        return self._kinds[gvk]
+        found = await self._discovery.resource(gvk)
+        if found is None:
+            raise ResourceNotFoundError(gvk)
+        return found
 
     async def _call(self, method: str, path: str, **options: Any) -> Object:
         try:
             reply = await self._client.request(method, path, serialize=False, **options)
         except ApiException as error:
             if error.status == 404 and not _no_object(error):
-                self._kinds.clear()
-                self._discovered = False
+                self._discovery.forget()
             raise
-        return part(dict, parse(await reply.read()))
+        body = await reply.read()
+        answer = part(dict, parse(body))
+        if answer.get("kind") == "Status" and answer.get("status") == "Failure":
+            raise _refused(answer, body)
+        return answer
 
     def _about(self, what: str) -> AbstractContextManager[None]:
         return mapped(self._endpoint, what)
@@ -240,19 +236,25 @@ def _absent(error: ApiException) -> bool:
     return _no_object(error) or (error.status == 409 and "precondition" in message(error).lower())
 
 
+def _ending(error: ApiException) -> bool:
+    """Tell whether a pod's namespace is being terminated, as kubectl's drain does: it will be deleted without us."""
+    causes = details(error).get("causes")
+    return isinstance(causes, list) and any(
+        isinstance(cause, dict) and cause.get("reason") == "NamespaceTerminating" for cause in causes
+    )
+
+
+def _refused(answer: Object, body: bytes) -> ApiException:
+    """A refusal that comes with a 201: the code is in the body (kubernetes: registry/core/pod/storage/eviction.go)."""
+    error = ApiException(status=part(int, answer, "code"), reason=answer.get("reason"))
+    error.body = body
+    return error
+
+
 def _object(found: Any) -> Object:
     """Check that an answer is an object of the API: it has metadata."""
     part(dict, found, "metadata")
     return part(dict, found)
-
-
-@contextmanager
-def _discovery() -> Iterator[None]:
-    """The library reads discovery's documents without looking: whatever it stumbles over is an answer that is none."""
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"discovery cannot be read: {type(error).__name__}") from error
 
 
 def _event(line: bytes) -> tuple[str, Object]:

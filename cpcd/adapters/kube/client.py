@@ -1,4 +1,4 @@
-"""A kubernetes.aio client made from kubeconfig text: TLS, timeouts and discovery, nothing hidden.
+"""A kubernetes.aio client made from kubeconfig text: TLS and timeouts, nothing hidden.
 
 It must never read the user's kubeconfig, the environment's proxies or a default configuration (`failures.md` C13), and
 never leave a key in a file. The verbs are in `api.py`.
@@ -17,7 +17,6 @@ import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.dynamic.client import DynamicClient
-from kubernetes.aio.dynamic.discovery import LazyDiscoverer
 
 from cpcd.adapters.once import send_once
 from cpcd.model.errors import Code, Failure
@@ -59,10 +58,10 @@ def credentials(kubeconfig: str, server: str) -> Credentials:
 
 
 def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) -> DynamicClient:
-    """Return a client whose discovery is still to be done (`await`); `private` is a directory of our own, mode 0700.
+    """Return a client for its requests alone; `private` is a directory of our own, mode 0700.
 
-    ssl loads a client key from a file only: it exists there, mode 0600, for that moment. Discovery stays in memory,
-    because a file outlives the cluster that it describes.
+    ssl loads a client key from a file only: it exists there, mode 0600, for that moment. The client's own discovery is
+    never awaited: it would write a file in /tmp that outlives the cluster that it describes; see `discovery.py`.
     """
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _brief_file(private, found.certificate + "\n" + found.key) as pair:
@@ -74,11 +73,11 @@ def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) ->
             client_session_kwargs={"trust_env": False, "middlewares": (send_once,)},
         )
         client = _Client(configuration, limits)
-    return DynamicClient(client, cache_file=str(private / "no-discovery-cache"), discoverer=_Discovery)
+    return DynamicClient(client)
 
 
 class _Client(ApiClient):  # type: ignore[misc]  # kubernetes has no types
-    """An ApiClient that always has a timeout; discovery passes none and would wait for 5 minutes."""
+    """An ApiClient that always has a timeout; without one it would wait for 5 minutes."""
 
     def __init__(self, configuration: Configuration, limits: aiohttp.ClientTimeout) -> None:
         super().__init__(configuration)
@@ -89,13 +88,6 @@ class _Client(ApiClient):  # type: ignore[misc]  # kubernetes has no types
         self, *request: Any, _request_timeout: aiohttp.ClientTimeout | None = None, **options: Any
     ) -> Any:
         return await super().call_api(*request, _request_timeout=_request_timeout or self._limits, **options)
-
-
-class _Discovery(LazyDiscoverer):  # type: ignore[misc]  # kubernetes has no types
-    """Discovery that is asked for and kept in memory; the default writes a predictable file in /tmp."""
-
-    def _write_cache(self) -> None:
-        return
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cpcd.lab.faults import mechanisms as does
 from cpcd.lab.faults.injector import Armed
 from cpcd.model.errors import Failure, Unreachable
-from cpcd.ports.kube import GVK, Kube, Object
+from cpcd.ports.kube import GVK, Kube, Object, Served
 
 __all__ = ["FaultyKube"]
 
@@ -28,6 +28,10 @@ class FaultyKube:
     async def version(self) -> str:
         """See the port."""
         return await self._through("version", self._inner.version)
+
+    async def served(self, group: str, kind: str) -> Served | None:
+        """See the port."""
+        return await self._through(f"discover {kind}", lambda: self._inner.served(group, kind))
 
     async def get(self, gvk: GVK, name: str, namespace: str = "") -> Object | None:
         """See the port."""

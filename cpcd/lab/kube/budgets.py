@@ -6,7 +6,7 @@ Computed from the pods at each question, so that it is never stale. `store.py` a
 import math
 from typing import Any
 
-from cpcd.lab.kube.errors import ApiError, over_budget
+from cpcd.lab.kube.errors import ApiError, over_budget, two_budgets
 from cpcd.lab.kube.objects import Object, Objects
 from cpcd.lab.kube.selectors import by_selector
 from cpcd.lab.provenance import recorded, source
@@ -48,15 +48,18 @@ def allowance(budget: Object, objects: Objects) -> dict[str, int]:
 
 @recorded(443)
 def refusal(pod: Object, objects: Objects) -> ApiError | None:
-    """Return the 429 that an eviction of this pod gets now, None when it may go.
+    """Return what refuses an eviction of this pod now, None when it may go: 429, or 500 with two budgets for one pod.
 
     Pods that do not run may go; ready ones only while a disruption is left; others if the budget is kept.
     """
     if pod.get("status", {}).get("phase") != "Running" or "deletionTimestamp" in pod["metadata"]:
         return None
-    for budget in objects.all("PodDisruptionBudget", pod["metadata"]["namespace"]):
-        if by_selector(pod, budget["spec"].get("selector")):
-            now = allowance(budget, objects)
-            if now["currentHealthy"] - is_ready(pod) < now["desiredHealthy"]:
-                return over_budget(budget["metadata"]["name"], now["desiredHealthy"], now["currentHealthy"])
+    budgets = objects.all("PodDisruptionBudget", pod["metadata"]["namespace"])
+    mine = [budget for budget in budgets if by_selector(pod, budget["spec"].get("selector"))]
+    if len(mine) > 1:
+        return two_budgets()
+    for budget in mine:
+        now = allowance(budget, objects)
+        if now["currentHealthy"] - is_ready(pod) < now["desiredHealthy"]:
+            return over_budget(budget["metadata"]["name"], now["desiredHealthy"], now["currentHealthy"])
     return None

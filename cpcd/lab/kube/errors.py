@@ -8,7 +8,9 @@ from typing import Any
 
 from cpcd.lab.provenance import recorded, source
 
-__all__ = ["ApiError", "conflict", "expired", "missing", "over_budget", "unknown_kind"]
+__all__ = [
+    "ApiError", "conflict", "expired", "invalid", "missing", "over_budget", "terminating", "two_budgets", "unknown_kind",
+]  # fmt: skip
 
 
 class ApiError(Exception):
@@ -47,6 +49,22 @@ def conflict(plural: str, name: str, why: str) -> ApiError:
     return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {plural} "{name}": {why}')
 
 
+@source("apimachinery: api/errors, NewInvalid")
+def invalid(kind: str, name: str, why: Sequence[str]) -> ApiError:
+    """Make the 422 of an object that may not be so."""
+    said = why[0] if len(why) == 1 else f"[{', '.join(why)}]"
+    return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {said}')
+
+
+@source("admission: namespace/lifecycle")
+def terminating(plural: str, name: str, namespace: str) -> ApiError:
+    """Make the 403 of new content in a namespace that is on its way out."""
+    why = f"unable to create new content in namespace {namespace} because it is being terminated"
+    cause = {"message": f"namespace {namespace} is being terminated", "field": "metadata.namespace"}
+    text = f'{plural} "{name}" is forbidden: {why}'
+    return ApiError(403, "Forbidden", text, [{"reason": "NamespaceTerminating", **cause}])
+
+
 @source("C02")
 def expired(since: int, oldest: int) -> ApiError:
     """Make the 410 of a watch from a compacted revision."""
@@ -59,3 +77,10 @@ def over_budget(name: str, desired: int, healthy: int) -> ApiError:
     needs = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
     text = "Cannot evict pod as it would violate the pod's disruption budget."
     return ApiError(429, "TooManyRequests", text, [{"reason": "DisruptionBudget", "message": needs}])
+
+
+@source("registry/core/pod/storage/eviction.go")
+def two_budgets() -> ApiError:
+    """Make the answer to the eviction of a pod that two disruption budgets select."""
+    text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+    return ApiError(500, "", text)

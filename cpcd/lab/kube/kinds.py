@@ -4,10 +4,20 @@ One table, for the store and for discovery over HTTP. Kinds of applied CustomRes
 (`Store.resources`).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["BUILTIN", "Resource", "from_definition"]
+from cpcd.lab.provenance import source
+
+__all__ = ["BUILTIN", "Resource", "from_definition", "group"]
+
+_VERSION: Final = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
+
+
+def group(api_version: str) -> str:
+    """Return the API group of an apiVersion, empty for the core's."""
+    return api_version.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,19 @@ BUILTIN: Final = {row.kind: row for row in map(_row, _TABLE.strip().splitlines()
 
 
 def from_definition(definition: dict[str, Any]) -> list[Resource]:
-    """Return the kinds that a CustomResourceDefinition adds, one for each served version."""
+    """Return the kinds that a CustomResourceDefinition adds, one for each served version, the preferred one first."""
     spec = definition["spec"]
     names, namespaced = spec["names"], spec.get("scope") == "Namespaced"
     served = [version["name"] for version in spec.get("versions", ()) if version.get("served", True)]
-    return [Resource(f"{spec['group']}/{name}", names["kind"], names["plural"], namespaced) for name in served]
+    ordered = sorted(served, key=_priority, reverse=True)
+    return [Resource(f"{spec['group']}/{name}", names["kind"], names["plural"], namespaced) for name in ordered]
+
+
+@source("apimachinery: version/helpers.go, CompareKubeAwareVersionStrings")
+def _priority(version: str) -> tuple[int, int, int]:
+    """Return what versions are ordered by: stable over beta over alpha, then the higher number."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return (0, 0, 0)
+    major, stage, minor = match.groups()
+    return ({"alpha": 1, "beta": 2, None: 3}[stage], int(major), int(minor or 0))

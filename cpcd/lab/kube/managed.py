@@ -65,7 +65,8 @@ def note_apply(
     """Return the entries after an apply, and the paths that nobody holds any more and that hold nothing of others."""
     old = next((entry for entry in _entries(live) if _is(entry, manager, "Apply")), None)
     had = decode(old["fieldsV1"]) if old else set()
-    mine = old if old and had == paths else _entry(manager, "Apply", live["apiVersion"], paths, stamp)
+    same = old and had == paths and old["apiVersion"] == live["apiVersion"]
+    mine = old if old and same else _entry(manager, "Apply", live["apiVersion"], paths, stamp)
     rest = [_without(entry, taken) for entry in _entries(live) if entry is not old]
     held: set[Path] = set().union(*(decode(entry["fieldsV1"]) for entry in rest))
     gone = {path for path in had - paths - held if not _is_map(live, path)}

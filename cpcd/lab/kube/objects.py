@@ -1,7 +1,8 @@
 """What etcd holds for one cluster: objects, their revisions, and the log that watches read.
 
-No rule of any kind lives here but uid, revision, generation and finalizers. Stored objects are never changed in
-place: `put` a changed copy. Next: `store.py`, the verbs.
+No rule of any kind lives here but uid, revision, generation and finalizers. An object is one object in all versions of
+its kind, kept in the one that it was made in. Stored objects are never changed in place: `put` a changed copy. Next:
+`store.py`, the verbs.
 """
 
 import itertools
@@ -12,9 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from cpcd.lab.kube.errors import expired, unknown_kind
 from cpcd.lab.kube.fields import copy
-from cpcd.lab.kube.kinds import BUILTIN, Resource, from_definition
+from cpcd.lab.kube.kinds import BUILTIN, Resource, from_definition, group
+from cpcd.lab.provenance import source
 
-__all__ = ["Change", "Object", "Objects"]
+__all__ = ["Change", "Object", "Objects", "converted"]
 
 Object = dict[str, Any]
 _LOG: Final = 4096  # changes kept for watches
@@ -58,12 +60,12 @@ class Objects:
 
     def all(self, kind: str, namespace: str = "", *, api_version: str = "") -> list[Object]:
         """Return the stored objects of a kind in their order of creation; they must not be changed."""
-        shelf = self._kinds.get((api_version or BUILTIN[kind].api_version, kind), {})
+        shelf = self._kinds.get((group(api_version or BUILTIN[kind].api_version), kind), {})
         return [obj for (space, _), obj in shelf.items() if namespace in {"", space}]
 
     def find(self, kind: str, name: str, namespace: str = "", *, api_version: str = "") -> Object | None:
         """Return one stored object, which must not be changed, or None."""
-        return self._kinds.get((api_version or BUILTIN[kind].api_version, kind), {}).get((namespace, name))
+        return self._kinds.get((group(api_version or BUILTIN[kind].api_version), kind), {}).get((namespace, name))
 
     def everything(self) -> list[Object]:
         """Return every stored object."""
@@ -82,6 +84,7 @@ class Objects:
 
     def _identified(self, obj: Object, before: Object | None) -> Object:
         metadata = obj["metadata"]
+        obj["apiVersion"] = before["apiVersion"] if before else obj["apiVersion"]
         if before is None:
             self._made += 1
             metadata["uid"] = str(uuid.uuid5(_NAMESPACE, f"{self._seed}/{self._made}"))
@@ -113,7 +116,7 @@ class Objects:
         return obj
 
     def _shelf(self, obj: Object) -> dict[tuple[str, str], Object]:
-        return self._kinds.setdefault((obj["apiVersion"], obj["kind"]), {})
+        return self._kinds.setdefault((group(obj["apiVersion"]), obj["kind"]), {})
 
     def compact(self) -> None:
         """Forget the log: watches from before now are Expired, as after a restart of the API server."""
@@ -124,8 +127,22 @@ class Objects:
         """Return what happened to a kind after revision `since`; ApiError 410 where the log is gone."""
         if since < self._oldest:
             raise expired(since, self._oldest)
-        newer = list(itertools.takewhile(lambda change: change.revision > since, reversed(self._log)))
-        return [c for c in reversed(newer) if (c.obj["apiVersion"], c.obj["kind"]) == (api_version, kind)]
+        newer = itertools.takewhile(lambda change: change.revision > since, reversed(self._log))
+        found = [c for c in newer if (group(c.obj["apiVersion"]), c.obj["kind"]) == (group(api_version), kind)]
+        return [c._replace(obj=converted(c.obj, api_version)) for c in reversed(found)]
+
+    @source("apiextensions: finalizer/crd_finalizer.go")
+    def purge(self, definition: Object) -> None:
+        """Remove the objects of a CustomResourceDefinition that goes."""
+        spec = definition["spec"]
+        for obj in tuple(self._kinds.get((spec["group"], spec["names"]["kind"]), {}).values()):
+            self.drop(obj)
+
+
+@source("apiextensions: conversion strategy None")
+def converted(obj: Object, api_version: str) -> Object:
+    """Return an object as another version of its kind shows it, itself where it is that version's."""
+    return obj if obj["apiVersion"] == api_version else {**obj, "apiVersion": api_version}
 
 
 def _name(obj: Object) -> tuple[str, str]:

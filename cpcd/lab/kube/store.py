@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cpcd.lab.kube.budgets import refusal
-from cpcd.lab.kube.errors import ApiError, conflict, missing
+from cpcd.lab.kube.errors import ApiError, conflict, invalid, missing, terminating
 from cpcd.lab.kube.fields import Path, copy, dotted, merge, owned, remove
-from cpcd.lab.kube.kinds import Resource
+from cpcd.lab.kube.kinds import Resource, group
 from cpcd.lab.kube.managed import conflicts, note_apply, note_update
-from cpcd.lab.kube.objects import Change, Object, Objects
+from cpcd.lab.kube.objects import Change, Object, Objects, converted
 from cpcd.lab.kube.selectors import by_fields, by_labels
 from cpcd.lab.provenance import recorded, source
 from cpcd.ports.kube import GVK
@@ -36,8 +36,13 @@ class Store:
         return lambda: self.objects.listeners.remove(listener)
 
     def get(self, gvk: GVK, name: str, namespace: str = "") -> Object:
-        """Return one object; ApiError 404."""
-        return copy(self._find(gvk, name, namespace))
+        """Return one object; ApiError 404. A namespaced one without a namespace is in `default`."""
+        return copy(converted(self._find(gvk, name, namespace), gvk.api_version))
+
+    def served(self, api_group: str, kind: str) -> Resource | None:
+        """Return a kind in the version in which it is preferably served, None where it is not."""
+        rows = (row for row in self.objects.resources() if (group(row.api_version), row.kind) == (api_group, kind))
+        return next(rows, None)
 
     def changes(self, gvk: GVK, since: str) -> list[Change]:
         """Return what happened to a kind after the resourceVersion `since`; ApiError 410 when that is too old."""
@@ -50,24 +55,28 @@ class Store:
         found = self.objects.all(gvk.kind, namespace, api_version=gvk.api_version)
         found = [obj for obj in found if by_labels(obj, labels) and by_fields(obj, fields)]
         found.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
-        return [copy(obj) for obj in found], str(self.objects.revision)
+        return [copy(converted(obj, gvk.api_version)) for obj in found], str(self.objects.revision)
 
     def create(self, obj: Object, *, manager: str = MANAGER) -> Object:
         """Create an object; ApiError 409 AlreadyExists."""
         row, fresh = self._prepared(obj)
         if self._stored(row, fresh["metadata"]) is not None:
             raise ApiError(409, "AlreadyExists", f'{row.plural} "{fresh["metadata"]["name"]}" already exists')
+        self._admitted(row, fresh)
         return copy(self.objects.put(note_update(fresh, {}, manager, self._stamp())))
 
     @source("KEP-555")
     def apply(self, obj: Object, *, manager: str = MANAGER, force: bool = True, dry_run: bool = False) -> Object:
         """Apply server-side: what this manager applied before and leaves out now is removed, unless another owns it.
 
-        ApiError 409 with the conflicting fields when another manager holds them with another value, unless `force`.
+        ApiError 409 with the conflicting fields when another manager holds them with another value, unless `force`. A dry
+        run is refused for whatever the apply would be refused for.
         """
         row, applied = self._prepared(obj)
         live = self._stored(row, applied["metadata"])
-        before = copy(live) if live is not None else _shell(applied)
+        if live is None:
+            self._admitted(row, applied)
+        before = _shell(applied) if live is None else copy(converted(live, row.api_version))
         paths = owned(applied)
         if (disputed := conflicts(before, applied, paths, manager)) and not force:
             raise _disputed(disputed)
@@ -77,7 +86,8 @@ class Store:
         after = merge(before, {key: value for key, value in applied.items() if key != "status"})
         after.setdefault("metadata", {})["managedFields"] = entries
         after["metadata"]["name"] = applied["metadata"]["name"]
-        return copy(after if dry_run else self.objects.put(after))
+        _mutable(live, after)
+        return copy(converted(after if dry_run else self.objects.put(after), row.api_version))
 
     @recorded(440)
     def patch(
@@ -91,7 +101,9 @@ class Store:
                 why = "the object has been modified; please apply your changes to the latest version and try again"
                 raise conflict(self._plural(gvk), name, why)
         after = _merge_patch(before, change)
-        return copy(self.objects.put(note_update(after, before, manager, self._stamp())))
+        _mutable(before, after)
+        stored = self.objects.put(note_update(after, before, manager, self._stamp()))
+        return copy(converted(stored, gvk.api_version))
 
     def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str = "") -> Object:
         """Delete an object, gracefully where its kind is so; ApiError 404, or 409 when `uid` is another's."""
@@ -104,6 +116,8 @@ class Store:
 
     def expel(self, obj: Object) -> None:
         """Begin to delete: bound pods and namespaces end later, finalizers hold, everything else is gone at once."""
+        if obj["kind"] == "CustomResourceDefinition":
+            self.objects.purge(obj)
         bound = obj["kind"] == "Pod" and obj["spec"].get("nodeName")
         if not (bound or obj["kind"] == "Namespace" or obj["metadata"].get("finalizers")):
             self.objects.drop(obj)
@@ -112,7 +126,11 @@ class Store:
 
     @recorded(443)
     def evict(self, namespace: str, name: str, uid: str = "") -> None:
-        """Evict a pod; ApiError 429 when a disruption budget refuses, 404 when it is gone, 409 with another uid."""
+        """Evict a pod; ApiError 429 when a disruption budget refuses, 404 when it is gone, 409 with another uid.
+
+        403 in a namespace that is being terminated, where an Eviction is new content too; 500 with two budgets for it.
+        """
+        self._admitted(self.objects.resource("v1", "Pod"), {"metadata": {"name": name, "namespace": namespace}})
         pod = self._find(GVK("v1", "Pod"), name, namespace)
         if no := refusal(pod, self.objects):
             raise no
@@ -135,7 +153,7 @@ class Store:
         return found
 
     def _stored(self, row: Resource, metadata: Mapping[str, str]) -> Object | None:
-        space = metadata.get("namespace", "") if row.namespaced else ""
+        space = (metadata.get("namespace") or "default") if row.namespaced else ""
         return self.objects.find(row.kind, metadata["name"], space, api_version=row.api_version)
 
     def _plural(self, gvk: GVK) -> str:
@@ -151,10 +169,31 @@ class Store:
         if not row.namespaced:
             metadata.pop("namespace", None)
             return row, fresh
-        space = metadata.setdefault("namespace", "default")
-        if self.objects.find("Namespace", space) is None:
-            raise missing("namespaces", space)
+        metadata.setdefault("namespace", "default")
         return row, _defaulted(fresh)
+
+    @source("admission: namespace/lifecycle")
+    def _admitted(self, row: Resource, fresh: Object) -> None:
+        """Refuse new content in a namespace that is not there (404) or on its way out (403)."""
+        if not row.namespaced:
+            return
+        metadata = fresh["metadata"]
+        space = self.objects.find("Namespace", metadata["namespace"])
+        if space is None:
+            raise missing("namespaces", metadata["namespace"])
+        if "deletionTimestamp" in space["metadata"]:
+            raise terminating(row.plural, metadata["name"], metadata["namespace"])
+
+
+@source("KEP-1412: immutable ConfigMaps and Secrets")
+def _mutable(before: Object | None, after: Object) -> None:
+    """Refuse a change of what is immutable (422)."""
+    if not before or not before.get("immutable"):
+        return
+    changed = [part for part in ("immutable", "data", "binaryData") if before.get(part) != after.get(part)]
+    if changed:
+        why = [f"{part}: Forbidden: field is immutable when `immutable` is set" for part in changed]
+        raise invalid(before["kind"], before["metadata"]["name"], why)
 
 
 def _shell(applied: Object) -> Object:

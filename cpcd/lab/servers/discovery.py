@@ -37,7 +37,10 @@ class Target:
 
 
 def target(path: str, resources: Sequence[Resource]) -> Target | None:
-    """Return what a path such as `/apis/apps/v1/namespaces/x/deployments/y` means, None where nothing is served."""
+    """Return what a path such as `/apis/apps/v1/namespaces/x/deployments/y` means, None where nothing is served.
+
+    An object of a namespaced kind has no path without its namespace, and one of another kind none within one.
+    """
     match path.strip("/").split("/"):
         case ["api", version, *rest] if rest:
             return _within(version, rest, resources)
@@ -50,9 +53,9 @@ def _within(api_version: str, rest: list[str], resources: Sequence[Resource]) ->
     served = {row.plural: row for row in resources if row.api_version == api_version}
     match rest:
         case ["namespaces", namespace, plural, *more] if plural in served and len(more) <= 2:
-            return Target(served[plural], namespace, *_padded(more))
+            return Target(served[plural], namespace, *_padded(more)) if served[plural].namespaced else None
         case [plural, *more] if plural in served and len(more) <= 2:
-            return Target(served[plural], "", *_padded(more))
+            return None if more and served[plural].namespaced else Target(served[plural], "", *_padded(more))
     return None
 
 
@@ -78,6 +81,7 @@ def document(path: str, resources: Sequence[Resource]) -> dict[str, Any] | None:
 
 
 def _group(name: str, resources: Sequence[Resource]) -> dict[str, Any]:
+    """Describe a group; a definition's versions come with the preferred one first."""
     served = dict.fromkeys(row.api_version for row in resources if row.api_version.startswith(f"{name}/"))
     versions = [{"groupVersion": each, "version": each.partition("/")[2]} for each in served]
     return {"name": name, "versions": versions, "preferredVersion": versions[0] if versions else {}}

@@ -39,11 +39,13 @@ def discovery(request: web.Request) -> web.Response | None:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, authority: Authority = AUTHORITY) -> AsyncIterator[str]:
-    """Serve an API whose certificate is `authority`'s; discovery works, the rest is the handler's."""
+async def serving(
+    handler: Handler, authority: Authority = AUTHORITY, found: Callable[[web.Request], web.Response | None] = discovery
+) -> AsyncIterator[str]:
+    """Serve an API whose certificate is `authority`'s; discovery is `found`, the rest is the handler's."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return discovery(request) or await handler(request)
+        return found(request) or await handler(request)
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
@@ -124,6 +126,44 @@ async def test_only_a_named_object_is_absent(tmp_path: Path) -> None:
 
     assert absent is None
     assert error.code is Code.EXECUTION
+
+
+@pytest.mark.parametrize("code", [404, 503])
+async def test_group_that_does_not_answer_is_not_one_without_kinds(tmp_path: Path, code: int) -> None:
+    """An aggregated API whose server is away: its kinds are listed nowhere, and yet none of them is absent."""
+    version = {"groupVersion": "metrics.k8s.io/v1beta1", "version": "v1beta1"}
+    groups = [{"name": "metrics.k8s.io", "versions": [version], "preferredVersion": version}]
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/apis":
+            return web.json_response({"kind": "APIGroupList", "groups": groups})
+        return web.Response(status=code, text="service unavailable")
+
+    async with serving(handler, found=lambda _: None) as url, client(url, tmp_path) as api:
+        calls = (
+            api.served("metrics.k8s.io", "NodeMetrics"),
+            api.get(GVK("metrics.k8s.io/v1beta1", "NodeMetrics"), "cp1"),
+        )
+        for call in calls:
+            with pytest.raises(Failure) as caught:
+                await call
+            assert f"{code}" in caught.value.what
+
+
+async def test_refusal_in_the_body_of_a_success_is_a_refusal(tmp_path: Path) -> None:
+    """So the eviction of a pod with two budgets comes (kubernetes: registry/core/pod/storage/eviction.go)."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        body = {"kind": "Status", "status": "Failure", "message": "more than one PodDisruptionBudget", "code": 500}
+        return web.json_response(body, status=201)
+
+    async with serving(handler) as url, client(url, tmp_path) as api:
+        with pytest.raises(Failure) as caught:
+            await api.evict("default", "web", "u")
+
+    assert Code.EXECUTION is caught.value.code
+    assert "500" in caught.value.what
+    assert "more than one PodDisruptionBudget" in caught.value.what
 
 
 async def test_html_is_not_taken_for_the_api(tmp_path: Path) -> None:
