@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from cpcd.lab.guests import Guest, VerbFailed
-from cpcd.lab.kube import ApiError, Cluster
+from cpcd.lab.kube import ApiError, Cluster, UnknownKindError
 from cpcd.lab.pve import SECONDS
 from cpcd.lab.world import World
-from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.errors import Code, Failure, NotServed, Unreachable
 from cpcd.ports.guests import Host
 from cpcd.ports.kube import GVK, Object, Served
 from cpcd.ports.proxmox import Request, Response
@@ -133,7 +133,7 @@ class LabKube:
         try:
             with self._mapped():
                 return cluster.store.get(gvk, name, namespace)
-        except _GoneError:
+        except (_GoneError, NotServed):
             return None
 
     async def list(
@@ -166,7 +166,7 @@ class LabKube:
         try:
             with self._mapped():
                 cluster.store.delete(gvk, name, namespace=namespace, uid=uid)
-        except (_GoneError, _ConflictError):
+        except (_GoneError, _ConflictError, NotServed):
             return
         await self._sleep(API)
 
@@ -224,6 +224,8 @@ class LabKube:
     def _mapped(self) -> Iterator[None]:
         try:
             yield
+        except UnknownKindError as error:
+            raise NotServed(self._endpoint, "the cluster does not serve this kind") from error
         except ApiError as error:
             raise _failure(self._endpoint, error) from error
 

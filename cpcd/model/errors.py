@@ -2,6 +2,7 @@
 
     Failure                 something did not work; carries code, what, target, hint, retry
     ├── Unreachable         an endpoint gave no answer: its owner parks the keys
+    ├── NotServed           a cluster's API has no such kind, and so none of its objects
     └── Bug                 an invariant of cpcd itself is broken
 
 `cpcd explain`, the docs page and the metrics' label set are made from `TABLE`. Codes and severities are those of
@@ -12,7 +13,19 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from typing import Final
 
-__all__ = ["TABLE", "Bug", "Code", "Disposition", "Entry", "Failure", "RetryClass", "Severity", "Unreachable", "entry"]
+__all__ = [
+    "TABLE",
+    "Bug",
+    "Code",
+    "Disposition",
+    "Entry",
+    "Failure",
+    "NotServed",
+    "RetryClass",
+    "Severity",
+    "Unreachable",
+    "entry",
+]
 
 
 class Code(IntEnum):
@@ -194,6 +207,14 @@ class Unreachable(Failure):
     def __init__(self, endpoint: str, what: str, *, hint: str = "") -> None:
         super().__init__(Code.NETWORK, what, target=endpoint, hint=hint)
         self.endpoint = endpoint
+
+
+class NotServed(Failure):
+    """A cluster's API does not serve a kind, by a fresh discovery: there can be no object of it."""
+
+    def __init__(self, endpoint: str, what: str) -> None:
+        hint = "Correct apiVersion and kind, or apply the CustomResourceDefinition that brings the kind."
+        super().__init__(Code.EXECUTION, what, target=endpoint, hint=hint)
 
 
 class Bug(Failure):

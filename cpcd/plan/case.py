@@ -11,7 +11,7 @@ from cpcd.model.seen import Api, Facts, Member, Members, Node, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
-__all__ = ["Case", "machine_key", "progressing", "waiting"]
+__all__ = ["Case", "because", "machine_key", "progressing", "waiting"]
 
 
 def machine_key(machine: Machine) -> Key:
@@ -27,6 +27,12 @@ def progressing(reason: str, sentence: str) -> tuple[Condition, ...]:
 def waiting(reason: str, sentence: str, *, after: float = 60.0, on: tuple[str, ...] = ()) -> Plan:
     """Return a plan that waits and says why."""
     return Plan(wait=Wait(reason, sentence, after, on), conditions=progressing(reason, sentence))
+
+
+def because(view: View, scope: Scope) -> str:
+    """Return `: why` of a scope that could not be seen, "" when nobody has said why."""
+    seen = view.bulk.get(scope)
+    return f": {seen.why}" if seen is not None and not seen.complete and seen.why else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,7 @@ class Case:
 
     def unseen(self, reason: str, sentence: str, scope: Scope, *, after: float) -> Plan:
         """Return a plan that waits for what cannot be seen, with why it cannot."""
-        seen = self.view.bulk.get(scope)
-        why = f": {seen.why}" if seen is not None and seen.why else ""
-        return waiting(reason, f"{sentence}{why}", after=after)
+        return waiting(reason, f"{sentence}{because(self.view, scope)}", after=after)
 
     @property
     def moved(self) -> str:

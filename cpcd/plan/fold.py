@@ -21,7 +21,7 @@ from cpcd.plan.foresight import arrived, succeeded
 from cpcd.plan.guards import quorum_left
 from cpcd.plan.resolve import evidence
 
-__all__ = ["Step", "fold"]
+__all__ = ["Fold", "Held", "Step", "fold"]
 
 LIMIT: Final = 20_000
 
@@ -41,6 +41,17 @@ class Step:
     wait: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object whose steps cannot be told: what it waits for, or why it is refused (then with a code)."""
+
+    key: Key
+    name: str
+    reason: str
+    sentence: str
+    code: str = ""
+
+
 class Fold:
     """Folds one view; `reconcilers`, `guards` and `resolve` are those of the daemon."""
 
@@ -51,6 +62,8 @@ class Fold:
         self._reconcilers, self._guards, self._resolve = reconcilers, guards, resolve
         self._minted = 0
         self.blocked: dict[Key, list[Step]] = {}
+        self.held: dict[Key, Held] = {}
+        """By key, once the steps are all taken: what keeps an object from being as wanted and is no step."""
 
     def steps(self) -> Iterator[Step]:
         """Yield steps until none is left; what stays blocked comes last, with its reason."""
@@ -69,12 +82,21 @@ class Fold:
         for steps in self.blocked.values():
             yield from steps
 
+    def all_steps(self) -> tuple[Step, ...]:
+        """Return them all; consecutive repetitions of one step (a drain's sweeps) count as one."""
+        steps: list[Step] = []
+        for step in self.steps():
+            if not steps or steps[-1] != step:
+                steps.append(step)
+        return tuple(steps)
+
     def _view(self) -> View:
         self._minted += 1
         return replace(self.view, fresh=(f"new-{self._minted}",))
 
     def _key(self, module: ModuleType, key: Key) -> Iterator[Step]:
         self.blocked.pop(key, None)
+        self.held.pop(key, None)
         self._settle(key)
         plan: Plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
         while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
@@ -82,6 +104,7 @@ class Fold:
                 break
             self.view = later
             plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
+        self._hold(key, plan)
         for action in plan.steps:
             verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)
             if verdict is not None:
@@ -89,6 +112,13 @@ class Fold:
                 continue
             yield self._step(action, None)
             self._take(action)
+
+    def _hold(self, key: Key, plan: Plan) -> None:
+        why = plan.refusal or plan.wait
+        if why is not None and not plan.steps:
+            row = self.view.row(key) if key.kind is Kind.MACHINE else None
+            code = str(why.code) if isinstance(why, Refusal) else ""
+            self.held[key] = Held(key, row.name if row else key.name, why.reason, why.sentence, code)
 
     def _take(self, action: Action) -> None:
         view = self.view
@@ -133,7 +163,7 @@ class Fold:
             key=action.key,
             name=row.name if row is not None and action.key.kind is Kind.MACHINE else action.key.name, verb=action.verb, target=str(action.target), risk=action.risk.value,
             sentence=action.sentence, disrupts=action.disrupts.value if action.disrupts else "",
-            quorum=self._quorum(action), wait=verdict.sentence if verdict else "",
+            quorum=self._quorum(action), wait=verdict.sentence.removeprefix(f"{action.sentence}: ") if verdict else "",
         )  # fmt: skip
 
     def _quorum(self, action: Action) -> str:
@@ -149,12 +179,5 @@ class Fold:
 def fold(
     view: View, *, reconcilers: Sequence[ModuleType], guards: Sequence[Guard], resolve: Resolve
 ) -> tuple[Step, ...]:
-    """Return all remaining steps of a view, in the order in which they would be taken one at a time.
-
-    Consecutive repetitions of one step (a drain's sweeps) count as one.
-    """
-    steps: list[Step] = []
-    for step in Fold(view, reconcilers=reconcilers, guards=guards, resolve=resolve).steps():
-        if not steps or steps[-1] != step:
-            steps.append(step)
-    return tuple(steps)
+    """Return all remaining steps of a view, in the order in which they would be taken one at a time."""
+    return Fold(view, reconcilers=reconcilers, guards=guards, resolve=resolve).all_steps()

@@ -15,6 +15,7 @@ from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
 from cpcd.model.seen import AddonSeen
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
+from cpcd.plan.case import because
 from cpcd.plan.effects import see
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK
@@ -37,6 +38,11 @@ class Apply(Action):
     @property
     def sentence(self) -> str:
         return f"apply {self.obj['kind']} {applyset.display(self.obj)} of addon {self.key.name}"
+
+    def changes(self, view: View) -> tuple[Change, ...]:
+        """Remember the addon before its first object is there, so that one that is never whole can be pruned too."""
+        fact = f"applied/{self.key.cluster}/{self.key.name}"
+        return () if fact in view.facts else (PutFact(fact, ""),)
 
     def expect(self, view: View) -> View:
         scope = scopes.addon(self.key.cluster, self.key.name)
@@ -106,15 +112,15 @@ class ForgetAddon(Action):
 
 
 def keys(view: View) -> tuple[Key, ...]:
-    """Return a key for each addon in the file, and for each that was applied and left it."""
+    """Return a key for each addon in the file, and for each of which something was applied and that left it."""
     wanted = {(c.name, addon.name) for c in view.desired.clusters.values() for addon in c.addons}
     applied = {tuple(name.split("/")[1:]) for name in view.facts if name.startswith("applied/")}
     return tuple(Key(cluster, KIND, name) for cluster, name in sorted(wanted | {(a[0], a[1]) for a in applied}))
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return the addon's objects, once there is a cluster."""
-    known = f"identity/{key.cluster}" in view.facts
+    """Return the addon's objects, once there is a cluster; nothing once it is forgotten, and so is no object any more."""
+    known = f"identity/{key.cluster}" in view.facts and key in keys(view)
     return (scopes.addon(key.cluster, key.name), scopes.api(key.cluster)) if known else ()
 
 
@@ -132,9 +138,11 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
             wait=Wait("ControlPlaneInitializing", f"addon {key.name} waits for the control plane", 60, (token,))
         )
     addon = next((addon for addon in cluster.addons if addon.name == key.name), None)
-    seen: AddonSeen | None = view.known(scopes.addon(key.cluster, key.name))
+    scope = scopes.addon(key.cluster, key.name)
+    seen: AddonSeen | None = view.known(scope)
     if seen is None:
-        return Plan(wait=Wait("ApiUnavailable", f"addon {key.name} cannot be read now", 10))
+        said = "cannot be read now" if scope in view.bulk else "is compared with its objects once there is an API"
+        return Plan(wait=Wait("ApiUnavailable", f"addon {key.name} {said}{because(view, scope)}", 10))
     done = view.facts.get(f"applied/{key.cluster}/{key.name}")
     if addon is not None and addon.mode == "oneTime" and done:
         return _ready(addon, "was applied once")
@@ -144,7 +152,7 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if addon is not None and done != addon.digest:
         return Plan(steps=(MarkApplied(key=key, digest=addon.digest),))
     if addon is None:
-        return Plan(steps=(ForgetAddon(key=key),)) if done else Plan()
+        return Plan(steps=(ForgetAddon(key=key),)) if done is not None else Plan()
     return _ready(addon, "is applied")
 
 

@@ -17,6 +17,7 @@ from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
 from cpcd.model.seen import Csr, Node
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.case import because
 from cpcd.plan.effects import see
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK
@@ -92,19 +93,25 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan()
     if not row.joined:
         return Plan(wait=Wait("NotJoined", f"Node {key.name} waits for its machine to join", 300))
-    node: Node | None = view.known(scopes.node(key.cluster, key.name))
+    scope = scopes.node(key.cluster, key.name)
+    node: Node | None = view.known(scope)
     group = cluster.group(row.group)
     if group is None:
         sentence = f"Node {key.name} is left as it is: its deployment is no longer in the file"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
-    if node is None or node.system_uuid.lower() != system_uuid(row.uid):
-        return Plan(wait=Wait("NodeUnknown", f"Node {key.name} cannot be read now", 10))
+    if node is None:
+        said = "is not there" if scope in view.bulk and view.bulk[scope].complete else "cannot be read now"
+        return Plan(wait=Wait("NodeUnknown", f"Node {key.name} {said}{because(view, scope)}", 10))
+    if node.system_uuid.lower() != system_uuid(row.uid):
+        return Plan(wait=Wait("NameTaken", f"Node {key.name} is that of another machine", 10))
     step = _correction(key, node, group, _labels(cluster, row, group))
     steps = (step,) if step else _approve(key, view, cluster, row)
     if steps:
         return Plan(steps=steps)
     if view.known(scopes.csrs(key.cluster)) is None:
-        return Plan(wait=Wait("RequestsUnknown", f"the certificate requests of {key.cluster} cannot be listed now", 10))
+        why = because(view, scopes.csrs(key.cluster))
+        said = f"the certificate requests of {key.cluster} cannot be listed now{why}"
+        return Plan(wait=Wait("RequestsUnknown", said, 10))
     sentence = f"Node {node.name} has its labels and taints"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
 

@@ -10,6 +10,7 @@ from cpcd.model.plan import Action, Condition, Observations, Plan, Refusal, Stat
 from cpcd.model.seen import Resource
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
+from cpcd.plan.case import because
 from cpcd.ports.bundle import Ports
 
 __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
@@ -42,7 +43,8 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if ref is None:
         return Plan()
     if copies is None:
-        return Plan(wait=Wait("ProxmoxUnknown", f"template {ref.name} cannot be looked up now", 10))
+        why = because(view, scopes.template(key.cluster, key.name))
+        return Plan(wait=Wait("ProxmoxUnknown", f"template {ref.name} cannot be looked up now{why}", 10))
     how = f"VMID {ref.vmid}" if ref.vmid else f"tags {', '.join(ref.tags)}"
     if not copies:
         sentence = f"no template with {how} is on {key.cluster}"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from cpcd.model.errors import Failure
+from cpcd.model.errors import NotServed
 from cpcd.model.keys import Scope
 from cpcd.model.seen import AddonSeen, Api, Csr, Node, Pod
 from cpcd.model.view import View
@@ -143,10 +143,8 @@ async def _surplus(
 async def _labelled(kube: Kube, gvk: GVK, identifier: str) -> list[Object]:
     try:
         listed, _ = await kube.list(gvk, labels=f"{applyset.PART_OF}={identifier}")
-    except Failure as failure:
-        if "404" not in failure.what and "no matches for kind" not in failure.what:
-            raise  # unknown is not absent
-        return []  # the kind itself is gone, and with it its objects
+    except NotServed:
+        return []  # the kind itself is gone, and with it its objects; whatever else fails is unknown, not absent
     return [{"apiVersion": gvk.api_version, "kind": gvk.kind, **one} for one in listed]
 
 

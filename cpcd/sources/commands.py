@@ -13,7 +13,7 @@ from cpcd.model.seen import Seen
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
-from cpcd.plan.fold import Step, fold
+from cpcd.plan.fold import Fold, Held, Step
 from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
 from cpcd.ports.clock import Clock
@@ -138,8 +138,13 @@ class Commands:
 
 def foreseen(view: View) -> dict[str, Any]:
     """Return a view's plan as `ports.control.Control.plan` shapes it."""
-    steps = fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
-    return {"generation": view.desired.generation, "steps": [_shown(step) for step in steps]}
+    folding = Fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)
+    steps = folding.all_steps()
+    return {
+        "generation": view.desired.generation,
+        "steps": [_shown(step) for step in steps],
+        "held": [_held(one) for one in folding.held.values()],
+    }
 
 
 def _means(key: Key, name: str, parts: list[str]) -> bool:
@@ -161,6 +166,11 @@ def _told(event: Event, names: dict[str, str]) -> dict[str, Any]:
     """Return an event with a machine's name in place of its uid, as long as there is such a machine."""
     cluster, kind, name = event.key.split("/", maxsplit=2)
     return {**asdict(event), "at": stamp(event.at), "key": f"{cluster}/{kind}/{names.get(event.key, name)}"}
+
+
+def _held(one: Held) -> dict[str, Any]:
+    key = f"{one.key.kind.value}/{one.name}"
+    return {"cluster": one.key.cluster, "key": key, "reason": one.reason, "sentence": one.sentence, "code": one.code}
 
 
 def _shown(step: Step) -> dict[str, Any]:

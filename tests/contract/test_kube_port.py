@@ -25,7 +25,7 @@ from cpcd.lab.pve import Settings
 from cpcd.lab.servers.clock import FastClock
 from cpcd.lab.servers.listeners import Listeners
 from cpcd.lab.world import World
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Code, Failure, NotServed
 from cpcd.ports.kube import GVK, Kube, Object, Served
 
 CONFIG = GVK("v1", "ConfigMap")
@@ -336,8 +336,16 @@ async def test_list_selects_by_namespace_labels_and_fields(site: Site) -> None:
 
 
 async def test_list_of_an_unknown_kind_fails(site: Site) -> None:
-    """An empty list would be a lie."""
-    assert Code.EXECUTION is (await failure(site.kube.list(GVK("example.org/v1", "Thing")))).code
+    """An empty list would be a lie; it is told from every other failure, since nothing of such a kind can be there."""
+    thing = {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "x", "namespace": SPACE}}
+    refused = [await failure(call) for call in (site.kube.list(GVK("example.org/v1", "Thing")), site.kube.apply(thing))]
+
+    assert [(NotServed, Code.EXECUTION)] * 2 == [(type(one), one.code) for one in refused]
+
+
+async def test_deleting_what_has_no_kind_any_more_is_a_no_op(site: Site) -> None:
+    """Its definition went, and it with it."""
+    await site.kube.delete(GVK("example.org/v1", "Thing"), "x", namespace=SPACE, uid="u")
 
 
 async def test_patch_merges_and_removes(site: Site) -> None:

@@ -125,9 +125,10 @@ class KubeApi:
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
         with self._about(f"deleting {gvk.kind} {name}"):
-            path = await self._path(gvk, name, namespace)
             try:
-                await self._call("delete", path, body=body)
+                await self._call("delete", await self._path(gvk, name, namespace), body=body)
+            except ResourceNotFoundError:
+                return  # its kind went, and it with it
             except ApiException as error:
                 if not _absent(error):
                     raise

@@ -14,7 +14,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
 from cpcd.adapters.answers import parse, words
-from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.errors import Code, Failure, NotServed, Unreachable
 
 __all__ = ["details", "mapped", "message"]
 
@@ -27,9 +27,7 @@ def mapped(endpoint: str, what: str) -> Iterator[None]:
     except ApiException as error:
         raise _refused(endpoint, what, error) from error
     except (ResourceNotFoundError, ResourceNotUniqueError) as error:
-        raise Failure(
-            Code.EXECUTION, f"{what} failed: the cluster does not serve this kind", target=endpoint
-        ) from error
+        raise NotServed(endpoint, f"{what} failed: the cluster does not serve this kind") from error
     except aiohttp.ContentTypeError as error:
         raise _not_json(endpoint, what) from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:

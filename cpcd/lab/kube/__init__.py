@@ -4,7 +4,7 @@ START HERE: `cluster.py` (who answers), `store.py` (the verbs), `controllers.py`
 """
 
 from cpcd.lab.kube.cluster import Cluster, Plan
-from cpcd.lab.kube.errors import ApiError
+from cpcd.lab.kube.errors import ApiError, UnknownKindError
 from cpcd.lab.kube.etcd import Etcd, EtcdRefused, Member
 from cpcd.lab.kube.kinds import BUILTIN, Resource
 from cpcd.lab.kube.kubelet import MANIFESTS, NETWORKS, File, Kubelet
@@ -14,5 +14,5 @@ from cpcd.lab.kube.store import Store
 
 __all__ = [
     "BUILTIN", "MANIFESTS", "NETWORKS", "ApiError", "Change", "Cluster", "Etcd", "EtcdRefused", "File", "Kubelet",
-    "Lags", "Member", "Plan", "Resource", "Store",
+    "Lags", "Member", "Plan", "Resource", "Store", "UnknownKindError",
 ]  # fmt: skip

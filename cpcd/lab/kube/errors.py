@@ -9,7 +9,8 @@ from typing import Any
 from cpcd.lab.provenance import recorded, source
 
 __all__ = [
-    "ApiError", "conflict", "expired", "invalid", "missing", "over_budget", "terminating", "two_budgets", "unknown_kind",
+    "ApiError", "UnknownKindError", "conflict", "expired", "invalid", "missing", "over_budget", "terminating",
+    "two_budgets", "unknown_kind",
 ]  # fmt: skip
 
 
@@ -31,6 +32,10 @@ class ApiError(Exception):
         return {**status, "message": self.message, "reason": self.reason, **details, "code": self.code}
 
 
+class UnknownKindError(ApiError):
+    """The 404 of a kind that is not served, which clients tell from that of an object by their discovery."""
+
+
 @recorded(440)
 def missing(plural: str, name: str) -> ApiError:
     """Make the 404 of an object that is not there."""
@@ -38,9 +43,9 @@ def missing(plural: str, name: str) -> ApiError:
 
 
 @source("apiserver: handlers/negotiation")
-def unknown_kind(api_version: str, kind: str) -> ApiError:
+def unknown_kind(api_version: str, kind: str) -> UnknownKindError:
     """Make the 404 of a kind that is not served."""
-    return ApiError(404, "NotFound", f'no matches for kind "{kind}" in version "{api_version}"')
+    return UnknownKindError(404, "NotFound", f'no matches for kind "{kind}" in version "{api_version}"')
 
 
 @source("C14")

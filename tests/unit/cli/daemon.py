@@ -43,6 +43,13 @@ STEPS = [
     },
 ]  # fmt: skip
 
+HELD = [
+    {
+        "cluster": "home", "key": "addon/extras", "reason": "ApiUnavailable", "code": "",
+        "sentence": "addon extras cannot be read now: no answer from https://10.10.10.110:6443",
+    },
+]  # fmt: skip
+
 
 @dataclass
 class Daemon:
@@ -51,13 +58,14 @@ class Daemon:
     view: View
     board: Board
     steps: list[dict[str, Any]] = field(default_factory=list)
+    held: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)
 
     async def status(self) -> dict[str, Any]:
         return document(self.view, self.board, scene.NOW)
 
     async def plan(self) -> dict[str, Any]:
-        return {"generation": "abc123", "steps": self.steps}
+        return {"generation": "abc123", "steps": self.steps, "held": self.held}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         at, run = "2027-01-15T07:59:00Z", "r-0001"
@@ -127,7 +135,7 @@ def troubled() -> Daemon:
     board.note(scene.done(where, Outcome.FAILED, silent.what, failure=silent, failures=1), Wall(scene.NOW - 10))
     nodes = {scene.CP.name: scene.node(scene.CP), scene.W1.name: scene.node(scene.W1, "Unknown")}
     board.forget(scene.key(scene.W2))
-    return Daemon(scene.with_op(scene.view(*rows, nodes=nodes), young, "start"), board, STEPS)
+    return Daemon(scene.with_op(scene.view(*rows, nodes=nodes), young, "start"), board, STEPS, HELD)
 
 
 @contextmanager

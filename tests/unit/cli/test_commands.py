@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.daemon import STEPS, Daemon
+from tests.unit.cli.daemon import HELD, STEPS, Daemon
 
 
 @pytest.mark.parametrize(("shape", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
@@ -20,7 +20,7 @@ def test_what_is_printed_for_machines_is_what_the_daemon_said(run: Run, busy: Da
     _, out, _ = run("plan", "-o", shape)
 
     assert callable(read)
-    assert {"generation": "abc123", "steps": STEPS} == read(out)
+    assert {"generation": "abc123", "steps": STEPS, "held": HELD} == read(out)
 
 
 @pytest.mark.parametrize(("args", "code"), [(["plan"], 0), (["plan", "--detailed-exitcode"], 3)])
@@ -34,6 +34,14 @@ def test_nothing_to_do_is_zero_even_when_asked(run: Run, quiet: Daemon) -> None:
     code, out, _ = run("plan", "--detailed-exitcode")
 
     assert (0, "Nothing to do: what is observed is what is wanted.\n") == (code, out)
+
+
+def test_what_cannot_be_told_is_not_nothing_to_do(run: Run, quiet: Daemon) -> None:
+    """Without a step, too, an object whose steps cannot be told is named, and the exit code is that of changes."""
+    quiet.held = HELD
+    code, out, _ = run("plan", "--detailed-exitcode")
+
+    assert (3, False, True) == (code, "Nothing to do" in out, "addon extras cannot be read now" in out)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_node_with_its_labels_is_ready() -> None:
         (put(REST, replace(ROW, joined=False)), "NotJoined"),
         (put(REST, bulk={SCOPE: unknown()}), "NodeUnknown"),
         (put(REST, bulk={SCOPE: seen(None)}), "NodeUnknown"),
-        (put(REST, bulk={SCOPE: seen(node(ROW, system_uuid="another"))}), "NodeUnknown"),
+        (put(REST, bulk={SCOPE: seen(node(ROW, system_uuid="another"))}), "NameTaken"),
         (put(REST, replace(ROW, retire="scaled")), "nothing"),
         (replace(REST, desired=replace(REST.desired, clusters={})), "nothing"),
     ],
