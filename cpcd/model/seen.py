@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from cpcd.model.keys import Instant, Uid
+from cpcd.model.keys import Instant, Uid, system_uuid
 
 __all__ = [
     "AddonSeen",
@@ -162,6 +162,10 @@ class Node:
     resource_version: str = field(default="", compare=False)  # heartbeats move it: never news
     networked: bool = True
 
+    def of(self, uid: Uid) -> bool:
+        """Return whether it is that machine's, whatever its name: the SMBIOS UUID tells."""
+        return self.system_uuid.lower() == system_uuid(uid)
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -181,6 +185,10 @@ class Members:
 
     members: tuple[Member, ...]
     leader: str
+
+    def at(self, address: str) -> Member | None:
+        """Return the member of a machine, by peer URL: one that has not started has no name (recorded [253])."""
+        return next((m for m in self.members if f"//{address}:" in m.peer), None)
 
     @property
     def voters(self) -> tuple[Member, ...]:

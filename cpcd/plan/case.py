@@ -4,19 +4,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpcd.model.desired import Cluster, Group
-from cpcd.model.keys import Key, Kind, Role, Scope, system_uuid
+from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Condition, Plan, Status, Wait
-from cpcd.model.seen import Api, Facts, Member, Members, Node, Seen, Vm
+from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
-__all__ = ["Case", "because", "machine_key", "progressing", "waiting"]
+__all__ = ["Case", "because", "machine_key", "offline", "progressing", "waiting"]
 
 
 def machine_key(machine: Machine) -> Key:
     """Return the key of a row."""
     return Key(machine.cluster, Kind.MACHINE, machine.uid)
+
+
+def offline(row: Machine, view: View) -> bool:
+    """Return whether the row's Proxmox node is known to be offline: its VM is out of reach and counts as down."""
+    quorum: Quorum | None = view.known(scopes.quorum(row.site))
+    return quorum is not None and row.node in quorum.offline
 
 
 def progressing(reason: str, sentence: str) -> tuple[Condition, ...]:
@@ -72,7 +78,7 @@ class Case:
     def node(self) -> Node | None:
         """Our Node: the name and the SMBIOS UUID agree; None when unknown, absent or somebody else's."""
         seen: Node | None = self.view.known(scopes.node(self.row.cluster, self.row.name))
-        return seen if seen is not None and seen.system_uuid.lower() == system_uuid(self.row.uid) else None
+        return seen if seen is not None and seen.of(self.row.uid) else None
 
     @property
     def node_seen(self) -> Seen[Any] | None:
@@ -94,8 +100,7 @@ class Case:
     @property
     def member(self) -> Member | None:
         """Our etcd member, by peer URL (an unstarted one has no name: recorded [253])."""
-        found = (m for m in self.members.members if f"//{self.row.address}:" in m.peer) if self.members else ()
-        return next(iter(found), None)
+        return self.members.at(self.row.address) if self.members else None
 
     @property
     def hold(self) -> Op | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cpcd.model.desired import Cluster, Risk
-from cpcd.model.keys import OpId, Role, Scope, Wall, system_uuid
-from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, Evidence, Machine, PutFact, PutMachine
+from cpcd.model.keys import Role, Scope, Wall, system_uuid
+from cpcd.model.ledger import Change, DropFact, DropMachine, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action
 from cpcd.model.seen import Api, Csr, Facts, Member, Members, Node, Seen, Vm
 from cpcd.model.view import View
@@ -538,17 +538,13 @@ class Forget(MachineAction):
     verb: ClassVar[str] = "forget"
     local: ClassVar[bool] = True
 
-    holds: tuple[OpId, ...] = ()
-
     @property
     def sentence(self) -> str:
         return f"forget {self.row.name}, whose VM is gone"
 
     def changes(self, view: View) -> tuple[Change, ...]:
         until = Wall(view.wall + COOL_DOWN)
-        closed = tuple(CloseOp(op) for op in self.holds)
         return (
-            *closed,
             DropMachine(self.row.uid),
             PutFact(f"vmid/{self.row.site}/{self.row.vmid}", until),
             PutFact(f"address/{self.row.site}/{self.row.address}", until),

@@ -13,10 +13,10 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Uid
 from cpcd.model.ledger import Change, DropFact, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action, Plan, Refusal, Wait
-from cpcd.model.seen import Node, Quorum, Vm
+from cpcd.model.seen import Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
-from cpcd.plan.case import Case, machine_key
+from cpcd.plan.case import Case, machine_key, offline
 from cpcd.plan.recover import recover
 from cpcd.plan.upkeep import sick_for
 
@@ -232,9 +232,7 @@ def _hopeless(one: Fleet, row: Machine) -> str:
         return "it does not come up" if late else ""
     late_by = sick_for(case)
     last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
-    quorum: Quorum | None = one.view.known(scopes.quorum(row.site))
-    beyond = quorum is not None and row.node in quorum.offline  # nothing can be reset there
-    tried = row.strikes > 0 or Remedy.RESET not in health.ladder or beyond
+    tried = row.strikes > 0 or Remedy.RESET not in health.ladder or offline(row, one.view)  # no reset reaches it there
     if late_by is not None and late_by > 0 and tried and wall - last > health.patience:
         return "its node stays unhealthy after a reset"
     return ""

@@ -123,6 +123,7 @@ class Fold:
     def _take(self, action: Action) -> None:
         view = self.view
         changes = action.changes(view)
+        self._minted += 1  # a plan may open two ops
         if action.once:
             op = Op(
                 id=OpId(f"op-{self._minted}"), key=action.owner, verb=action.verb, target=action.target,
@@ -171,7 +172,7 @@ class Fold:
         members: Members | None = self.view.known(scopes.etcd(action.key.cluster))
         if action.disrupts != "control-plane" or row is None or members is None:
             return ""
-        left = [m for m in members.voters if m.healthy and f"//{row.address}:" not in m.peer]
+        left = [m for m in members.voters if m.healthy and m != members.at(row.address)]
         kept = quorum_left(members, row.address, removal=action.verb == "retire")
         return f"{len(left)} of {len(members.voters)} voters left{'' if kept else ', an outage of the API'}"
 

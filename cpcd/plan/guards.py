@@ -77,10 +77,9 @@ def site_writable(action: Action, view: View) -> Wait | None:
 
 def quorum_left(members: Members, address: str, *, removal: bool) -> bool:
     """Whether the healthy voters left without `address` are a majority of the voters there will then be."""
-    voters = members.voters
-    target = [m for m in voters if f"//{address}:" in m.peer]
-    healthy = [m for m in voters if m.healthy and m not in target]
-    future = len(voters) - (len(target) if removal else 0)
+    voters, own = members.voters, members.at(address)
+    healthy = [m for m in voters if m.healthy and m != own]
+    future = len(voters) - (removal and own in voters)
     return len(healthy) > future // 2 if future else False
 
 
@@ -95,13 +94,14 @@ def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
     if members is None:
         sole = isinstance(action, ResetVm) and _alone(view, row.cluster)
         unborn = isinstance(action, RetireMachine) and not row.joined  # its member, if any, is removed under this guard
-        return None if sole or unborn else _unlisted(action)
+        out = isinstance(action, Stop) and not view.open_ops(action.owner)  # its hold has ended: it has left
+        return None if sole or unborn or out else _unlisted(action)
     return _spends(action, row.address, members)
 
 
 def _spends(action: Action, address: str, members: Members) -> Wait | None:
-    own = next((m for m in members.voters if f"//{address}:" in m.peer), None)
-    if own is None:
+    own = members.at(address)
+    if own is None or own.learner:
         return None  # no member, or a learner: it does not count
     if any(not m.healthy and m.id != own.id for m in members.voters):
         return Wait("EtcdUnhealthy", f"{action.sentence}: waits, another etcd member is unhealthy", 15)
@@ -120,8 +120,9 @@ def reset_safe(action: Action, view: View) -> Wait | None:
     members: Members | None = view.known(scopes.etcd(action.row.cluster))
     if members is None:
         return _unlisted(action)
-    listed = any(f"//{action.row.address}:" in m.peer for m in members.members)
-    return Wait("QuorumKept", f"{action.sentence}: waits, its etcd member is still listed", 10) if listed else None
+    if members.at(action.row.address) is None:
+        return None
+    return Wait("QuorumKept", f"{action.sentence}: waits, its etcd member is still listed", 10)
 
 
 def _alone(view: View, cluster: str) -> bool:

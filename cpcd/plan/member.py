@@ -28,10 +28,8 @@ def member(case: Case) -> Plan | None:
 
 def peer(case: Case) -> Machine | None:
     """Return a control plane that can speak for the cluster: joined, wanted or not, with a healthy voter."""
-    members = case.members.members if case.members else ()
-    healthy = {m.peer for m in members if m.healthy and not m.learner}
-    rows = (r for r in case.view.rows(case.row.cluster) if r.role == "control-plane" and r.uid != case.row.uid)
-    able = [r for r in rows if r.joined and any(f"//{r.address}:" in url for url in healthy)]
+    rows = (r for r in case.view.rows(case.row.cluster) if r.joined and r.uid != case.row.uid)
+    able = [r for r in rows if case.members and (own := case.members.at(r.address)) and own.healthy and not own.learner]
     return min(able, key=lambda r: (not r.wanted, r.index), default=None)
 
 

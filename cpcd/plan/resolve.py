@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from cpcd.model.desired import Timeouts
 from cpcd.model.errors import Code
-from cpcd.model.keys import Scope, Uid, Wall, system_uuid
+from cpcd.model.keys import Scope, Uid, Wall
 from cpcd.model.ledger import Change, DropFact, Machine, Op, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
-from cpcd.model.seen import Api, Member, Members, Node, Seen, Task, Vm
+from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, scopes
 from cpcd.plan.member import joined
+from cpcd.plan.retire import left
 
 __all__ = ["evidence", "resolve"]
 
@@ -293,7 +294,7 @@ def _join(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
 def _membership(row: Machine, view: View) -> Verdict:
     """Exit code 0 is not membership: Node with our UUID, and a started voter with our peer URL."""
     node: Node | None = view.known(scopes.node(row.cluster, row.name))
-    present = node is not None and node.system_uuid.lower() == system_uuid(row.uid)
+    present = node is not None and node.of(row.uid)
     if present and (row.role != "control-plane" or _voter(row, view)):
         return Done((joined(row),))
     return Running(1, f"{row.name} has joined; waiting for its Node{' and etcd member' if present else ''}")
@@ -301,14 +302,14 @@ def _membership(row: Machine, view: View) -> Verdict:
 
 def _voter(row: Machine, view: View) -> bool:
     members: Members | None = view.known(scopes.etcd(row.cluster))
-    own: Member | None = next((m for m in members.voters if f"//{row.address}:" in m.peer), None) if members else None
-    return own is not None and own.started
+    own = members.at(row.address) if members else None
+    return own is not None and own.started and not own.learner
 
 
 def _hold(row: Machine, view: View) -> Verdict:
-    """A reboot's hold ends when the machine serves again; a retirement's only with its row."""
+    """A reboot's hold ends when the machine serves again; a retirement's when it has left and nothing of it runs."""
     if row.retire:
-        return Running(5)
+        return Done() if left(row, view) else Running(5)
     vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
     back = vm is not None and vm.status == "running" and not vm.pending
     serving = node is not None and node.ready == "True" and not node.unschedulable
@@ -320,4 +321,5 @@ def _hold(row: Machine, view: View) -> Verdict:
 
 def _healthy(row: Machine, view: View) -> bool:
     members: Members | None = view.known(scopes.etcd(row.cluster))
-    return members is not None and any(m.healthy and f"//{row.address}:" in m.peer for m in members.voters)
+    own = members.at(row.address) if members else None
+    return own is not None and own.healthy and not own.learner

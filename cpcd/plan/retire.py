@@ -1,63 +1,80 @@
-"""The end of a machine: drain → member out → Node out → stop → destroy → forget, each proved before the next.
+"""The end of a machine: drain → member out → stop → Node out → destroy → forget, each proved before the next.
 
-The tombstone is `row.retire` with its open hold; approval, blast radius and quorum were checked when it was set.
-A VM is destroyed only when VMID, mark, name and SMBIOS UUID agree (`failures.md` rule 16).
+The tombstone is `row.retire`; approval, blast radius and quorum were checked when it was set. Its hold is open until
+the machine has left (`left`): without one only the VM is left, which is stopped whenever it is met running.
+A VM is stopped and destroyed only when VMID, mark, name and SMBIOS UUID agree (`failures.md` rule 16).
 """
 
 from cpcd.model.errors import Code
+from cpcd.model.keys import Role
+from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan, Refusal
-from cpcd.model.seen import Quorum, Vm
+from cpcd.model.seen import Members, Node, Seen, Vm
+from cpcd.model.view import View
 from cpcd.plan import effects, fields, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, offline, progressing, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
 
-__all__ = ["retire"]
+__all__ = ["left", "retire"]
 
 
 def retire(case: Case) -> Plan:
     """Return the next step of a retirement."""
     vm = case.vm
-    if vm is None and _node_offline(case):
-        left = _leave(case, Vm(exists=False)) if case.identity is not None else None
-        sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
-        return left or waiting("NodeOffline", sentence, after=30)
-    if vm is None:
+    if vm is None and not offline(case.row, case.view):
         sentence = f"{case.row.name}: nothing is destroyed while its VM cannot be read"
         return case.unseen("VmUnknown", sentence, scopes.vm(case.row), after=10)
-    if case.identity is not None:
-        plan = _leave(case, vm)
-        if plan is not None:
-            return plan
-    return _vanish(case, vm)
+    plan = _leave(case, vm) if case.hold is not None and case.identity is not None else None
+    return plan or _halt(case, vm) or _node_out(case) or _vanish(case, vm)
 
 
-def _node_offline(case: Case) -> bool:
-    quorum: Quorum | None = case.view.known(scopes.quorum(case.row.site))
-    return quorum is not None and case.row.node in quorum.offline
+def left(row: Machine, view: View) -> bool:
+    """Return whether a machine is out of its cluster and down: no member, no Node of its own, no VM that runs.
+
+    What cannot be seen is taken to be there, but for a VM whose Proxmox node is offline.
+    """
+    vm: Vm | None = view.known(scopes.vm(row))
+    down = offline(row, view) if vm is None else vm.status != "running"
+    return down and (f"identity/{row.cluster}" not in view.facts or _out(row, view))
 
 
-def _leave(case: Case, vm: Vm) -> Plan | None:
+def _out(row: Machine, view: View) -> bool:
+    node: Seen[Node] | None = view.bulk.get(scopes.node(row.cluster, row.name))
+    members: Members | None = view.known(scopes.etcd(row.cluster))
+    listed = row.role is Role.CONTROL_PLANE and (members is None or members.at(row.address) is not None)
+    return not listed and node is not None and node.complete and (node.value is None or not node.value.of(row.uid))
+
+
+def _leave(case: Case, vm: Vm | None) -> Plan | None:
     """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain."""
     if case.api is None or not case.api.ready:
-        sentence = f"{case.row.name} waits for the cluster's API to leave it"
-        return case.unseen("ApiUnavailable", sentence, scopes.api(case.row.cluster), after=10)
-    alive = vm.exists and vm.status == "running" and case.node is not None and case.node.ready == "True"
-    if alive:
-        plan = drain(case) or _volumes(case)
-        if plan is not None:
-            return plan
-    if case.control_plane:
-        plan = _leave_etcd(case)
-        if plan is not None:
-            return plan
+        return _no_api(case)
+    ready = case.node is not None and case.node.ready == "True"
+    plan = drain(case) or _volumes(case) if ready and _runs(vm) else None
+    return plan or (_leave_etcd(case) if case.control_plane else None)
+
+
+def _runs(vm: Vm | None) -> bool:
+    return vm is not None and vm.status == "running"
+
+
+def _no_api(case: Case) -> Plan:
+    sentence = f"{case.row.name} waits for the cluster's API to leave it"
+    return case.unseen("ApiUnavailable", sentence, scopes.api(case.row.cluster), after=10)
+
+
+def _node_out(case: Case) -> Plan | None:
+    """Delete the Node of a machine that is down, so that no pod of it runs twice; a kubelet may have made it anew."""
+    if case.identity is None:
+        return None
+    if case.api is None or not case.api.ready:
+        return _no_api(case)
     seen = case.node_seen
     if seen is None or not seen.complete:
         scope = scopes.node(case.row.cluster, case.row.name)
         return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=5)
-    if case.node is not None:
-        return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
-    return None
+    return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid)) if case.node else None
 
 
 def _volumes(case: Case) -> Plan | None:
@@ -87,10 +104,31 @@ def _leave_etcd(case: Case) -> Plan | None:
     return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=own.id, heir=heir))
 
 
-def _vanish(case: Case, vm: Vm) -> Plan:
+def _halt(case: Case, vm: Vm | None) -> Plan | None:
+    """Stop what runs, hard: it was drained, or is not to come back."""
+    if vm is None or not _runs(vm):
+        return None
+    return _foreign(case, vm) or _step(effects.Stop(key=case.key, row=case.row))
+
+
+def _vanish(case: Case, vm: Vm | None) -> Plan:
+    if vm is None:
+        sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
+        return waiting("NodeOffline", sentence, after=30)
     if not vm.exists:
-        holds = tuple(op.id for op in case.view.open_ops(case.key))
-        return _step(effects.Forget(key=case.key, row=case.row, holds=holds))
+        return _step(effects.Forget(key=case.key, row=case.row))
+    return _foreign(case, vm) or _protected(case, vm) or _step(effects.Destroy(key=case.key, row=case.row))
+
+
+def _protected(case: Case, vm: Vm) -> Plan | None:
+    if str(vm.config.get("protection", "0")) != "1":
+        return None
+    sentence = f"VM {case.row.vmid} is protected in Proxmox; the protection is never removed by cpcd"
+    return Plan(refusal=Refusal(Code.EXECUTION, "Protected", sentence, "Remove the protection if you mean it."))
+
+
+def _foreign(case: Case, vm: Vm) -> Plan | None:
+    """Keep off a VM that is not proved to be ours, or that somebody else works on."""
     marked = fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
     unborn = not case.row.started and marked and vm.config.get("name") == case.row.name  # its UUID comes later
     if not fields.ours(vm, case.row, case.view.installation) and not unborn:
@@ -99,12 +137,7 @@ def _vanish(case: Case, vm: Vm) -> Plan:
         return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))
     if vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
-    if str(vm.config.get("protection", "0")) == "1":
-        sentence = f"VM {case.row.vmid} is protected in Proxmox; the protection is never removed by cpcd"
-        return Plan(refusal=Refusal(Code.EXECUTION, "Protected", sentence, "Remove the protection if you mean it."))
-    if vm.status == "running":
-        return _step(effects.Stop(key=case.key, row=case.row))
-    return _step(effects.Destroy(key=case.key, row=case.row))
+    return None
 
 
 def _step(action: effects.MachineAction) -> Plan:

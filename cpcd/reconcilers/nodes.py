@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from cpcd.model.desired import Cluster, Group
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, Scope, system_uuid
+from cpcd.model.keys import Instant, Key, Kind, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
 from cpcd.model.seen import Csr, Node
@@ -102,7 +102,7 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if node is None:
         said = "is not there" if scope in view.bulk and view.bulk[scope].complete else "cannot be read now"
         return Plan(wait=Wait("NodeUnknown", f"Node {key.name} {said}{because(view, scope)}", 10))
-    if node.system_uuid.lower() != system_uuid(row.uid):
+    if not node.of(row.uid):
         return Plan(wait=Wait("NameTaken", f"Node {key.name} is that of another machine", 10))
     step = _correction(key, node, group, _labels(cluster, row, group))
     steps = (step,) if step else _approve(key, view, cluster, row)

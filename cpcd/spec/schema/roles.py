@@ -211,7 +211,7 @@ class Deletion(Model):
     node_drain_timeout: Duration = 600.0
     """How long evictions may take; past it the machine is Stalled, never forced."""
     node_volume_detach_timeout: Duration = 300.0
-    """How long volumes may take to detach."""
+    """How long volumes may take to detach; then the machine goes all the same."""
 
 
 class MachineOverride(Model):

@@ -349,7 +349,8 @@ def leaving(one: Machine, found: Any, *, offline: bool = False, **bulk: Any) -> 
     """Return what a retirement does next with a VM that looks like this."""
     gone = replace(one, retire="scaled")
     site = build.site(online=("pve2", "pve3")) if offline else {}
-    return said(retire(case(gone, put(REST, gone, bulk={**site, scopes.vm(one): found, **bulk.get("more", {})}))))
+    whole = put(REST, gone, ops=[hold(gone, "retire")], bulk={**site, scopes.vm(one): found, **bulk.get("more", {})})
+    return said(retire(case(gone, whole)))
 
 
 def test_a_vm_that_cannot_be_read_leaves_the_cluster_only_when_its_node_is_offline() -> None:

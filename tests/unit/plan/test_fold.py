@@ -168,17 +168,21 @@ def test_a_scale_up_only_adds() -> None:
     assert {NAME: ["add-machine"] * 2} == by_name(steps, Kind.CLUSTER)
 
 
-DELETE = ["drain", "delete-node", "stop", "destroy", "forget"]
+DELETE = ["drain", "stop", "delete-node", "destroy", "forget"]
 
 
 def test_a_scale_down_takes_leave_of_one_after_the_other() -> None:
-    """Out of the cluster before off, off before destroyed."""
+    """Drained before off, off before its Node goes, and all that before the next one."""
     steps = printed(built(cluster(group(CP, 1), group(WORKERS, 3)), now=cluster(group(CP, 1), group(WORKERS, 1))))
 
     assert {"lab-general-2": DELETE, "lab-general-3": DELETE} == by_name(steps)
-    order = [(one.verb, one.sentence.split()[1].rstrip(":,")) for one in steps if one.verb in {"retire", "forget"}]
+    order = [
+        (one.verb, one.sentence.split()[-1 if one.verb == "delete-node" else 1].rstrip(":"))
+        for one in steps
+        if one.verb in {"retire", "delete-node"}
+    ]
     names = ["lab-general-3", "lab-general-2"]
-    assert [(verb, name) for name in names for verb in ("retire", "forget")] == order
+    assert [(verb, name) for name in names for verb in ("retire", "delete-node")] == order
     assert {"Destroy"} == {one.risk for one in steps if one.verb == "retire"}
 
 
@@ -189,7 +193,7 @@ def test_control_planes_scale_from_one_to_three_and_back() -> None:
 
     steps = printed(back)
 
-    leave = ["drain", "etcd-remove", "delete-node", "stop", "destroy", "forget"]
+    leave = ["drain", "etcd-remove", "stop", "delete-node", "destroy", "forget"]
     assert 3 == len(grown.known(scopes.etcd(NAME)).voters)
     assert {"lab-cp-2": leave, "lab-cp-3": leave} == by_name(steps)
     assert ["lab-cp-1"] == [one.name for one in end(back).rows(NAME)]

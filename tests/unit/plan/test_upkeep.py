@@ -8,11 +8,13 @@ import pytest
 
 from cpcd.model.desired import Cluster, Desired, Remedy
 from cpcd.model.ledger import Machine
-from cpcd.model.plan import Plan
+from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
 from cpcd.plan.drain import drain
+from cpcd.plan.guards import GUARDS
+from cpcd.plan.resolve import resolve
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import sick_for, upkeep
 from tests.unit.plan import build
@@ -271,10 +273,12 @@ def off(**options: str) -> dict[Any, Any]:
         ({scopes.api(NAME): unknown()}, "ApiUnavailable"),
         ({}, "drain"),
         (CORDONED, "Draining"),
-        ({**CORDONED, VOLUMES: seen(())}, "delete-node"),
+        ({**CORDONED, VOLUMES: seen(())}, "stop"),
         ({**CORDONED, VOLUMES: seen(("csi-1",))}, "VolumesAttached"),
-        ({NODE: seen(node(WORKER, ready="Unknown"))}, "delete-node"),
-        ({NODE: unknown()}, "NodeUnknown"),
+        ({NODE: seen(node(WORKER, ready="Unknown"))}, "stop"),
+        ({**off(), NODE: unknown()}, "NodeUnknown"),
+        ({**off(), NODE: seen(node(WORKER))}, "delete-node"),
+        ({scopes.vm(WORKER): seen(vm(WORKER, ONE, options={"name": "renamed"})), NODE: seen(None)}, "ForeignVm"),
         ({NODE: seen(node(WORKER, system_uuid="another"))}, "stop"),
         (OUT, "stop"),
         (off(), "destroy"),
@@ -288,7 +292,7 @@ def off(**options: str) -> dict[Any, Any]:
     ],
 )
 def test_the_end_of_a_worker(bulk: Mapping[Any, Any], wanted: str) -> None:
-    """Drain, Node out, stop, destroy, forget; unknown is not absent, and foreign or protected is not touched."""
+    """Drain, stop, Node out, destroy, forget; unknown is not absent, and foreign or protected is not touched."""
     assert wanted == said(retire(case(GOING, put(LEAVING, bulk=bulk))))
 
 
@@ -304,16 +308,59 @@ MASTER_OUT = {
     [
         (unknown(), "EtcdUnknown"),
         (seen(members(*MASTERS)), "etcd-remove"),
-        (seen(members(*MASTERS[1:])), "delete-node"),
+        (seen(members(*MASTERS[1:])), "stop"),
         (seen(members(*MASTERS, sick=MASTERS[1:])), "EtcdUnhealthy"),
         (seen(members(*MASTERS, sick=[MASTER])), "etcd-remove"),
     ],
 )
 def test_a_control_plane_leaves_etcd_before_its_node_goes(etcd: Any, wanted: str) -> None:
-    """Through a healthy peer, never by its own hand."""
-    whole = put(REST, MASTER_GOING, bulk={**MASTER_OUT, scopes.etcd(NAME): etcd})
+    """And before it is stopped: through a healthy peer, never by its own hand."""
+    whole = put(REST, MASTER_GOING, ops=[hold(MASTER, "retire")], bulk={**MASTER_OUT, scopes.etcd(NAME): etcd})
 
     assert wanted == said(retire(case(MASTER_GOING, whole)))
+
+
+DOWN = seen(vm(MASTER, ONE, status="stopped"))
+MASTER_LEFT = {
+    scopes.node(NAME, MASTER.name): seen(None), scopes.etcd(NAME): seen(members(*MASTERS[1:])), scopes.vm(MASTER): DOWN,
+}  # fmt: skip
+DEAD = {**build.site(online=("pve2", "pve3")), scopes.vm(MASTER): unknown()}
+
+
+@pytest.mark.parametrize(
+    ("bulk", "over"),
+    [
+        ({}, True),
+        (DEAD, True),
+        ({scopes.vm(MASTER): seen(Vm(exists=False))}, True),
+        ({scopes.node(NAME, MASTER.name): seen(node(MASTER, system_uuid="another"))}, True),
+        ({scopes.vm(MASTER): unknown()}, False),
+        ({scopes.vm(MASTER): seen(vm(MASTER, ONE))}, False),
+        ({**DEAD, scopes.vm(MASTER): seen(vm(MASTER, ONE))}, False),
+        ({scopes.node(NAME, MASTER.name): unknown()}, False),
+        ({scopes.node(NAME, MASTER.name): seen(node(MASTER, ready="Unknown"))}, False),
+        ({scopes.etcd(NAME): unknown()}, False),
+        ({scopes.etcd(NAME): seen(members(*MASTERS))}, False),
+        ({**DEAD, scopes.etcd(NAME): seen(members(*MASTERS, sick=[MASTER]))}, False),
+    ],
+)
+def test_a_retirement_disrupts_until_the_machine_has_left_and_is_down(bulk: Mapping[Any, Any], over: bool) -> None:
+    """Then its slot is free for others, however long its VM cannot be destroyed: one failure stays one (promise 9)."""
+    whole = put(REST, MASTER_GOING, ops=[hold(MASTER, "retire")], bulk={**MASTER_LEFT, **bulk})
+
+    assert (Done() if over else Running(5)) == resolve(hold(MASTER, "retire"), whole, NOW)
+
+
+@pytest.mark.parametrize("silent", [{}, {scopes.api(NAME): unknown(), scopes.etcd(NAME): unknown()}])
+def test_what_has_left_is_stopped_first_thing_when_its_node_returns(silent: Mapping[Any, Any]) -> None:
+    """Whether or not the API answers then: the hold that has ended remembers that it left."""
+    whole = put(REST, MASTER_GOING, bulk={scopes.node(NAME, MASTER.name): unknown(), **silent})
+    decided = step(retire(case(MASTER_GOING, whole)))
+
+    assert isinstance(decided, effects.Stop)
+    assert all(guard(decided, whole) is None for guard in GUARDS)
+    down = put(whole, bulk={scopes.vm(MASTER): DOWN})
+    assert ("ApiUnavailable" if silent else "NodeUnknown") == said(retire(case(MASTER_GOING, down)))
 
 
 @pytest.mark.parametrize(
@@ -326,7 +373,7 @@ def test_a_control_plane_leaves_etcd_before_its_node_goes(etcd: Any, wanted: str
 )
 def test_a_leader_hands_over_to_a_healthy_voter_first(listed: Members, heir: str) -> None:
     """Only a leader needs to."""
-    whole = put(REST, MASTER_GOING, bulk={**MASTER_OUT, scopes.etcd(NAME): seen(listed)})
+    whole = put(REST, MASTER_GOING, ops=[hold(MASTER, "retire")], bulk={**MASTER_OUT, scopes.etcd(NAME): seen(listed)})
 
     decided = step(retire(case(MASTER_GOING, whole)))
 
@@ -344,15 +391,15 @@ def test_a_machine_that_never_became_one_is_destroyed_by_its_mark_alone() -> Non
     assert "ForeignVm" == said(retire(case(started, put(REST, started, bulk=bulk))))
 
 
-def test_what_is_forgotten_cools_down_and_closes_its_disruption() -> None:
-    """VMID and address rest for ten minutes; the pin and the hold go with the row."""
+def test_what_is_forgotten_cools_down() -> None:
+    """VMID and address rest for ten minutes; the pin goes with the row."""
     gone = put(LEAVING, bulk={**OUT, scopes.vm(WORKER): seen(Vm(exists=False))})
     decided = step(retire(case(GOING, gone)))
     assert decided is not None
 
     after = gone.with_ledger(decided.changes(gone))
 
-    assert ("u4" in after.machines, dict(after.ops), "hostkey/u4" in after.facts) == (False, {}, False)
+    assert ("u4" in after.machines, "hostkey/u4" in after.facts) == (False, False)
     assert (NOW + 600, NOW + 600) == (
         after.facts[f"vmid/home/{WORKER.vmid}"], after.facts[f"address/home/{WORKER.address}"],
     )  # fmt: skip

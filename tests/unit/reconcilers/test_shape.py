@@ -132,7 +132,9 @@ def test_a_machines_life_goes_through_its_stages(changes: dict[str, Any], found:
     bulk: dict[Any, Any] = {scopes.guest(one): seen(facts(one, prepared=""))} if wanted == "prepare" else {}
     bulk |= {scopes.vm(one): seen(found)} if found else {}
 
-    assert wanted == said(planned(machine, machine_key(one), put(REST, one, bulk=bulk)))
+    held = [build.hold(one, "retire")] if one.retire else []
+
+    assert wanted == said(planned(machine, machine_key(one), put(REST, one, ops=held, bulk=bulk)))
 
 
 def test_a_group_that_left_the_file_does_not_leave_its_machines_without_a_plan() -> None:

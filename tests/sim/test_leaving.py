@@ -1,0 +1,86 @@
+"""How machines leave when something is dead: their Proxmox node, the cluster's API, their own network."""
+
+import asyncio
+from pathlib import Path
+
+from cpcd.model.ledger import Machine
+from tests.sim.house import House, spec
+from tests.sim.test_stories import built, destroyed, members, nodes, tell
+
+HOUR = 3600.0
+
+
+def rows(house: House) -> dict[str, Machine]:
+    """Return the rows by name."""
+    assert house.daemon is not None
+    return {row.name: row for row in house.daemon.state.view.machines.values()}
+
+
+def replaced(house: House, node: str) -> bool:
+    """Return whether nobody is wanted on a Proxmox node, and six machines serve elsewhere."""
+    wanted = [row for row in rows(house).values() if row.wanted]
+    return len(wanted) == 6 and all(row.joined and row.node != node for row in wanted)
+
+
+def test_a_dead_proxmox_node_holds_up_no_repair(tmp_path: Path) -> None:
+    """Both machines on it are replaced while it is dead: a VM that cannot be stopped takes nobody's turn."""
+    there: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.world.pve.node_down("pve2")
+        await house.until(lambda: replaced(house, "pve2"), limit=2 * HOUR, what="replaced")
+        there.append(sorted(row.name for row in rows(house).values() if row.node == "pve2"))
+        house.world.pve.node_up("pve2")
+        await asyncio.sleep(60)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(workers=3))
+
+    assert there == [["demo-cp-2", "demo-general-2"]]
+    assert len(destroyed(house)) == 2
+    assert len(members(house)) == 3
+    assert sorted(nodes(house)) == sorted(house.vms().values())
+    assert len(house.vms()) == 6
+
+
+def test_a_vm_that_has_left_is_stopped_as_soon_as_its_node_is_back(tmp_path: Path) -> None:
+    """Whether the API answers or not: what starts by itself there must not serve beside its successor."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        gone, pve = rows(house)["demo-general-2"], house.world.pve
+        pve.node_down(gone.node)
+        await house.until(lambda: not rows(house)[gone.name].wanted, limit=HOUR, what="retired")
+        await asyncio.sleep(HOUR / 2)
+        pve.node_down("pve1")  # with the only control plane
+        await asyncio.sleep(30)
+        pve.node_up(gone.node)
+        pve.start_vm(gone.vmid)
+        await house.until(lambda: not pve.vms[gone.vmid].running, limit=60, what="stopped")
+        pve.node_up("pve1")
+        await asyncio.sleep(60)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+
+    assert len(destroyed(house)) == 1
+    assert sorted(nodes(house)) == sorted(house.vms().values())
+
+
+def test_a_machine_that_may_still_run_is_stopped_before_its_node_goes(tmp_path: Path) -> None:
+    """Without its Node the cluster starts its pods elsewhere: those of a StatefulSet must not run twice."""
+    ran: list[bool] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        lost = rows(house)["demo-general-1"]
+        house.world.guests[lost.vmid].unplug()
+        await house.until(lambda: lost.name not in nodes(house), limit=2 * HOUR, what="its Node is deleted")
+        ran.append(house.world.pve.vms[lost.vmid].running)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+
+    assert ran == [False]
+    assert len(destroyed(house)) == 1
