@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cpcd.guest.jobs import poll
-from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, boot_id
+from cpcd.guest.kubeadm import ca_hash
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Refused, boot_id
 
 
 def cloud_init(machine: Machine) -> JSON:
@@ -72,9 +72,18 @@ def kubeadm(machine: Machine) -> dict[str, JSON]:
         "pki": "pki/ca.crt",
     }
     found: dict[str, JSON] = {name: machine.path(f"{KUBERNETES}/{file}").exists() for name, file in files.items()}
+    found["ca_hash"] = authority(machine)
     found["etcd_data"] = machine.path("/var/lib/etcd/member").exists()
     found["manifests"] = sorted(file.stem for file in machine.path(f"{KUBERNETES}/manifests").glob("*.yaml"))
     return found
+
+
+def authority(machine: Machine) -> str:
+    """Return the hash of the CA that is here, empty where none is whole: init may be writing it, or was killed."""
+    try:
+        return ca_hash(machine)
+    except (Refused, ValueError):
+        return ""
 
 
 def certificates(machine: Machine) -> dict[str, float]:
@@ -112,11 +121,15 @@ def prepared(machine: Machine) -> str:
         return ""
 
 
-def readyz(_machine: Machine) -> int:
-    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
+def readyz(machine: Machine) -> int:
+    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s.
+
+    Its port is the endpoint's, which kubeadm writes into the manifest.
+    """
+    port = re.search(r"--secure-port=(\d+)", machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml"))
     # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001
-    connection = http.client.HTTPSConnection("127.0.0.1", 6443, timeout=5, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", int(port[1]) if port else 6443, timeout=5, context=context)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status
@@ -124,14 +137,6 @@ def readyz(_machine: Machine) -> int:
         return 0
     finally:
         connection.close()
-
-
-def results(machine: Machine) -> dict[str, JSON]:
-    """Return `{op: {verb, state, rc}}` of the ops that were begun here."""
-    ops = sorted(file.parent.name for file in machine.path(f"{STATE}/ops").glob("*/boot_id"))
-    states = {op: poll(machine, {}, op) for op in ops}
-    verbs = {op: machine.read(f"{STATE}/ops/{op}/verb") for op in ops}
-    return {op: {"verb": verbs[op], "state": states[op]["state"], "rc": states[op]["rc"]} for op in ops}
 
 
 FACTS: Final[Mapping[str, Callable[[Machine], JSON]]] = {
@@ -149,7 +154,6 @@ FACTS: Final[Mapping[str, Callable[[Machine], JSON]]] = {
     "kubeadm": kubeadm,
     "certificates": certificates,
     "prepared": prepared,
-    "results": results,
     "addresses": addresses,
     "readyz": readyz,
 }

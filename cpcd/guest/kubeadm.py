@@ -15,8 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from cpcd.guest.etcd import member_list
 from cpcd.guest.machine import JSON, KUBERNETES, STATE, VOLATILE, Machine, Refused
 
+UPLOADED: Final = (("kube-system", "kubeadm-config"), ("kube-public", "cluster-info"))
 CONTROL_PLANE: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 
 
@@ -85,7 +87,8 @@ def init(machine: Machine, given: JSON) -> JSON:
     """Make the first control plane; may be repeated over what an init of ours left half made.
 
     A manifest that mounts super-admin.conf (kube-vip needs it until RBAC is there, `failures.md` K07) is switched to
-    admin.conf at the end.
+    admin.conf at the end. Whether that made a cluster is for the caller to judge, by its voters and by the ConfigMaps
+    of its late phases: an exit code is not enough (recorded [173, 185]).
     """
     ignore = ["--ignore-preflight-errors=all"] if half_made(machine) else []
     manifests = given.get("manifests") or {}
@@ -93,7 +96,14 @@ def init(machine: Machine, given: JSON) -> JSON:
     with secret_file(machine, given["config"]) as config:
         machine.checked("init", ["kubeadm", "init", "--config", config, *ignore], timeout=None)
     place(machine, {path: text.replace("super-admin.conf", "admin.conf") for path, text in manifests.items()})
-    return {"ca_hash": ca_hash(machine)}
+    voters = [member for member in member_list(machine) if not member.get("isLearner")]
+    return {"ca_hash": ca_hash(machine), "voters": len(voters), "config_maps": uploaded(machine)}
+
+
+def uploaded(machine: Machine) -> list[str]:
+    """Return which ConfigMaps of the late phases of init are there; one that cannot be asked for counts as missing."""
+    kubectl = ["kubectl", "--kubeconfig", f"{KUBERNETES}/admin.conf", "--request-timeout=30s", "get", "configmap"]
+    return [name for namespace, name in UPLOADED if machine.run([*kubectl, "-n", namespace, name]).rc == 0]
 
 
 def join(machine: Machine, given: JSON) -> JSON:

@@ -23,7 +23,7 @@ COMMAND: Final = (
     f"'{_PROGRAM}'"
 )
 
-_MODULES: Final = ("reasons", "machine", "jobs", "facts", "kubeadm", "etcd", "ops")
+_MODULES: Final = ("reasons", "machine", "jobs", "etcd", "kubeadm", "facts", "ops")
 _OWN_IMPORT: Final = re.compile(r"^from (?:__future__|cpcd\.guest\.\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 
 

@@ -58,10 +58,11 @@ class LabGuests:
         self._world, self._sleep = world, sleep
 
     async def listens(self, host: Host) -> bool:
-        """Return whether a machine's sshd is up at the address."""
+        """Return whether a machine's sshd is up at the address, or an API server at address and port."""
         await self._sleep(SSH)
         self._world.events.settle()
-        return self._world.guest_at(host.address) is not None
+        api = self._world.reach(host.address, host.port)
+        return api is not None or self._world.guest_at(host.address) is not None
 
     async def call(self, host: Host, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a short verb; its effect falls at the beginning of its seconds."""
@@ -108,11 +109,16 @@ class LabGuests:
 
 
 class LabKube:
-    """`ports.kube.Kube` on the store of whatever cluster answers at an address."""
+    """`ports.kube.Kube` on the store of whatever cluster answers at an address.
 
-    def __init__(self, world: World, address: str, port: int, sleep: Sleep, *, endpoint: str = "kube:lab") -> None:
+    With `ca_hash`, that of the kubeconfig's authority, it trusts no other cluster: TLS itself is not modelled.
+    """
+
+    def __init__(
+        self, world: World, address: str, port: int, sleep: Sleep, *, endpoint: str = "kube:lab", ca_hash: str = ""
+    ) -> None:
         self._world, self._place, self._sleep = world, (address, port), sleep
-        self._endpoint = endpoint
+        self._endpoint, self._ca_hash = endpoint, ca_hash
 
     async def readyz(self) -> bool:
         """Return whether the API server at the address is ready."""
@@ -211,6 +217,9 @@ class LabKube:
         cluster = self._world.reach(*self._place)
         if cluster is None:
             raise Unreachable(self._endpoint, f"{self._place[0]}:{self._place[1]} refuses the connection")
+        if self._ca_hash not in {"", cluster.ca_hash}:
+            what = "the API's certificate is not trusted: unable to get local issuer certificate"
+            raise Failure(Code.AUTH, what, target=self._endpoint)
         return cluster
 
     async def _serving(self) -> Cluster:

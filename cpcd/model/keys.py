@@ -57,7 +57,7 @@ class Scope:
     """One thing that is observed as a whole: it is complete or it is unknown.
 
     Kinds: `resources` and `quorum` (owner: Proxmox), `vm` (Proxmox, VMID), `tasks` (Proxmox, node),
-    `template` (Proxmox, selector), `guest` (cluster, uid), `api`, `nodes`, `etcd`, `csrs` (cluster),
+    `template` (Proxmox, selector), `guest` (cluster, uid), `api`, `endpoint`, `nodes`, `etcd`, `csrs` (cluster),
     `pods` (cluster, node), `addon` (cluster, name), `kubeconfig` (cluster).
     """
 

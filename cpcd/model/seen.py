@@ -116,21 +116,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one SSH round trip tells of a machine (`guest/ops.py facts`)."""
+    """What of one SSH round trip (`guest/facts.py`) decides something."""
 
     hostname: str
-    boot_id: str
-    system_uuid: str
     clock_skew: float
     cloud_init: str
     prepared: str
-    packages: Mapping[str, str]
     admin_conf: bool
     kubelet_conf: bool
     etcd_data: bool
     manifests: tuple[str, ...]
     readyz: int
-    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ca_hash: str = ""
     certificates: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -157,7 +154,6 @@ class Node:
     taints: tuple[tuple[str, str, str], ...]
     version: str
     boot_id: str = ""
-    pod_cidr: str = ""
     conditions: tuple[tuple[str, str, float], ...] = ()
     resource_version: str = field(default="", compare=False)  # heartbeats move it: never news
     networked: bool = True

@@ -335,12 +335,17 @@ class Prepare(MachineAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Init(MachineAction):
-    """Make the cluster: kubeadm init on the elected machine, once and for good."""
+    """Make the cluster: kubeadm init on the elected machine, once and for good.
+
+    `attempt` is what the ledger keeps of an init that has not ended well yet: whose, with which names in its
+    certificate, and how often it has failed.
+    """
 
     verb: ClassVar[str] = "init"
     once: ClassVar[bool] = True
 
     given: Mapping[str, Any]
+    attempt: Mapping[str, Any]
 
     @property
     def sentence(self) -> str:
@@ -348,6 +353,9 @@ class Init(MachineAction):
 
     def slots(self, _view: View) -> Mapping[str, int]:
         return {f"control-plane:{self.row.cluster}": 1}
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (PutFact(f"init/{self.row.cluster}", self.attempt),)
 
     def expect(self, view: View) -> View:
         view = see(view, scopes.api(self.row.cluster), Api(ready=True, version="", uid="expected"))
@@ -379,14 +387,14 @@ class Join(MachineAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(MachineAction):
-    """kubeadm reset: deletes what a half join left; guarded, because it deletes etcd data too (recorded [370])."""
+    """kubeadm reset: deletes what a half join or init left; guarded, for it deletes etcd data too (recorded [370])."""
 
     verb: ClassVar[str] = "kubeadm-reset"
     once: ClassVar[bool] = True
 
     @property
     def sentence(self) -> str:
-        return f"reset what an unfinished join left on {self.row.name}"
+        return f"reset what kubeadm left unfinished on {self.row.name}"
 
     def expect(self, view: View) -> View:
         facts: Facts = view.known(scopes.guest(self.row)) or fresh_facts(self.row)
@@ -558,8 +566,8 @@ class Forget(MachineAction):
 def fresh_facts(row: Machine) -> Facts:
     """Return what a machine tells of itself after its first boot."""
     return Facts(
-        hostname=row.name, boot_id="expected", system_uuid=system_uuid(row.uid), clock_skew=0, cloud_init="done",
-        prepared="", packages={}, admin_conf=False, kubelet_conf=False, etcd_data=False, manifests=(), readyz=0,
+        hostname=row.name, clock_skew=0, cloud_init="done", prepared="", admin_conf=False, kubelet_conf=False,
+        etcd_data=False, manifests=(), readyz=0,
     )  # fmt: skip
 
 

@@ -153,7 +153,8 @@ class Fold:
                 kind = "qmclone" if op.verb == "clone" else f"qm{op.verb}"
                 value = (Task(op.handle or "expected", kind, 0, "OK"),)
             case "guestop":
-                value = {"state": "done", "output": {"ca_hash": "expected"}}
+                made = {"ca_hash": "expected", "voters": 1, "config_maps": ["kubeadm-config", "cluster-info"]}
+                value = {"state": "done", "output": made}
             case _:
                 return self.view
         return see(self.view, scope, value)

@@ -25,7 +25,7 @@ _MAKE: Final[Mapping[str, Make]] = {
     "stop": lambda key, row: effects.Stop(key=key, row=row),
     "reset": lambda key, row: effects.ResetVm(key=key, row=row),
     "destroy": lambda key, row: effects.Destroy(key=key, row=row),
-    "init": lambda key, row: effects.Init(key=key, row=row, given={}),
+    "init": lambda key, row: effects.Init(key=key, row=row, given={}, attempt={}),
     "kubeadm-reset": lambda key, row: effects.Reset(key=key, row=row),
     "etcd-snapshot": lambda key, row: effects.Snapshot(key=key, row=row),
 }
@@ -60,6 +60,8 @@ def arrived(key: Key, wait: Wait, view: View) -> View:
     match wait.reason:
         case "Booting" if vm is not None:
             return effects.see(view, scopes.vm(row), replace(vm, host_key="ssh-ed25519 expected"))
+        case "EndpointUnknown":
+            return effects.see(view, scopes.endpoint(row.cluster), value=False)
         case "VmLocked" if vm is not None:
             return effects.see(view, scopes.vm(row), replace(vm, lock=""))
         case "VmUnknown" if vm is None and not row.started:

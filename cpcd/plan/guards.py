@@ -114,8 +114,13 @@ def _spends(action: Action, address: str, members: Members) -> Wait | None:
 
 
 def reset_safe(action: Action, view: View) -> Wait | None:
-    """Kubeadm reset deletes etcd data and may leave the member listed (recorded [266, 370]): the member goes first."""
+    """Kubeadm reset deletes etcd data and may leave the member listed (recorded [266, 370]): the member goes first.
+
+    Before there is a cluster nobody can have joined one: what an init left half made has no other member.
+    """
     if not isinstance(action, Reset) or action.row.role is not Role.CONTROL_PLANE:
+        return None
+    if f"identity/{action.row.cluster}" not in view.facts:
         return None
     members: Members | None = view.known(scopes.etcd(action.row.cluster))
     if members is None:

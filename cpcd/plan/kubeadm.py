@@ -4,6 +4,7 @@ JSON is YAML, so the documents are JSON; API version v1beta4, which kubeadm spea
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cpcd.model.desired import Cluster
@@ -11,15 +12,15 @@ from cpcd.model.keys import Map
 from cpcd.model.ledger import Machine
 from cpcd.model.view import View
 
-__all__ = ["KUBE_VIP_IMAGE", "init_config", "join_config", "profile", "static_pods"]
+__all__ = ["KUBE_VIP_IMAGE", "init_config", "join_config", "profile", "sans", "static_pods"]
 
 API: Final = "kubeadm.k8s.io/v1beta4"
 CRI_SOCKET: Final = "unix:///run/containerd/containerd.sock"
 KUBE_VIP_IMAGE: Final = "ghcr.io/kube-vip/kube-vip:v0.9.2"
 
 
-def init_config(view: View, cluster: Cluster, machine: Machine) -> str:
-    """Return the configuration of `kubeadm init` on the elected machine."""
+def init_config(cluster: Cluster, machine: Machine, sans: Sequence[str]) -> str:
+    """Return the configuration of `kubeadm init` on the elected machine; `sans` as its first init was given them."""
     port = cluster.endpoint.port
     initial = {
         "apiVersion": API,
@@ -33,7 +34,7 @@ def init_config(view: View, cluster: Cluster, machine: Machine) -> str:
         "clusterName": cluster.name,
         "kubernetesVersion": cluster.version,
         "controlPlaneEndpoint": f"{cluster.endpoint.host}:{port}",
-        "apiServer": {"certSANs": _sans(view, cluster)},
+        "apiServer": {"certSANs": list(sans)},
         "networking": {
             "dnsDomain": cluster.service_domain,
             "podSubnet": cluster.pods,
@@ -92,7 +93,8 @@ def _registration(machine: Machine) -> dict[str, Any]:
     return {"name": machine.name, "criSocket": CRI_SOCKET, "kubeletExtraArgs": arguments}
 
 
-def _sans(view: View, cluster: Cluster) -> list[str]:
+def sans(view: View, cluster: Cluster) -> list[str]:
+    """Return the names and addresses that the API server's certificate is made for (`parity.md` row 115)."""
     machines = [m for m in view.rows(cluster.name) if m.group == "control-plane"]
     own = [name for m in machines for name in (m.address, m.name)]
     full = [f"{m.name}.{cluster.domain}" for m in machines if cluster.domain]
@@ -105,7 +107,7 @@ def _documents(*documents: dict[str, Any]) -> str:
 
 def _kube_vip(cluster: Cluster, *, first: bool) -> dict[str, Any]:
     environment = {
-        "vip_arp": "true", "port": str(cluster.endpoint.port), "vip_cidr": "32", "cp_enable": "true",
+        "vip_arp": "true", "port": str(cluster.endpoint.port), "vip_subnet": "32", "cp_enable": "true",
         "cp_namespace": "kube-system", "vip_leaderelection": "true", "vip_leasename": "plndr-cp-lock",
         "vip_leaseduration": "15", "vip_renewdeadline": "10", "vip_retryperiod": "2",
         "address": cluster.endpoint.host,

@@ -1,14 +1,18 @@
 """From a prepared machine to a member of the cluster: elected init, or join, or cleaning what a half join left."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Action, Plan
-from cpcd.model.seen import Facts, Node
+from cpcd.model.seen import Claim, Facts, Node
 from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
 __all__ = ["joined", "member", "peer"]
+
+REPEATS: Final = 1  # times that a failed init is repeated over what it left, before everything is begun anew
 
 
 def member(case: Case) -> Plan | None:
@@ -41,15 +45,48 @@ def _begin(case: Case) -> Plan:
     other = _other_traces(case)
     if other:
         return waiting("ControlPlaneUnclear", other, after=5)
-    given = {
-        "config": kubeadm.init_config(case.view, case.cluster, case.row),
+    kept = case.view.facts.get(f"init/{case.row.cluster}") or {}
+    attempt = kept if kept.get("uid") == case.row.uid else _attempt(case)
+    if attempt["failed"] > REPEATS:
+        return _step(effects.Reset(key=case.key, row=case.row))
+    return _occupied(case) or _step(
+        effects.Init(key=case.key, row=case.row, given=_given(case, attempt), attempt=attempt)
+    )
+
+
+def _attempt(case: Case) -> dict[str, Any]:
+    """Rows come and go: a repeated init with other names than the first one's kubeadm refuses for ever."""
+    return {"uid": case.row.uid, "sans": kubeadm.sans(case.view, case.cluster), "failed": 0}
+
+
+def _given(case: Case, attempt: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "config": kubeadm.init_config(case.cluster, case.row, attempt["sans"]),
         "manifests": kubeadm.static_pods(case.cluster, first=True),
     }
-    return _step(effects.Init(key=case.key, row=case.row, given=given))
+
+
+def _occupied(case: Case) -> Plan | None:
+    """Where nothing of ours was begun nobody may answer at the endpoint; a half-made control plane does so itself.
+
+    Behind a load balancer connections are taken whether anybody is there or not: it is not asked.
+    """
+    if case.cluster.endpoint.provider == "external" or (case.facts is not None and not case.facts.untouched):
+        return None
+    answers, place = case.view.known(scopes.endpoint(case.row.cluster)), case.cluster.endpoint
+    if answers is None:
+        return waiting("EndpointUnknown", f"{case.row.name} waits for a look at {place.host}:{place.port}", after=1)
+    if not answers:
+        return None
+    sentence = f"{case.row.name} initialises nothing: somebody answers at {place.host}:{place.port} already"
+    return waiting("EndpointTaken", sentence, after=10)
 
 
 def _other_traces(case: Case) -> str:
-    """Init is right only while no other control plane ever started shows a trace of a cluster; silence means wait."""
+    """Init is right only while no other control plane ever made shows a trace of a cluster; silence means wait."""
+    claims: tuple[Claim, ...] | None = case.view.known(scopes.claims(case.row.site))
+    if claims is None or any(claim.cluster == case.row.cluster for claim in claims):
+        return f"{case.row.name} initialises nothing before each machine with the marks of {case.row.cluster} is known"
     for row in case.view.rows(case.row.cluster):
         if row.role != case.row.role or row.uid == case.row.uid or not row.started:
             continue

@@ -4,6 +4,7 @@ A reply, a time-out or an exception proves nothing; what is read afterwards does
 target. Start-up is the same pass as any other.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -209,6 +210,10 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
             return (PutFact(f"grown/{row.uid}", op.before.get("size_gb", 0)),)
         case "shutdown" if op.before.get("boot"):
             return (PutFact(f"boot/{row.uid}", op.before["boot"]),)
+        case "etcd-snapshot":
+            return (PutFact(f"snapshot/{row.cluster}", view.wall),)
+        case "kubeadm-reset":
+            return (DropFact(f"init/{row.cluster}"),)  # an init that is begun after it is the first one again
         case "reset":
             return (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
         case _:
@@ -253,8 +258,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
     match polled["state"]:
         case "done":
-            fact = PutFact(f"snapshot/{row.cluster}", view.wall)
-            return Done((fact,) if op.verb == "etcd-snapshot" else ())
+            return Done(_counted(op, row, view))
         case "running":
             return Running(1, f"{op.verb} runs on {row.name}")
         case "absent":
@@ -269,15 +273,30 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
 
 
 def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
-    verdict = _guest(op, row, view, now)
-    if not isinstance(verdict, Done):
-        return verdict
+    match _guest(op, row, view, now):
+        case Failed(code, sentence):
+            return Failed(code, sentence, _struck(row, view))
+        case Done():
+            return _made(row, view, _polled(op, row, view).get("output") or {})
+        case verdict:
+            return verdict
+
+
+def _struck(row: Machine, view: View) -> tuple[Change, ...]:
+    kept = view.facts.get(f"init/{row.cluster}") or {}
+    return (PutFact(f"init/{row.cluster}", {**kept, "failed": kept.get("failed", 0) + 1}),)
+
+
+def _made(row: Machine, view: View, output: Mapping[str, Any]) -> Verdict:
+    """Exit code 0 is not a cluster: one voter, the ConfigMaps of the late phases, and an API that says which it is."""
+    if output.get("voters") != 1 or not {"kubeadm-config", "cluster-info"} <= set(output.get("config_maps", ())):
+        words = f"init on {row.name} ended well and left no whole cluster: one voter, kubeadm-config and cluster-info"
+        return Failed(Code.VALIDATION, words, _struck(row, view))
     api: Api | None = view.known(scopes.api(row.cluster))
     if api is None or not api.ready or not api.uid:
         return Running(1, f"the control plane on {row.name} is initialised; waiting for its API")
-    output = _polled(op, row, view).get("output") or {}
     identity = {"ca_hash": str(output.get("ca_hash", "")), "uid": api.uid}
-    return Done((PutFact(f"identity/{row.cluster}", identity), joined(row)))
+    return Done((PutFact(f"identity/{row.cluster}", identity), joined(row), DropFact(f"init/{row.cluster}")))
 
 
 def _join(op: Op, row: Machine, view: View, now: Wall) -> Verdict:

@@ -9,6 +9,7 @@ __all__ = [
     "attachments",
     "claims",
     "csrs",
+    "endpoint",
     "etcd",
     "guest",
     "guestop",
@@ -62,6 +63,11 @@ def guest(machine: Machine) -> Scope:
 def api(cluster: str) -> Scope:
     """The cluster's API at its endpoint: `Api`."""
     return Scope("api", cluster)
+
+
+def endpoint(cluster: str) -> Scope:
+    """Whether anything takes connections at the cluster's endpoint: `bool`."""
+    return Scope("endpoint", cluster)
 
 
 def nodes(cluster: str) -> Scope:

@@ -31,7 +31,6 @@ SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "kubeadm",
             "certificates",
             "prepared",
-            "results",
             "addresses",
             "readyz",
         ),
@@ -45,7 +44,7 @@ SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 }
 LONG_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "prepare": (("version", "packages", "timezone", "profile"), ("changed",)),
-    "init": (("config", "manifests"), ("ca_hash",)),
+    "init": (("config", "manifests"), ("ca_hash", "voters", "config_maps")),
     "join": (("config", "manifests"), ()),
     "reset": ((), ()),
     "etcd_snapshot": (("path",), ("path", "hash", "revision", "size")),
@@ -76,7 +75,7 @@ class Guests(Protocol):
     """
 
     async def listens(self, host: Host) -> bool:
-        """Return whether connections to the machine's SSH port are accepted: no login, no trust, and it never raises."""
+        """Return whether connections to the host's port are accepted: no login, no trust, and it never raises."""
         ...
 
     async def call(self, host: Host, verb: str, given: Mapping[str, JSON]) -> Mapping[str, JSON]:

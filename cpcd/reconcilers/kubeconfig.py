@@ -66,7 +66,8 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     identity = view.facts.get(f"identity/{key.cluster}") or {}
     source = _source(key, view, initialised=bool(identity))
     written: WrittenKubeconfig | None = seen.known
-    why = _why(cluster, written, identity.get("ca_hash", ""), newest=_newest(view, source), wall=view.wall)
+    ca_hash = identity.get("ca_hash") or _authority(view, source)
+    why = _why(cluster, written, ca_hash, newest=_newest(view, source), wall=view.wall)
     if written is not None and not why:
         return Plan(conditions=(_written(cluster, written, view.wall),))
     if source is None:
@@ -74,7 +75,7 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan(wait=Wait("ControlPlaneInitializing", "the kubeconfig waits for a control plane", 10, on))
     action = WriteKubeconfig(
         key=key, source=source, server=_server(cluster), context=cluster.kubeconfig_context or cluster.name,
-        ca_hash=identity.get("ca_hash", ""), why=why,
+        ca_hash=ca_hash, why=why,
     )  # fmt: skip
     return Plan(steps=(action,))
 
@@ -104,6 +105,12 @@ def _written(cluster: Cluster, written: WrittenKubeconfig, wall: float) -> Condi
     return Condition("Ready", Status.FALSE, "CertificatesExpired", sentence)
 
 
+def _authority(view: View, source: Machine | None) -> str:
+    """Whose cluster it will be: until that is known the kubeconfig follows the machine that is being initialised."""
+    facts: Facts | None = view.known(scopes.guest(source)) if source else None
+    return facts.ca_hash if facts else ""
+
+
 def _newest(view: View, source: Machine | None) -> float:
     """When the admin.conf ends that would be fetched, 0 while nobody has seen it."""
     facts: Facts | None = view.known(scopes.guest(source)) if source else None
@@ -123,9 +130,11 @@ def _why(cluster: Cluster, written: WrittenKubeconfig | None, ca_hash: str, *, n
 
 
 def _source(key: Key, view: View, *, initialised: bool) -> Machine | None:
-    """A joined control plane; before the cluster is known, the one that is being initialised and has admin.conf."""
+    """A joined control plane; before the cluster is known, the elected one, or any while none is, with admin.conf."""
     rows = [row for row in view.rows(key.cluster) if row.role is Role.CONTROL_PLANE]
     if initialised:
         return next((row for row in rows if row.joined and row.wanted), None)
+    elected = view.facts.get(f"elected/{key.cluster}")
+    rows = [row for row in rows if row.uid == elected] or rows
     facts: dict[str, Facts | None] = {row.uid: view.known(scopes.guest(row)) for row in rows}
     return next((row for row in rows if (seen := facts[row.uid]) is not None and seen.admin_conf), None)

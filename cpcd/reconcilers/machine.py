@@ -77,8 +77,10 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     """API and Node once there is a cluster to join or leave; members and pods when it comes to that."""
     facts: Facts | None = view.known(scopes.guest(row))
     near = row.joined or bool(row.retire) or (facts is not None and bool(facts.prepared))
-    if not near or f"identity/{row.cluster}" not in view.facts:
+    if not near:
         return []
+    if f"identity/{row.cluster}" not in view.facts:
+        return _first_reads(row, view)
     wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
     vm: Vm | None = view.known(scopes.vm(row))
     held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
@@ -88,6 +90,14 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     wanted += [scopes.etcd(row.cluster)] if control or not row.joined else []
     wanted += [scopes.attachments(row.cluster, row.name)] if row.retire else []
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
+
+
+def _first_reads(row: Machine, view: View) -> list[Scope]:
+    """Before the first init: the endpoint, and every other control plane that was ever started, from inside."""
+    if view.facts.get(f"elected/{row.cluster}") != row.uid:
+        return []
+    others = (one for one in view.rows(row.cluster) if one.role is row.role and one.uid != row.uid and one.started)
+    return [scopes.endpoint(row.cluster), *map(scopes.guest, others)]
 
 
 def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:

@@ -120,14 +120,12 @@ def facts(given: JSON, wall: float) -> Facts:
     """Decode the output of the verb `facts`."""
     kubeadm, cloud_init = given.get("kubeadm", {}), given.get("cloud_init", {})
     return Facts(
-        hostname=_text(given.get("hostname")), boot_id=_text(given.get("boot_id")),
-        system_uuid=_text(given.get("system_uuid")), clock_skew=_skew(_seconds(given.get("clock", wall)) - wall),
+        hostname=_text(given.get("hostname")), clock_skew=_skew(_seconds(given.get("clock", wall)) - wall),
         cloud_init=_text(cloud_init.get("status")), prepared=_text(given.get("prepared")),
-        packages=_texts(given.get("packages")), admin_conf=_flag(kubeadm.get("admin_conf")),
+        admin_conf=_flag(kubeadm.get("admin_conf")),
         kubelet_conf=_flag(kubeadm.get("kubelet_conf")) or _flag(kubeadm.get("bootstrap_conf")),
         etcd_data=_flag(kubeadm.get("etcd_data")), manifests=_names(kubeadm.get("manifests")),
-        readyz=_number(given.get("readyz", 0)),
-        results={name: dict(result.items()) for name, result in (given.get("results") or {}).items()},
+        readyz=_number(given.get("readyz", 0)), ca_hash=_text(kubeadm.get("ca_hash")),
         certificates={name: _seconds(ends) for name, ends in (given.get("certificates") or {}).items()},
     )  # fmt: skip
 
@@ -162,7 +160,7 @@ def node(obj: JSON) -> Node:
         annotations=_texts(meta.get("annotations")),
         taints=tuple((_name(t["key"]), _text(t.get("value")), _name(t["effect"])) for t in spec.get("taints") or []),
         version=_text(about.get("kubeletVersion")), boot_id=_text(about.get("bootID")),
-        pod_cidr=_text(spec.get("podCIDR")), conditions=tuple(c for c in conditions if c[0] != "Ready"),
+        conditions=tuple(c for c in conditions if c[0] != "Ready"),
         resource_version=_text(meta.get("resourceVersion")), networked="NetworkPluginNotReady" not in said,
     )  # fmt: skip
 

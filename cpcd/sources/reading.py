@@ -18,6 +18,7 @@ from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
+from cpcd.ports.guests import Host
 from cpcd.sources import cluster_reading as kube
 from cpcd.sources import decode
 
@@ -75,6 +76,7 @@ class Reader:
             "guest": self._guest,
             "guestop": self._guestop,
             "etcd": self._etcd,
+            "endpoint": self._endpoint,
         }
         known = reads.get(scope.kind)
         return await (known(scope) if known else self._kube.read(scope))
@@ -198,6 +200,13 @@ class Reader:
     async def _guestop(self, scope: Scope) -> Mapping[str, Any]:
         uid, _, op = scope.name.partition("/")
         return await self._ports.guests.poll(self._ports.host(self._row(uid)), OpId(op))
+
+    async def _endpoint(self, scope: Scope) -> bool:
+        cluster = self._view().cluster(scope.owner)
+        if cluster is None:
+            raise Failure(Code.NETWORK, f"{scope.owner} is no longer in the file", target=str(scope))
+        place = Host("", f"the endpoint of {cluster.name}", cluster.endpoint.host, cluster.endpoint.port, (), "")
+        return await self._ports.guests.listens(place)
 
     async def _etcd(self, scope: Scope) -> Any:
         """Ask the control planes one after the other: one healthy peer's linearizable list is enough."""

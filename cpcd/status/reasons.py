@@ -33,6 +33,8 @@ _OBJECTS: Final = {
     "ControlPlaneUnclear": "A control plane may exist already; none is made before that is known.",
     "DrainStalled": "Pods cannot be evicted within `nodeDrainTimeout`; nothing is forced, a person has to look.",
     "Draining": "Pods leave the machine, as their disruption budgets allow.",
+    "EndpointTaken": "Something answers at the endpoint of a cluster that is not there yet; none is made beside it.",
+    "EndpointUnknown": "Whether anything answers at the cluster's endpoint is not known yet.",
     "EtcdUnhealthy": "Not every member of etcd is healthy, which this step needs.",
     "EtcdUnknown": "The members of etcd cannot be listed now.",
     "ForeignVm": "The VM of that number is not ours: mark, name or UUID differ. It is never touched.",

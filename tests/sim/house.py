@@ -286,7 +286,8 @@ class House:
             if written is None:
                 raise Unreachable(f"kube:{cluster}", "there is no kubeconfig yet")
             host, _, port = written.server.removeprefix("https://").partition(":")
-            return GatedKube(gate, life, self.faults.kube(PatientKube(self.world, host, int(port), sleep)))
+            api = PatientKube(self.world, host, int(port), sleep, ca_hash=written.ca_hash)
+            return GatedKube(gate, life, self.faults.kube(api))
 
         def host(row: Machine) -> Host:
             key = str(view().facts.get(f"hostkey/{row.uid}", ""))

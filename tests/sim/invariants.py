@@ -151,7 +151,8 @@ class QuorumKept(Invariant):
         elif call.given.get("verb") == "reset":
             uuid = system_uuid(Uid(call.uid))
             guests = (guest for guest in self.house.world.guests.values() if guest.system_uuid == uuid)
-            if any(self._member(guest) is not None for guest in guests):
+            made = any(name.startswith("identity/") for name in self.house.gate.ledger.facts)
+            if made and any(self._member(guest) is not None for guest in guests):
                 self.breach(f"a listed etcd member is reset; {call}")
 
     def _members(self) -> list[Member]:

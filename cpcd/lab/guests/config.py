@@ -31,7 +31,7 @@ _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One kubeadm run; `endpoint` is where a join discovers, `plan` what an init makes (a join has none)."""
+    """One kubeadm run; `endpoint` is where a join discovers, `plan` and `sans` what an init makes (a join has none)."""
 
     node: str
     address: str
@@ -41,6 +41,7 @@ class Configuration:
     timeouts: Mapping[str, float]
     plan: Plan | None = None
     cluster: str = ""
+    sans: tuple[str, ...] = ()
     endpoint: tuple[str, int] = ("", 6443)
     token: str = ""
     hashes: tuple[str, ...] = ()
@@ -122,7 +123,9 @@ def _init(kinds: Mapping[str, Any]) -> Configuration:
     serving = bool((kinds.get("KubeletConfiguration") or {}).get("serverTLSBootstrap"))
     plan = Plan(cluster.get("clusterName", "kubernetes"), host, port, version, pods, serving)
     text = yaml.safe_dump(cluster, sort_keys=True)
-    return Configuration(**common, plan=plan, cluster=text, endpoint=(host, port), control_plane=True)
+    own = (common["node"], common["address"], host)  # kubeadm adds these by itself
+    sans = sorted({*own, *((cluster.get("apiServer") or {}).get("certSANs") or ())})
+    return Configuration(**common, plan=plan, cluster=text, endpoint=(host, port), control_plane=True, sans=tuple(sans))
 
 
 def _join(document: Mapping[str, Any]) -> Configuration:

@@ -6,6 +6,7 @@ Repeated over what an own init left, it keeps CA and data and finishes (recorded
 from collections.abc import Generator
 from typing import Any
 
+from cpcd.guest.kubeadm import UPLOADED
 from cpcd.lab.guests.config import Configuration, parse
 from cpcd.lab.guests.failed import kubeadm_failed
 from cpcd.lab.guests.jobs import Program, Stage
@@ -38,7 +39,7 @@ _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "sc
 
 @recorded(147, 156, 165, 177, 185, 187, 210)
 def init(machine: Machine, given: dict[str, Any]) -> Program:
-    """Make the first control plane; output `{ca_hash}`."""
+    """Make the first control plane; output `{ca_hash, voters, config_maps}`."""
     installed(machine, "init")
     share = machine.durations.init / _WHOLE
     config, manifests = parse("init", given["config"]), given.get("manifests") or {}
@@ -55,7 +56,14 @@ def init(machine: Machine, given: dict[str, Any]) -> Program:
     yield from _wait(machine, config, cluster)
     yield from _finish(machine, config, cluster, share)
     place(machine, {path: text.replace("super-admin.conf", "admin.conf") for path, text in manifests.items()})
-    return {"ca_hash": cluster.ca_hash}
+    voters = [member for member in cluster.etcd.listed() if not member.learner]
+    return {"ca_hash": cluster.ca_hash, "voters": len(voters), "config_maps": _uploaded(cluster)}
+
+
+@source("guest/kubeadm.py: uploaded")
+def _uploaded(cluster: Cluster) -> list[str]:
+    find = cluster.store.objects.find
+    return [name for space, name in UPLOADED if find("ConfigMap", name, space) is not None]
 
 
 @source("guest/kubeadm.py: half_made")
@@ -77,6 +85,7 @@ def _files(machine: Machine, config: Configuration, share: float) -> Generator[S
     kubelet = configure(machine, config, cluster)
     machine.disk.write("pki/ca.crt", "", machine.now)
     yield "certs", 2 * share
+    _certified(machine, config)
     write_pki(machine, config=())
     yield "kubeconfig", share
     write_pki(machine, config=_KUBECONFIGS)
@@ -87,6 +96,19 @@ def _files(machine: Machine, config: Configuration, share: float) -> Generator[S
     yield "control-plane", share
     _manifests(machine, *COMPONENTS)
     return cluster
+
+
+@source("kubeadm app/phases/certs: validateCertificateWithConfig")
+def _certified(machine: Machine, config: Configuration) -> None:
+    """Refuse a certificate of an earlier init that lacks a name of this configuration; make one where there is none."""
+    path = "/etc/kubernetes/pki/apiserver.crt"
+    kept = machine.disk.files.get(path)
+    names = kept.text.split() if kept is not None else list(config.sans)
+    if lacking := [name for name in config.sans if name not in names]:
+        x509 = f"x509: certificate is valid for {', '.join(names)}, not {lacking[0]}"
+        text = f'failed to write or validate certificate "apiserver": certificate apiserver is invalid: {x509}'
+        raise kubeadm_failed("init", "certs/apiserver", text)
+    machine.disk.write(path, " ".join(names), machine.now)
 
 
 def _manifests(machine: Machine, *names: str) -> None:

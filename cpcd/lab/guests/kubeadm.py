@@ -125,10 +125,11 @@ def start_kubelet(machine: Machine) -> None:
 
 
 def write_pki(machine: Machine, *, config: tuple[str, ...]) -> None:
-    """Write all certificates and these kubeconfigs; certificates end a year later, authorities ten."""
+    """Write all certificates that are not there, and these kubeconfigs; certificates end a year later, authorities ten."""
     wall = machine.world.epoch + machine.now
     for name in _PKI:
-        machine.disk.write(f"pki/{name}.crt", "", machine.now)
+        if not machine.disk.has(f"pki/{name}.crt"):
+            machine.disk.write(f"pki/{name}.crt", "", machine.now)
         machine.disk.certificates[name] = wall + (10 * YEAR if name.endswith("ca") else YEAR)
     for name in config:
         machine.disk.write(name, "", machine.now)

@@ -28,7 +28,6 @@ def facts(machine: Machine, _given: Given) -> Answer:
     """Return everything that a decision needs about a machine."""
     disk = machine.disk
     ready = disk.cluster.readyz(disk.kubelet) if disk.cluster and disk.kubelet else 0
-    results = {op: machine.jobs.poll(disk, op, machine.boot_id) for op in sorted(disk.ops)}
     prepared = bool(disk.prepared)
     return {
         "hostname": disk.hostname,
@@ -45,7 +44,6 @@ def facts(machine: Machine, _given: Given) -> Answer:
         "kubeadm": _kubeadm(machine),
         "certificates": _certificates(machine),
         "prepared": disk.prepared,
-        "results": {op: {"verb": disk.ops[op].verb, "state": r["state"], "rc": r["rc"]} for op, r in results.items()},
         "addresses": _addresses(machine),
         "readyz": ready,
     }, machine.durations.facts
@@ -69,7 +67,9 @@ def _kubeadm(machine: Machine) -> dict[str, Any]:
     found: dict[str, Any] = {key: disk.has(name) for key, name in names.items()}
     manifests = [path.rpartition("/")[2].removesuffix(".yaml") for path in disk.files if "/manifests/" in path]
     data = disk.kubelet is not None and disk.kubelet.etcd_data
-    return {**found, "pki": disk.has("pki/ca.crt"), "etcd_data": data, "manifests": sorted(manifests)}
+    pki = disk.has("pki/ca.crt")
+    authority = disk.cluster.ca_hash if pki and disk.cluster else ""
+    return {**found, "pki": pki, "ca_hash": authority, "etcd_data": data, "manifests": sorted(manifests)}
 
 
 def _certificates(machine: Machine) -> dict[str, float]:

@@ -48,7 +48,7 @@ def _verb(verb: Callable[[Machine, Any], object], command: str) -> Callable[[Tra
     """Return a reading through one of kubeadm's verbs."""
 
     def read(transcript: Transcript, root: Path) -> str:
-        real = machine(root, {command: _ended(transcript), "openssl": _KEY})
+        real = machine(root, {command: _ended(transcript), "openssl": _KEY, "etcdctl": Ran(0, _MEMBER)})
         return _outcome(lambda: verb(real, {"config": "", "manifests": {}}))
 
     return read

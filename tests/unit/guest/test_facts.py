@@ -1,12 +1,12 @@
 """Facts: files and recorded outputs of a real machine come out in the catalogue's shape."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from cpcd.guest.facts import addresses, certificates, cloud_init, facts, kubeadm, modules, packages, prepared, services
-from cpcd.guest.facts import results as results_of
 from cpcd.guest.machine import Machine, Ran, run_command
 from cpcd.ports.guests import SHORT_VERBS
 from tests.unit.guest.recorded import machine, put, recorded
@@ -124,9 +124,36 @@ def test_files_of_kubeadm_are_named(tmp_path: Path) -> None:
         "kubelet_conf": False,
         "bootstrap_conf": True,
         "pki": True,
+        "ca_hash": "",
         "etcd_data": False,
         "manifests": ["kube-vip"],
     }
+
+
+def test_a_ca_is_known_by_its_hash(tmp_path: Path) -> None:
+    """Hashed as kubeadm does; half of a file is no CA, and no reason to know nothing of the machine."""
+    put(tmp_path, "/etc/kubernetes/pki/ca.crt")
+    crt = tmp_path / "etc/kubernetes/pki/ca.crt"
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run([*make, "-keyout", "/dev/null", "-out", crt], check=True, capture_output=True)
+    real = Machine(root=tmp_path, run=run_command)
+
+    whole = kubeadm(real)["ca_hash"]
+    crt.write_bytes(crt.read_bytes()[:100])
+
+    assert re.fullmatch("sha256:[0-9a-f]{64}", whole)
+    assert kubeadm(real)["ca_hash"] == ""
 
 
 def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
@@ -166,17 +193,3 @@ def test_the_mark_of_prepare_is_its_profile(tmp_path: Path, text: str, profile: 
     put(tmp_path, "/var/lib/cpcd/prepared.json", text)
 
     assert profile == prepared(machine(tmp_path, {}))
-
-
-def test_results_name_each_op_that_was_begun_here(tmp_path: Path) -> None:
-    """A finished one and one whose unit is gone."""
-    put(tmp_path, "/proc/sys/kernel/random/boot_id", "boot-2")
-    for op, verb in (("a", "init"), ("b", "reset")):
-        put(tmp_path, f"/var/lib/cpcd/ops/{op}/verb", verb)
-        put(tmp_path, f"/var/lib/cpcd/ops/{op}/boot_id", "boot-1")
-    put(tmp_path, "/var/lib/cpcd/ops/a/result.json", '{"rc": 1, "output": {}, "error": {"reason": "x", "message": ""}}')
-
-    assert results_of(machine(tmp_path, {})) == {
-        "a": {"verb": "init", "state": "failed", "rc": 1},
-        "b": {"verb": "reset", "state": "lost", "rc": None},
-    }

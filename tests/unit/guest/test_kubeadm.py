@@ -10,6 +10,10 @@ from cpcd.guest.machine import Machine, Ran, Refused, run_command
 from tests.unit.guest.recorded import Programs, machine, put, recorded
 
 VIP = "/etc/kubernetes/manifests/kube-vip.yaml"
+WHOLE = {
+    "etcdctl": Ran(0, '{"members": [{"ID": 1, "name": "cp1"}]}'),
+    "kubectl": Ran(0, "configmap/kubeadm-config\n"),
+}
 SECRET = "token: abcdef.0123456789abcdef"
 
 
@@ -66,7 +70,7 @@ def test_the_ca_hash_is_kubeadms(ca: Path) -> None:
 
 def test_init_hands_its_configuration_over_in_a_private_file_that_is_gone_afterwards(ca: Path) -> None:
     """Nothing secret is left and nothing stands in argv."""
-    real, programs, read = acting(ca, {"kubeadm init": Ran(0)})
+    real, programs, read = acting(ca, {"kubeadm init": Ran(0), **WHOLE})
 
     output = init(real, {"config": SECRET, "manifests": {}})
 
@@ -74,6 +78,28 @@ def test_init_hands_its_configuration_over_in_a_private_file_that_is_gone_afterw
     assert read == [SECRET]
     assert list((ca / "run/cpcd").iterdir()) == []
     assert not any("0123456789abcdef" in call or "--ignore" in call for call in programs.calls)
+
+
+@pytest.mark.parametrize(
+    ("members", "missing", "wanted"),
+    [
+        ('[{"ID": 1}]', "", (1, ["kubeadm-config", "cluster-info"])),
+        ('[{"ID": 1}, {"ID": 2}]', "kubeadm-config", (2, ["cluster-info"])),
+        ('[{"ID": 1}, {"ID": 2, "isLearner": true}]', "cluster-info", (1, ["kubeadm-config"])),
+    ],
+)
+def test_init_tells_what_it_made(ca: Path, members: str, missing: str, wanted: tuple[int, list[str]]) -> None:
+    """Voters, and the ConfigMaps of its late phases: whether that is a cluster is judged elsewhere."""
+
+    def kubectl(argv: list[str]) -> Ran:
+        return Ran(1, err="Error from server (NotFound)") if argv[-1] == missing else Ran(0)
+
+    listed = Ran(0, f'{{"members": {members}}}')
+    real, _, _ = acting(ca, {"kubeadm init": Ran(0), "etcdctl": listed, "kubectl": kubectl})
+
+    output = init(real, {"config": "", "manifests": {}})
+
+    assert wanted == (output["voters"], output["config_maps"])
 
 
 def test_init_places_manifests_first_and_switches_them_off_super_admin_at_the_end(ca: Path) -> None:
@@ -84,7 +110,7 @@ def test_init_places_manifests_first_and_switches_them_off_super_admin_at_the_en
         during.append((ca / VIP.lstrip("/")).read_text())
         return Ran(0)
 
-    real, _, _ = acting(ca, {"kubeadm init": kubeadm})
+    real, _, _ = acting(ca, {"kubeadm init": kubeadm, **WHOLE})
 
     init(real, {"config": "", "manifests": {VIP: "path: /etc/kubernetes/super-admin.conf\n"}})
 
@@ -97,7 +123,7 @@ def test_init_over_what_an_earlier_init_of_ours_left_ignores_preflight(ca: Path)
     for op in ("first", "this"):
         put(ca, f"/var/lib/cpcd/ops/{op}/verb", "init")
     put(ca, "/etc/kubernetes/manifests/etcd.yaml")
-    real, programs, _ = acting(ca, {"kubeadm init": Ran(0)})
+    real, programs, _ = acting(ca, {"kubeadm init": Ran(0), **WHOLE})
 
     init(real, {"config": "", "manifests": {}})
 

@@ -94,6 +94,28 @@ def test_a_configuration_of_another_version_is_refused(rack) -> None:
     assert ("failed", "InvalidConfig") == (ended["state"], ended["error"]["reason"])
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "wanted"),
+    [("[a.x, b.x]", "[a.x, b.x]", "done"), ("[a.x, b.x]", "[a.x]", "done"), ("[a.x]", "[a.x, b.x]", "failed")],
+)
+def test_a_repeat_with_a_name_that_the_certificate_lacks_is_refused(rack, first, again, wanted) -> None:
+    """As kubeadm compares an apiserver.crt that is there with its configuration: fewer names are as good, more are not."""
+    guest = rack.machine(301, "cp1")
+    given = {names: rack.init_given(guest) for names in (first, again)}
+    for names, one in given.items():
+        one["config"] = one["config"].replace(
+            '"kind": "ClusterConfiguration"', f'"apiServer": {{"certSANs": {names}}}, "kind": "ClusterConfiguration"'
+        )
+    rack.submit(guest, "init", **given[first])
+    rack.until(lambda: guest.stage == "kubeconfig")
+    guest.kill_job()
+
+    ended = rack.do(guest, "init", **given[again])
+
+    assert ended["state"] == wanted
+    assert ("certificate apiserver is invalid" in ended["error"].get("message", "")) is (wanted == "failed")
+
+
 def test_reset_begins_anew_with_another_ca(rack) -> None:
     """Recorded 190-197: everything local goes, rc 0; an init after it makes another cluster."""
     guest = rack.first()

@@ -146,9 +146,8 @@ def node(one: Machine, **changes: Any) -> Node:
 def facts(one: Machine, **changes: Any) -> Facts:
     """Return a machine from inside, prepared, without a trace of kubeadm."""
     made = Facts(
-        hostname=one.name, boot_id="boot-1", system_uuid=system_uuid(one.uid), clock_skew=0.0, cloud_init="done",
-        prepared=kubeadm.profile(cluster(), "Etc/UTC"), packages={}, admin_conf=False, kubelet_conf=False,
-        etcd_data=False, manifests=(), readyz=0,
+        hostname=one.name, clock_skew=0.0, cloud_init="done", prepared=kubeadm.profile(cluster(), "Etc/UTC"),
+        admin_conf=False, kubelet_conf=False, etcd_data=False, manifests=(), readyz=0,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -219,6 +218,7 @@ def site(*, online: Iterable[str] = ("pve1", "pve2", "pve3"), quorate: bool = Tr
         scopes.quorum(SITE): seen(Quorum(quorate, up, frozenset({"pve1", "pve2", "pve3"}) - up)),
         scopes.resources(SITE): seen({}),
         scopes.claims(SITE): seen(()),
+        scopes.endpoint(NAME): seen(value=False),
         scopes.template(SITE, "ubuntu"): seen(copies),
     }
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.keys import Scope
+from cpcd.model.keys import Scope, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
-from cpcd.model.seen import Api, Resource, Vm
-from cpcd.plan import effects, scopes
+from cpcd.model.seen import Api, Claim, Resource, Vm
+from cpcd.plan import effects, kubeadm, scopes
+from cpcd.plan.guards import GUARDS
 from cpcd.plan.member import member, peer
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision
@@ -261,6 +262,68 @@ def test_before_there_is_a_cluster_only_the_elected_machine_begins() -> None:
     assert other is not None
     assert other.wait is not None
     assert (f"fact:identity/{NAME}",) == other.wait.on
+
+
+BEGIN = {f"elected/{NAME}": "u9"}
+ENDPOINT = scopes.endpoint(NAME)
+ALONE = {scopes.guest(one): seen(facts(one)) for one in PEERS}
+CLAIMS = scopes.claims(SITE)
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        ({}, "init"),
+        ({ENDPOINT: unknown()}, "EndpointUnknown"),
+        ({ENDPOINT: seen(value=True)}, "EndpointTaken"),
+        ({ENDPOINT: seen(value=True), scopes.guest(RAN): seen(facts(RAN, admin_conf=True))}, "init"),
+        ({CLAIMS: unknown()}, "ControlPlaneUnclear"),
+        ({CLAIMS: seen((Claim("inst", NAME, Uid("x"), "pve1", 340, {}),))}, "ControlPlaneUnclear"),
+        ({CLAIMS: seen((Claim("inst", "other", Uid("x"), "pve1", 340, {}),))}, "init"),
+    ],
+)
+def test_a_cluster_is_begun_only_where_none_can_be(bulk: Mapping[Scope, Any], wanted: str) -> None:
+    """Nobody at the endpoint but a half-made control plane of ours, and no machine with our marks that no row knows."""
+    assert wanted == said(joining(RAN, {**ALONE, **bulk}, known=BEGIN))
+
+
+def test_behind_a_load_balancer_the_endpoint_tells_nothing() -> None:
+    """It takes connections whoever stands behind it."""
+    endpoint = replace(ONE.endpoint, provider="external")
+    one = replace(ONE, endpoint=endpoint)
+    bulk = {ENDPOINT: seen(value=True), scopes.guest(RAN): seen(facts(RAN))}
+
+    assert "init" == said(member(case(RAN, view(one, rows=[RAN], known=BEGIN, bulk=bulk))))
+
+
+def tried(failed: int, **attempt: Any) -> Any:
+    """Return what the elected machine does after so many failed inits."""
+    kept = {"uid": "u9", "sans": ["first.example"], "failed": failed, **attempt}
+    half = {scopes.guest(RAN): seen(facts(RAN, admin_conf=True))}
+    return step(joining(RAN, {**ALONE, **half}, known={**BEGIN, f"init/{NAME}": kept}))
+
+
+def test_a_repeated_init_is_given_the_names_of_the_first() -> None:
+    """Rows come and go: kubeadm refuses a certificate that lacks a name of the new configuration, for ever."""
+    again, another = tried(1), tried(1, uid="u1")
+
+    assert isinstance(again, effects.Init)
+    assert isinstance(another, effects.Init)
+    assert "first.example" in again.given["config"]
+    assert "first.example" not in another.given["config"]
+    whole = view(ONE, rows=[RAN])
+    kept = [whole.with_ledger(one.changes(whole)).facts[f"init/{NAME}"] for one in (again, another)]
+    assert [("u9", 1, ["first.example"]), ("u9", 0, kubeadm.sans(view(ONE, rows=[*PEERS, RAN]), ONE))] == [
+        (one["uid"], one["failed"], one["sans"]) for one in kept
+    ]
+
+
+def test_an_init_that_fails_over_what_it_left_is_begun_anew() -> None:
+    """`design.md` 5: repeated over what is there, else reset; nobody can have joined what never was a cluster."""
+    decided = [tried(failed) for failed in (0, 1, 2)]
+
+    assert ["init", "init", "kubeadm-reset"] == [one.verb for one in decided]
+    assert all(guard(decided[2], view(ONE, rows=[RAN], known=BEGIN)) is None for guard in GUARDS)
 
 
 def test_who_has_joined_is_left_alone() -> None:

@@ -262,11 +262,14 @@ def test_a_destroy_is_done_only_when_the_vm_is_proved_absent(
     assert wanted is type(acted("destroy", found, tasks, age))
 
 
+WHOLE = {"ca_hash": "sha256:aa", "voters": 1, "config_maps": ["kubeadm-config", "cluster-info"]}
+
+
 def on_guest(verb: str, state: str | None, *, one: Machine = ROW, age: float = 1, **bulk: Any) -> Verdict:
     """Return the verdict on a long verb whose poll says `state`."""
     asked = op(one, verb, age=age)
     error = {"reason": "PreflightFailed", "message": "port 6443 is in use"}
-    polled = {"state": state, "output": {"ca_hash": "sha256:aa"}, "error": error}
+    polled = {"state": state, "output": {**WHOLE, **bulk.get("output", {})}, "error": error}
     found = {scopes.guestop(one, asked.id): unknown() if state is None else seen(polled), **bulk.get("bulk", {})}
     return resolve(asked, view(rows=[one], ops=[asked], bulk=found), NOW)
 
@@ -318,13 +321,17 @@ def test_a_failed_verb_is_told_in_the_machines_own_words() -> None:
     assert "prepare on lab-general-9 failed: PreflightFailed: port 6443 is in use" == verdict.sentence
 
 
-@pytest.mark.parametrize(("verb", "changes"), [("prepare", 0), ("kubeadm-reset", 0), ("etcd-snapshot", 1)])
-def test_a_verb_that_ended_well_is_done(verb: str, changes: int) -> None:
-    """A snapshot's time is remembered: a single control plane is not disrupted without."""
-    verdict = on_guest(verb, "done")
-
-    assert isinstance(verdict, Done)
-    assert [PutFact(f"snapshot/{NAME}", NOW)] * changes == list(verdict.changes)
+@pytest.mark.parametrize(
+    ("verb", "changes"),
+    [
+        ("prepare", ()),
+        ("kubeadm-reset", (DropFact(f"init/{NAME}"),)),
+        ("etcd-snapshot", (PutFact(f"snapshot/{NAME}", NOW),)),
+    ],
+)
+def test_a_verb_that_ended_well_is_done(verb: str, changes: tuple[Any, ...]) -> None:
+    """A snapshot's time is remembered, and after a reset an init is the first one again."""
+    assert Done(changes) == on_guest(verb, "done")
 
 
 MASTER = row("u1", CP, 1)
@@ -350,7 +357,36 @@ def test_the_cluster_gets_its_identity_with_the_init() -> None:
     verdict = on_guest("init", "done", one=MASTER, bulk={API: seen(Api(ready=True, version="", uid="k"))})
 
     identity = PutFact(f"identity/{NAME}", {"ca_hash": "sha256:aa", "uid": "k"})
-    assert Done((identity, PutMachine(replace(MASTER, joined=True)))) == verdict
+    assert Done((identity, PutMachine(replace(MASTER, joined=True)), DropFact(f"init/{NAME}"))) == verdict
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"voters": 2}, {"voters": 0}, {"config_maps": ["kubeadm-config"]}, {"config_maps": ["cluster-info"]},
+        {"voters": None, "config_maps": []},
+    ],
+)  # fmt: skip
+def test_an_init_that_left_no_whole_cluster_has_failed(output: dict[str, Any]) -> None:
+    """Exit code, admin.conf and readyz prove nothing: one voter and both ConfigMaps of the late phases do."""
+    api = {API: seen(Api(ready=True, version="", uid="k"))}
+
+    verdict = on_guest("init", "done", one=MASTER, output=output, bulk=api)
+
+    assert isinstance(verdict, Failed)
+
+
+@pytest.mark.parametrize("state", ["failed", "lost"])
+def test_a_failed_init_is_counted(state: str) -> None:
+    """So that what fails over what it left is begun anew."""
+    asked = op(MASTER, "init")
+    polled = {scopes.guestop(MASTER, asked.id): seen({"state": state, "output": None, "error": None})}
+    kept = {"uid": "u1", "sans": ["a"], "failed": 1}
+
+    verdict = resolve(asked, view(rows=[MASTER], ops=[asked], bulk=polled, known={f"init/{NAME}": kept}), NOW)
+
+    assert isinstance(verdict, Failed)
+    assert (PutFact(f"init/{NAME}", {**kept, "failed": 2}),) == verdict.changes
 
 
 NODE = scopes.node(NAME, MASTER.name)
@@ -524,7 +560,8 @@ def test_a_verdict_rests_only_on_what_a_pass_reads_afresh_for_it(verb: str, one:
     ended = {scopes.guestop(one, asked.id): seen({"state": "done"})}
     whole = view(rows=[one], ops=[asked], bulk=ended)
     read = {*evidence(asked, whole), scopes.vm(one)}
-    good = {"tasks": (), "vm": vm(one), "guestop": {"state": "done"}, "api": Api(ready=True, version="", uid="k")}
+    done = {"state": "done", "output": WHOLE}
+    good = {"tasks": (), "vm": vm(one), "guestop": done, "api": Api(ready=True, version="", uid="k")}
     found = Asked({scope: seen(good.get(scope.kind)) for scope in read})
     found |= {scopes.node(NAME, one.name): seen(node(one)), ETCD: seen(members(MASTER))}
 

@@ -119,6 +119,22 @@ def test_before_the_cluster_is_known_the_one_with_admin_conf_gives_it() -> None:
     assert "u2" == decided(begun).steps[0].source.uid
 
 
+def test_until_the_cluster_is_known_it_follows_the_machine_that_is_being_initialised() -> None:
+    """A first init may be lost with its machine: over TLS the CA of the lost one would wait for ever."""
+    lost, other = row("u1", CP, 1), row("u2", CP, 2)
+    inside = {
+        scopes.guest(lost): seen(facts(lost, admin_conf=True, ca_hash="sha256:aa")),
+        scopes.guest(other): seen(facts(other)),
+    }
+    young = view(ONE, rows=[lost, other], known={f"elected/{NAME}": "u2"}, bulk={SCOPE: seen(GOOD), **inside})
+    made = put(young, bulk={scopes.guest(other): seen(facts(other, admin_conf=True, ca_hash="sha256:bb"))})
+
+    assert "Ready" == said(decided(young))
+    (step,) = decided(made).steps
+    assert ("u2", "sha256:bb", "it is of another cluster") == (step.source.uid, step.ca_hash, step.why)
+    assert "Ready" == said(decided(step.expect(made)))
+
+
 def test_what_was_written_is_as_wanted() -> None:
     """The step's expectation ends the plan."""
     whole = put(REST, bulk={SCOPE: seen(None)})
