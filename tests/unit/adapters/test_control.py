@@ -50,7 +50,10 @@ async def test_only_owner_and_group_may_use_it(socket: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("/plan", {"generation": "abc123", "steps": [], "held": []}), ("/kubeconfig?cluster=home", {"kubeconfig": KUBECONFIG})],
+    [
+        ("/plan", {"generation": "abc123", "steps": [], "held": []}),
+        ("/kubeconfig?cluster=home", {"kubeconfig": KUBECONFIG}),
+    ],
 )
 async def test_questions_are_answered(socket: Path, path: str, expected: object) -> None:
     """What the daemon says comes through unchanged."""
