@@ -104,6 +104,11 @@ class Action:
         return self.key
 
     @property
+    def subject(self) -> str:
+        """What it is about, as the id of consent names it: exactly what is consented to."""
+        return self.key.name
+
+    @property
     def disrupts(self) -> Role | None:
         """Whose availability this spends."""
         return None

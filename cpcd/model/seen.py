@@ -21,6 +21,7 @@ __all__ = [
     "Node",
     "Pod",
     "Quorum",
+    "Reference",
     "Resource",
     "Seen",
     "Task",
@@ -226,10 +227,22 @@ class Csr:
     usages: tuple[str, ...]
 
 
+Reference = tuple[str, str, str, str, str]
+"""An object at the API: apiVersion, kind, namespace (or empty), name, uid."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddonSeen:
-    """An addon's objects as they are: references (`v1/Namespace//hello`) by what is to be done with them."""
+    """An addon's objects as they are, by what is to be done with them, and its ApplySet's parent.
 
-    missing: tuple[str, ...]
-    drifted: tuple[str, ...]
-    surplus: tuple[tuple[str, str, str, str, str], ...]  # apiVersion, kind, namespace, name, uid
+    Objects of the file go by `applyset.ref`, in the namespaces where the API keeps them: `placed` names those (empty:
+    none) for references in the file that say otherwise. Of the members that are not in the file, `leaving` are being
+    deleted, `surplus` are not.
+    """
+
+    missing: tuple[str, ...] = ()
+    drifted: tuple[str, ...] = ()
+    surplus: tuple[Reference, ...] = ()
+    leaving: tuple[Reference, ...] = ()
+    placed: tuple[tuple[str, str], ...] = ()
+    parent: Reference | None = None

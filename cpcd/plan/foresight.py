@@ -52,7 +52,10 @@ def succeeded(op: Op, view: View) -> View:
 
 
 def arrived(key: Key, wait: Wait, view: View) -> View:
-    """Return the view in which what a machine waits for has come; the same view when nothing can be told."""
+    """Return the view in which what an object waits for has come; the same view when nothing can be told."""
+    if wait.reason == "Terminating":
+        scope = scopes.addon(key.cluster, key.name)
+        return effects.see(view, scope, replace(view.known(scope), leaving=()))
     row = view.row(key)
     if row is None:
         return view

@@ -141,7 +141,7 @@ def _unlisted(action: Action) -> Wait:
 def approval(action: Action) -> str:
     """Return the id under which `cpcd approve` consents to an action."""
     row = getattr(action, "row", None)
-    name = row.name if row is not None else action.key.name
+    name = row.name if row is not None else action.subject
     return f"{action.key.cluster}/{action.verb}/{name}"
 
 

@@ -1,10 +1,11 @@
 """Addon: manifests applied server-side, kept from drifting, and pruned as an ApplySet when an object leaves the file.
 
-`mode: full` corrects and prunes; `oneTime` only creates what is missing the first time. An addon's failure never
-stops anything else.
+The parent first, which remembers kinds and namespaces; then what is missing or drifted; only when all of that is there
+is anything pruned, and only when all of that is gone does the parent forget it (KEP-3659). `mode: full` corrects and
+prunes; `oneTime` only creates what is missing the first time. An addon's failure never stops anything else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cpcd.model.desired import Addon, Risk
@@ -12,7 +13,7 @@ from cpcd.model.errors import Bug
 from cpcd.model.keys import Instant, Key, Kind, Scope
 from cpcd.model.ledger import Change, DropFact, Op, PutFact
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
-from cpcd.model.seen import AddonSeen
+from cpcd.model.seen import AddonSeen, Reference
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
 from cpcd.plan.case import because
@@ -20,10 +21,13 @@ from cpcd.plan.effects import see
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK
 
-__all__ = ["KIND", "Apply", "ForgetAddon", "MarkApplied", "Prune", "apply", "keys", "plan", "reads", "watches"]
+__all__ = [
+    "KIND", "Apply", "ForgetAddon", "MarkApplied", "Prune", "RemoveAddon", "apply", "keys", "plan", "reads", "watches",
+]  # fmt: skip
 
 KIND = Kind.ADDON
 HEAVY = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition", "StatefulSet"})
+REMOVED = "removed"  # in the place of the digest that was applied: an addon that is on its way out, with consent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,54 +37,88 @@ class Apply(Action):
     verb: ClassVar[str] = "apply"
 
     obj: dict[str, Any]
-    ref: str
 
     @property
     def sentence(self) -> str:
         return f"apply {self.obj['kind']} {applyset.display(self.obj)} of addon {self.key.name}"
 
     def changes(self, view: View) -> tuple[Change, ...]:
-        """Remember the addon before its first object is there, so that one that is never whole can be pruned too."""
-        fact = f"applied/{self.key.cluster}/{self.key.name}"
-        return () if fact in view.facts else (PutFact(fact, ""),)
+        """Remember an addon that begins; one that comes back while it is removed begins anew."""
+        known = view.facts.get(_applied(self.key), REMOVED)
+        return (PutFact(_applied(self.key), ""),) if known == REMOVED else ()
 
     def expect(self, view: View) -> View:
-        scope = scopes.addon(self.key.cluster, self.key.name)
-        seen: AddonSeen = view.known(scope) or AddonSeen((), (), ())
-        missing = tuple(ref for ref in seen.missing if ref != self.ref)
-        drifted = tuple(ref for ref in seen.drifted if ref != self.ref)
-        return see(view, scope, AddonSeen(missing, drifted, seen.surplus))
+        seen, ref = _seen(self.key, view), applyset.ref(self.obj)
+        missing, drifted = ((r for r in refs if r != ref) for refs in (seen.missing, seen.drifted))
+        return _see(self.key, view, replace(seen, missing=tuple(missing), drifted=tuple(drifted)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune(Action):
-    """Delete an object that was ours and is no longer in the file, uid as precondition."""
+    """Delete an object that was ours and is no longer in the file, uid as precondition; `whole` with all of its addon."""
 
     verb: ClassVar[str] = "prune"
 
-    obj: tuple[str, str, str, str, str]
+    obj: Reference
     whole: bool = False
 
     @property
     def risk(self) -> Risk:  # type: ignore[override] # the class of a prune depends on what goes
-        """Destroy for what takes data or other objects with it, and for a whole addon; else InPlace."""
-        return Risk.DESTROY if self.whole or self.obj[1] in HEAVY else Risk.IN_PLACE
+        """Destroy for what takes data or other objects with it, but with a whole addon: consent was given to all of it."""
+        return Risk.DESTROY if self.obj[1] in HEAVY and not self.whole else Risk.IN_PLACE
+
+    @property
+    def subject(self) -> str:
+        version, kind, namespace, name, _ = self.obj
+        return "/".join(part for part in (self.key.name, applyset.group_kind(version, kind), namespace, name) if part)
 
     @property
     def sentence(self) -> str:
-        _, kind, namespace, name, _ = self.obj
-        return f"prune {kind} {f'{namespace}/' if namespace else ''}{name} of addon {self.key.name}"
+        return f"prune {_named(self.obj)} of addon {self.key.name}"
+
+    def changes(self, view: View) -> tuple[Change, ...]:
+        """An approval is spent by what it allowed."""
+        return _withdrawn(view, f"{self.key.cluster}/{self.verb}/{self.subject}")
 
     def expect(self, view: View) -> View:
-        scope = scopes.addon(self.key.cluster, self.key.name)
-        seen: AddonSeen = view.known(scope) or AddonSeen((), (), ())
-        left = tuple(obj for obj in seen.surplus if obj != self.obj)
-        return see(view, scope, AddonSeen(seen.missing, seen.drifted, left))
+        before = _seen(self.key, view)
+        kept = None if self.obj == before.parent else before.parent
+        after = replace(before, surplus=tuple(one for one in before.surplus if one != self.obj), parent=kept)
+        addon = _wanted(self.key, view)
+        if addon is not None and (parent := _objects(addon, after)[0]) != _objects(addon, before)[0]:
+            after = replace(after, drifted=(*after.drifted, applyset.ref(parent)))
+        return _see(self.key, view, after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAddon(Action):
+    """Decide that an addon goes: with this the consent is spent, and its objects are pruned without another."""
+
+    verb: ClassVar[str] = "remove-addon"
+    local: ClassVar[bool] = True
+    risk: ClassVar[Risk] = Risk.DESTROY
+
+    objects: tuple[Reference, ...]
+
+    @property
+    def subject(self) -> str:
+        return f"{self.key.name}/{applyset.digest(self.objects)}"
+
+    @property
+    def sentence(self) -> str:
+        named = ", ".join(_named(one) for one in self.objects[:5])
+        more = f" and {len(self.objects) - 5} more" if len(self.objects) > 5 else ""
+        return f"remove addon {self.key.name}, which left the file, with {named}{more}"
+
+    def changes(self, view: View) -> tuple[Change, ...]:
+        """An approval is spent by what it allowed."""
+        spent = _withdrawn(view, f"{self.key.cluster}/{self.verb}/{self.subject}")
+        return (PutFact(_applied(self.key), REMOVED), *spent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkApplied(Action):
-    """Remember that a `oneTime` addon has been applied."""
+    """Remember what was applied, and that consent which nothing has spent is for nothing any more."""
 
     verb: ClassVar[str] = "mark-applied"
     local: ClassVar[bool] = True
@@ -91,8 +129,8 @@ class MarkApplied(Action):
     def sentence(self) -> str:
         return f"remember that addon {self.key.name} was applied"
 
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutFact(f"applied/{self.key.cluster}/{self.key.name}", self.digest),)
+    def changes(self, view: View) -> tuple[Change, ...]:
+        return (PutFact(_applied(self.key), self.digest), *_stale(self.key, view))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +144,8 @@ class ForgetAddon(Action):
     def sentence(self) -> str:
         return f"forget addon {self.key.name}, which is pruned"
 
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        name = f"{self.key.cluster}/{self.key.name}"
-        return (DropFact(f"applied/{name}"), DropFact(f"approval/{self.key.cluster}/prune/{self.key.name}"))
+    def changes(self, view: View) -> tuple[Change, ...]:
+        return (DropFact(_applied(self.key)), *_stale(self.key, view))
 
 
 def keys(view: View) -> tuple[Key, ...]:
@@ -137,23 +174,13 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
         return Plan(
             wait=Wait("ControlPlaneInitializing", f"addon {key.name} waits for the control plane", 60, (token,))
         )
-    addon = next((addon for addon in cluster.addons if addon.name == key.name), None)
     scope = scopes.addon(key.cluster, key.name)
     seen: AddonSeen | None = view.known(scope)
     if seen is None:
         said = "cannot be read now" if scope in view.bulk else "is compared with its objects once there is an API"
         return Plan(wait=Wait("ApiUnavailable", f"addon {key.name} {said}{because(view, scope)}", 10))
-    done = view.facts.get(f"applied/{key.cluster}/{key.name}")
-    if addon is not None and addon.mode == "oneTime" and done:
-        return _ready(addon, "was applied once")
-    steps = _steps(key, addon, seen)
-    if steps:
-        return Plan(steps=steps)
-    if addon is not None and done != addon.digest:
-        return Plan(steps=(MarkApplied(key=key, digest=addon.digest),))
-    if addon is None:
-        return Plan(steps=(ForgetAddon(key=key),)) if done is not None else Plan()
-    return _ready(addon, "is applied")
+    addon = _wanted(key, view)
+    return _removal(key, view, seen) if addon is None else _upkeep(key, view, addon, seen)
 
 
 async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
@@ -169,11 +196,92 @@ async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
     return None
 
 
-def _steps(key: Key, addon: Addon | None, seen: AddonSeen) -> tuple[Action, ...]:
+def _upkeep(key: Key, view: View, addon: Addon, seen: AddonSeen) -> Plan:
+    done = view.facts.get(_applied(key))
+    if addon.mode == "oneTime" and done not in {None, "", REMOVED}:
+        return _ready(addon, "was applied once")
+    steps = _applications(key, addon, seen) or _prunes(key, seen)
+    if steps or seen.leaving:
+        return Plan(steps=steps, wait=None if steps else _leaving(key, seen))
+    if done != addon.digest or _stale(key, view):
+        return Plan(steps=(MarkApplied(key=key, digest=addon.digest),))
+    return _ready(addon, "is applied")
+
+
+def _applications(key: Key, addon: Addon, seen: AddonSeen) -> tuple[Action, ...]:
+    """What is wrong of the parent, and when it is right of the others: what it does not name could not be pruned."""
     wrong = {*seen.missing, *seen.drifted}
-    objects = applyset.objects(key.name, addon.objects) if addon else ()
-    applied = tuple(Apply(key=key, obj=obj, ref=applyset.ref(obj)) for obj in objects if applyset.ref(obj) in wrong)
-    return (*applied, *(Prune(key=key, obj=obj, whole=addon is None) for obj in seen.surplus))
+    parent, *members = (Apply(key=key, obj=obj) for obj in _objects(addon, seen))
+    if applyset.ref(parent.obj) in wrong:
+        return (parent,)
+    return tuple(one for one in members if applyset.ref(one.obj) in wrong)
+
+
+def _prunes(key: Key, seen: AddonSeen, *, whole: bool = False) -> tuple[Action, ...]:
+    """What others live in or are of goes last."""
+    ordered = sorted(seen.surplus, key=lambda one: one[1] in applyset.CLUSTER_SCOPED_FIRST)
+    return tuple(Prune(key=key, obj=obj, whole=whole) for obj in ordered)
+
+
+def _removal(key: Key, view: View, seen: AddonSeen) -> Plan:
+    """Return the next steps of an addon that left the file: consent to all of it, its objects, its parent, the rest."""
+    done = view.facts.get(_applied(key))
+    if done is None:
+        return Plan()
+    if done != REMOVED and seen.surplus:
+        return Plan(steps=(RemoveAddon(key=key, objects=seen.surplus),))
+    if steps := _prunes(key, seen, whole=True):
+        return Plan(steps=steps)
+    if seen.leaving:
+        return Plan(wait=_leaving(key, seen))
+    if seen.parent is not None:
+        return Plan(steps=(Prune(key=key, obj=seen.parent, whole=True),))
+    return Plan(steps=(ForgetAddon(key=key),))
+
+
+def _leaving(key: Key, seen: AddonSeen) -> Wait:
+    named = _named(seen.leaving[0])
+    more = f" and {len(seen.leaving) - 1} more" if len(seen.leaving) > 1 else ""
+    return Wait("Terminating", f"addon {key.name} waits for {named}{more} to be gone, which is being deleted", 5)
+
+
+def _objects(addon: Addon, seen: AddonSeen) -> tuple[dict[str, Any], ...]:
+    """Return what is to be at the API, the parent first; it keeps what is not gone yet."""
+    given = applyset.placed(addon.objects, dict(seen.placed))
+    return applyset.objects(addon.name, given, (*seen.surplus, *seen.leaving))
+
+
+def _wanted(key: Key, view: View) -> Addon | None:
+    cluster = view.cluster(key.cluster)
+    return next((addon for addon in cluster.addons if addon.name == key.name), None) if cluster else None
+
+
+def _applied(key: Key) -> str:
+    """The fact that an addon was begun (empty), applied (its digest) or is `REMOVED`."""
+    return f"applied/{key.cluster}/{key.name}"
+
+
+def _withdrawn(view: View, *names: str) -> tuple[Change, ...]:
+    return tuple(DropFact(f"approval/{name}") for name in names if f"approval/{name}" in view.facts)
+
+
+def _stale(key: Key, view: View) -> tuple[Change, ...]:
+    """Return what drops all consent about an addon."""
+    about = tuple(f"approval/{key.cluster}/{verb}/{key.name}/" for verb in (Prune.verb, RemoveAddon.verb))
+    return tuple(DropFact(name) for name in view.facts if name.startswith(about))
+
+
+def _seen(key: Key, view: View) -> AddonSeen:
+    return view.known(scopes.addon(key.cluster, key.name)) or AddonSeen()
+
+
+def _see(key: Key, view: View, seen: AddonSeen) -> View:
+    return see(view, scopes.addon(key.cluster, key.name), seen)
+
+
+def _named(obj: Reference) -> str:
+    _, kind, namespace, name, _ = obj
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _ready(addon: Addon, how: str) -> Plan:

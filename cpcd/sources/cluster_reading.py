@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cpcd.model.errors import NotServed
 from cpcd.model.keys import Scope
 from cpcd.model.seen import AddonSeen, Api, Csr, Node, Pod
 from cpcd.model.view import View
@@ -18,6 +17,7 @@ from cpcd.sources import decode
 __all__ = ["ClusterReader"]
 
 NODE, POD, NAMESPACE = GVK("v1", "Node"), GVK("v1", "Pod"), GVK("v1", "Namespace")
+PARENT = GVK("v1", "ConfigMap")
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
 ATTACHMENT = GVK("storage.k8s.io/v1", "VolumeAttachment")
 KUBELET_SERVING = "kubernetes.io/kubelet-serving"
@@ -73,16 +73,28 @@ class ClusterReader:
 
     async def _addon(self, kube: Kube, scope: Scope) -> AddonSeen:
         cluster = self._view().cluster(scope.owner)
-        addon = next((a for a in cluster.addons if a.name == scope.name), None) if cluster else None
-        wanted = applyset.objects(scope.name, addon.objects) if addon else ()
-        states = await asyncio.gather(*(_state(kube, obj) for obj in wanted))
-        surplus = await _surplus(kube, scope.name, {applyset.ref(obj) for obj in wanted}, gone=addon is None)
-        refs = [applyset.ref(obj) for obj in wanted]
-        return AddonSeen(
-            missing=tuple(ref for ref, state in zip(refs, states, strict=True) if state == "missing"),
-            drifted=tuple(ref for ref, state in zip(refs, states, strict=True) if state == "drifted"),
-            surplus=surplus,
+        addons = {addon.name: addon for addon in cluster.addons} if cluster else {}
+        given = addons[scope.name].objects if scope.name in addons else ()
+        where = await _places(kube, given)
+        wanted = applyset.placed(given, where)
+        kept = {applyset.ref(obj) for obj in (*wanted, *(obj for one in addons.values() for obj in one.objects))}
+        parent = await kube.get(PARENT, applyset.parent_name(scope.name), applyset.PARENT_NAMESPACE)
+        members = await _members(kube, scope.name, parent) if parent else []
+        others = [one for one in members if applyset.ref(one) not in kept]
+        going, staying = (
+            tuple(decode.reference(one) for one in others if ("deletionTimestamp" in one["metadata"]) is gone)
+            for gone in (True, False)
         )
+        objects = applyset.objects(scope.name, wanted, (*staying, *going)) if scope.name in addons else ()
+        states = dict(
+            zip(map(applyset.ref, objects), await asyncio.gather(*(_state(kube, o) for o in objects)), strict=True)
+        )
+        return AddonSeen(
+            missing=tuple(ref for ref, state in states.items() if state == "missing"),
+            drifted=tuple(ref for ref, state in states.items() if state == "drifted"),
+            surplus=staying, leaving=going, placed=tuple(sorted(where.items())),
+            parent=decode.reference(parent) if parent else None,
+        )  # fmt: skip
 
 
 async def _api(kube: Kube) -> Api:
@@ -124,33 +136,40 @@ def _meaning(obj: Object) -> str:
     return json.dumps({**kept, "metadata": meta}, sort_keys=True)
 
 
-async def _surplus(
-    kube: Kube, addon: str, wanted: set[str], *, gone: bool
-) -> tuple[tuple[str, str, str, str, str], ...]:
-    """List members of the ApplySet that are not wanted; with the addon gone, its parent last of all."""
-    parent = await kube.get(GVK("v1", "ConfigMap"), applyset.parent_name(addon), applyset.PARENT_NAMESPACE)
-    if parent is None:
-        return ()
-    found = [
-        decode.reference(one)
-        for gvk in _known_kinds(parent)
-        for one in await _labelled(kube, gvk, applyset.identifier(addon))
-        if applyset.ref(one) not in wanted
-    ]
-    return (*found, *((decode.reference(parent),) if gone else ()))
+async def _places(kube: Kube, given: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Name by reference the namespace of each object that the API keeps elsewhere than the file says."""
+    kinds = {_group_and_kind(obj): obj for obj in given}
+    served = dict(zip(kinds, await asyncio.gather(*(kube.served(*one) for one in kinds)), strict=True))
+    where = {}
+    for obj in given:
+        named, kind = obj["metadata"].get("namespace", ""), served[_group_and_kind(obj)]
+        right = (named or "default") if kind and kind.namespaced else ""
+        if kind and right != named:
+            where[applyset.ref(obj)] = right
+    return where
 
 
-async def _labelled(kube: Kube, gvk: GVK, identifier: str) -> list[Object]:
-    try:
-        listed, _ = await kube.list(gvk, labels=f"{applyset.PART_OF}={identifier}")
-    except NotServed:
+def _group_and_kind(obj: Mapping[str, Any]) -> tuple[str, str]:
+    return obj["apiVersion"].rpartition("/")[0], obj["kind"]
+
+
+async def _members(kube: Kube, addon: str, parent: Object) -> list[Object]:
+    """List the members of an ApplySet by the kinds that its parent names.
+
+    What has an owner is the owner's business: labels are copied to it, and an ApplySet's objects have none (KEP-3659).
+    """
+    named = parent["metadata"].get("annotations", {}).get(applyset.KINDS, "")
+    kinds = [(group, kind) for kind, _, group in (one.partition(".") for one in named.split(",") if one)]
+    listed = await asyncio.gather(*(_labelled(kube, group, kind, applyset.identifier(addon)) for group, kind in kinds))
+    return [one for found in listed for one in found if not one["metadata"].get("ownerReferences")]
+
+
+async def _labelled(kube: Kube, group: str, kind: str, identifier: str) -> list[Object]:
+    served = await kube.served(group, kind)
+    if served is None:
         return []  # the kind itself is gone, and with it its objects; whatever else fails is unknown, not absent
-    return [{"apiVersion": gvk.api_version, "kind": gvk.kind, **one} for one in listed]
-
-
-def _known_kinds(parent: Object) -> list[GVK]:
-    text = parent["metadata"].get("annotations", {}).get(applyset.KINDS, "[]")
-    return [GVK(version, kind) for version, kind in json.loads(text)]
+    listed, _ = await kube.list(served.gvk, labels=f"{applyset.PART_OF}={identifier}")
+    return [{"apiVersion": served.gvk.api_version, "kind": kind, **one} for one in listed]
 
 
 def _decided(csr: Object) -> bool:

@@ -70,6 +70,7 @@ _OBJECTS: Final = {
     "TemplateAmbiguous": "More than one template fits.",
     "TemplateMissing": "No template fits.",
     "TemplateUnknown": "The template was not looked up yet.",
+    "Terminating": "Objects that were pruned are on their way out; what holds them, a finalizer say, is awaited.",
     "TooManyUnhealthy": "More machines are unhealthy than `unhealthyLessThanOrEqualTo` allows to be replaced.",
     "Unresolved": "What became of an operation cannot be told yet; nothing else touches its target.",
     "Updating": "The machine is changed in place, or is about to be rebooted for what cannot be.",

@@ -273,7 +273,7 @@ def built(wanted: Cluster | None = None, *, now: Cluster | None = None, known: M
     pins = {f"hostkey/{one.uid}": "ssh-ed25519 HOST" for one in rows}
     written = WrittenKubeconfig("https://10.0.0.5:6443", NAME, "sha256:aa", NOW + 365 * 86400)
     bulk = {**alive(rows, wanted), scopes.kubeconfig(NAME): seen(written)}
-    bulk |= {scopes.addon(NAME, addon.name): seen(AddonSeen((), (), ())) for addon in wanted.addons}
+    bulk |= {scopes.addon(NAME, addon.name): seen(AddonSeen()) for addon in wanted.addons}
     facts_ = {**identity(), **pins, **{f"applied/{NAME}/{a.name}": a.digest for a in wanted.addons}, **(known or {})}
     return view(now or wanted, rows=rows, known=facts_, bulk=bulk)
 

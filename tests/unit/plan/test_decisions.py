@@ -505,7 +505,7 @@ def test_the_parent_of_an_applyset_says_so_as_the_kep_wants() -> None:
     parent, *rest = applyset.objects("hello", [config, crd])
 
     assert {"applyset.kubernetes.io/id": applyset.identifier("hello")} == parent["metadata"]["labels"]
-    assert "cpcd/v1" == parent["metadata"]["annotations"]["applyset.kubernetes.io/tooling"]
+    assert "cpcd/" in parent["metadata"]["annotations"]["applyset.kubernetes.io/tooling"]
     assert ["CustomResourceDefinition", "ConfigMap"] == [one["kind"] for one in rest]
     assert ["d", "n/c"] == [applyset.display(one) for one in rest]
 

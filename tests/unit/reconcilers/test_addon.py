@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Addon, Desired
+from cpcd.model.desired import Addon, Desired, Risk
 from cpcd.model.keys import Key, Kind
+from cpcd.model.ledger import DropFact, PutFact
 from cpcd.model.seen import AddonSeen
 from cpcd.model.view import View
-from cpcd.plan import scopes
+from cpcd.plan import applyset, scopes
+from cpcd.plan.guards import approval
 from cpcd.reconcilers import addon
 from tests.unit.plan.build import (
     CP,
@@ -31,13 +33,18 @@ SCOPE = scopes.addon(NAME, "hello")
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "hello"}}
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "hello"}}
 PARENT_REF, NAMESPACE_REF, CONFIG_REF = (
-    "v1/ConfigMap/kube-system/cpcd-addon-hello",
-    "v1/Namespace//hello",
-    "v1/ConfigMap/hello/a",
+    "ConfigMap/kube-system/cpcd-addon-hello",
+    "Namespace//hello",
+    "ConfigMap/hello/a",
 )
 OLD = ("v1", "Secret", "hello", "old", "uid-1")
+CLAIM = ("v1", "PersistentVolumeClaim", "hello", "data", "uid-2")
+SPACE = ("v1", "Namespace", "", "hello", "uid-3")
+PARENT = ("v1", "ConfigMap", "kube-system", "cpcd-addon-hello", "uid-0")
 FULL = Addon("hello", "full", (CONFIG, NAMESPACE), "d1")
-DONE = {f"applied/{NAME}/hello": "d1"}
+APPLIED = f"applied/{NAME}/hello"
+DONE = {APPLIED: "d1"}
+REMOVED = {APPLIED: addon.REMOVED}
 
 
 def whole(wanted: Addon | None = FULL, found: AddonSeen | None = None, known: dict[str, Any] | None = None) -> View:
@@ -52,7 +59,7 @@ def decided(given: View) -> Any:
     return addon.plan(KEY, given, given.bulk, INSTANT)
 
 
-AT_REST = AddonSeen((), (), ())
+AT_REST = AddonSeen()
 
 
 @pytest.mark.parametrize(
@@ -64,10 +71,19 @@ AT_REST = AddonSeen((), (), ())
         (whole(found=AddonSeen((), (CONFIG_REF,), ()), known=DONE), "apply"),
         (whole(found=AddonSeen((), (), (OLD,)), known=DONE), "prune"),
         (whole(found=AT_REST), "mark-applied"),
-        (whole(found=AT_REST, known={f"applied/{NAME}/hello": "d0"}), "mark-applied"),
+        (whole(found=AT_REST, known={APPLIED: "d0"}), "mark-applied"),
         (whole(found=AT_REST, known=DONE), "Ready"),
-        (whole(None, AddonSeen((), (), (OLD,)), DONE), "prune"),
+        (whole(found=AddonSeen(leaving=(OLD,)), known=DONE), "Terminating"),
+        (whole(found=AT_REST, known=REMOVED), "mark-applied"),
+        (whole(None, AddonSeen(surplus=(OLD,), parent=PARENT), DONE), "remove-addon"),
+        (whole(None, AddonSeen(surplus=(OLD,), parent=PARENT), {APPLIED: ""}), "remove-addon"),
+        (whole(None, AddonSeen(surplus=(OLD,), leaving=(SPACE,), parent=PARENT), REMOVED), "prune"),
+        (whole(None, AddonSeen(leaving=(SPACE,), parent=PARENT), REMOVED), "Terminating"),
+        (whole(None, AddonSeen(parent=PARENT), REMOVED), "prune"),
+        (whole(None, AddonSeen(parent=PARENT), DONE), "prune"),
+        (whole(None, AT_REST, REMOVED), "forget-addon"),
         (whole(None, AT_REST, DONE), "forget-addon"),
+        (whole(None, AT_REST), "nothing"),
         (replace(whole(found=AT_REST), desired=Desired()), "ControlPlaneInitializing"),
     ],
 )
@@ -76,21 +92,55 @@ def test_what_an_addon_needs_next(given: View, wanted: str) -> None:
     assert wanted == said(decided(given))
 
 
-def test_all_that_is_wrong_is_applied_in_order_and_then_pruned() -> None:
-    """The set's parent first, namespaces before what lives in them, removals last."""
-    found = AddonSeen((PARENT_REF, NAMESPACE_REF), (CONFIG_REF,), (OLD,))
+def test_the_parent_comes_first_then_all_else_that_is_wrong_and_prunes_come_last() -> None:
+    """What the parent does not name could not be pruned, and nothing goes before all that is wanted is there."""
+    wrong = AddonSeen((PARENT_REF, NAMESPACE_REF), (CONFIG_REF,), (OLD,))
 
-    steps = decided(whole(found=found)).steps
+    first = decided(whole(found=wrong)).steps
+    second = decided(whole(found=replace(wrong, missing=(NAMESPACE_REF,)))).steps
+    third = decided(whole(found=AddonSeen(surplus=(OLD,)))).steps
 
-    assert [PARENT_REF, NAMESPACE_REF, CONFIG_REF] == [one.ref for one in steps[:3]]
-    assert [OLD] == [one.obj for one in steps[3:]]
+    assert [[PARENT_REF], [NAMESPACE_REF, CONFIG_REF]] == [refs(first), refs(second)]
+    assert [OLD] == [one.obj for one in third]
+
+
+def refs(steps: Any) -> list[str]:
+    """Return the references of what is applied."""
+    return [applyset.ref(one.obj) for one in steps]
+
+
+def test_what_others_live_in_is_pruned_last() -> None:
+    """A namespace takes everything in it along, consented to or not."""
+    steps = decided(whole(found=AddonSeen(surplus=(SPACE, OLD)))).steps
+
+    assert [OLD, SPACE] == [one.obj for one in steps]
+
+
+def test_the_parent_names_what_left_the_file_until_it_is_gone() -> None:
+    """A prune that waits is found again by nothing else."""
+    wrong = AddonSeen((PARENT_REF,), surplus=(CLAIM,), leaving=(OLD,))
+
+    (step,) = decided(whole(found=wrong)).steps
+
+    kinds = "ConfigMap,Namespace,PersistentVolumeClaim,Secret"
+    assert kinds == step.obj["metadata"]["annotations"][applyset.KINDS]
+
+
+def test_objects_are_applied_where_the_api_keeps_them() -> None:
+    """The sentence says so too."""
+    homeless = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    found = AddonSeen(("ConfigMap/default/a",), placed=(("ConfigMap//a", "default"),))
+
+    (step,) = decided(whole(replace(FULL, objects=(homeless,)), found)).steps
+
+    assert "apply ConfigMap default/a of addon hello" == step.sentence
 
 
 def test_only_what_is_wrong_is_applied() -> None:
     """No drift, no write."""
     steps = decided(whole(found=AddonSeen((), (CONFIG_REF,), ()))).steps
 
-    assert [CONFIG_REF] == [one.ref for one in steps]
+    assert [CONFIG_REF] == refs(steps)
 
 
 def test_objects_are_labelled_as_members_of_their_set() -> None:
@@ -105,7 +155,9 @@ def test_objects_are_labelled_as_members_of_their_set() -> None:
     [
         ({}, AddonSeen((CONFIG_REF,), (), ()), "apply"),
         (DONE, AddonSeen((CONFIG_REF,), (), ()), "Ready"),
-        ({f"applied/{NAME}/hello": "d0"}, AddonSeen((), (CONFIG_REF,), (OLD,)), "Ready"),
+        ({APPLIED: "d0"}, AddonSeen((), (CONFIG_REF,), (OLD,)), "Ready"),
+        ({APPLIED: ""}, AddonSeen((CONFIG_REF,)), "apply"),
+        (REMOVED, AddonSeen((CONFIG_REF,)), "apply"),
     ],
 )
 def test_an_addon_of_one_time_is_left_alone_afterwards(known: dict[str, Any], found: AddonSeen, wanted: str) -> None:
@@ -113,14 +165,87 @@ def test_an_addon_of_one_time_is_left_alone_afterwards(known: dict[str, Any], fo
     assert wanted == said(decided(whole(replace(FULL, mode="oneTime"), found, known)))
 
 
-def test_steps_fold_to_rest() -> None:
-    """What each step is expected to leave is what the next plan starts from."""
-    given, taken = whole(found=AddonSeen((PARENT_REF, CONFIG_REF), (NAMESPACE_REF,), (OLD,))), []
+def folded(given: View) -> list[str]:
+    """Return the sentences of all steps, each taken as succeeded; a wait that is not for consent ends it."""
+    taken = []
     while steps := decided(given).steps:
         given = steps[0].expect(given.with_ledger(steps[0].changes(given)))
-        taken.append(steps[0].verb)
+        taken.append(steps[0].sentence)
+    return taken
 
-    assert ["apply", "apply", "apply", "prune", "mark-applied"] == taken
+
+def test_steps_fold_to_rest() -> None:
+    """What each step is expected to leave is what the next plan starts from; the parent forgets what is pruned."""
+    assert [
+        "apply ConfigMap kube-system/cpcd-addon-hello of addon hello",
+        "apply Namespace hello of addon hello",
+        "apply ConfigMap hello/a of addon hello",
+        "prune Secret hello/old of addon hello",
+        "apply ConfigMap kube-system/cpcd-addon-hello of addon hello",
+        "remember that addon hello was applied",
+    ] == folded(whole(found=AddonSeen((PARENT_REF, CONFIG_REF), (NAMESPACE_REF,), (OLD,))))
+
+
+def test_the_parent_is_not_written_again_where_nothing_of_it_changes() -> None:
+    """A kind of which others are left in the same namespace."""
+    other = ("v1", "ConfigMap", "hello", "b", "uid-4")
+
+    assert ["prune ConfigMap hello/b of addon hello"] == folded(whole(found=AddonSeen(surplus=(other,)), known=DONE))
+
+
+def test_an_addon_that_left_the_file_folds_to_nothing() -> None:
+    """All of it in one decision, its parent last."""
+    assert [
+        "remove addon hello, which left the file, with Namespace hello, Secret hello/old",
+        "prune Secret hello/old of addon hello",
+        "prune Namespace hello of addon hello",
+        "prune ConfigMap kube-system/cpcd-addon-hello of addon hello",
+        "forget addon hello, which is pruned",
+    ] == folded(whole(None, AddonSeen(surplus=(SPACE, OLD), parent=PARENT), DONE))
+
+
+def test_consent_to_a_prune_is_for_that_object_alone_and_spent_by_it() -> None:
+    """By kind, namespace and name; what takes neither data nor others with it needs none."""
+    claim, secret = decided(whole(found=AddonSeen(surplus=(CLAIM, OLD)))).steps
+    given = whole(known={f"approval/{approval(claim)}": 1.0, f"approval/{NAME}/prune/hello/Secret": 1.0})
+
+    assert f"{NAME}/prune/hello/PersistentVolumeClaim/hello/data" == approval(claim)
+    assert (DropFact(f"approval/{approval(claim)}"),) == claim.changes(given)
+    assert (Risk.DESTROY, Risk.IN_PLACE) == (claim.risk, secret.risk)
+    assert () == secret.changes(given)
+
+
+def test_consent_to_a_removal_is_for_these_objects_alone_and_spent_by_the_decision() -> None:
+    """One more object is another decision; the prunes after it need no consent."""
+    (two,) = decided(whole(None, AddonSeen(surplus=(SPACE, CLAIM)), DONE)).steps
+    (one,) = decided(whole(None, AddonSeen(surplus=(SPACE,)), DONE)).steps
+    prunes = decided(whole(None, AddonSeen(surplus=(SPACE, CLAIM)), REMOVED)).steps
+    given = whole(known={**DONE, f"approval/{approval(two)}": 1.0})
+
+    assert approval(one) != approval(two)
+    assert (PutFact(APPLIED, addon.REMOVED), DropFact(f"approval/{approval(two)}")) == two.changes(given)
+    assert ([Risk.DESTROY], {Risk.IN_PLACE}) == ([two.risk], {prune.risk for prune in prunes})
+
+
+def test_consent_that_nothing_spent_ends_when_the_addon_is_at_rest() -> None:
+    """What came back into the file before it was pruned is asked for again when it leaves once more."""
+    unspent = (f"approval/{NAME}/prune/hello/Namespace/hello", f"approval/{NAME}/remove-addon/hello/12345678")
+    others = f"approval/{NAME}/prune/hello2/Namespace/hello"
+    given = whole(found=AT_REST, known={**DONE, **dict.fromkeys((*unspent, others), 1.0)})
+
+    (step,) = decided(given).steps
+
+    assert {DropFact(name) for name in unspent} | {PutFact(APPLIED, "d1")} == set(step.changes(given))
+
+
+@pytest.mark.parametrize(("known", "wanted"), [({}, ""), (REMOVED, ""), (DONE, None), ({APPLIED: ""}, None)])
+def test_an_addon_is_remembered_from_its_first_object_on(known: dict[str, Any], wanted: str | None) -> None:
+    """One that is never whole can be pruned too, and one that comes back is no longer removed."""
+    given = whole(found=AddonSeen((PARENT_REF,)), known=known)
+
+    (step,) = decided(given).steps
+
+    assert (() if wanted is None else (PutFact(APPLIED, wanted),)) == step.changes(given)
 
 
 def test_an_addon_that_left_the_file_keeps_its_key_until_it_is_pruned() -> None:
