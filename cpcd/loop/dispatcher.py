@@ -6,6 +6,7 @@ change is looked at again every five minutes and at once when an input changes.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ __all__ = ["Dispatcher", "Pulse"]
 SLOW = 300.0  # seconds between looks at what is stalled
 RESYNC = 600.0  # seconds between looks at what is settled
 SELDOM = 10.0  # seconds: what lasts is looked at more seldom, a thirtieth of its age (`failures.md` rule 9)
-VAIN = 3  # times that the same repeatable step may follow itself before that counts as a failure
+VAIN = 3  # times that a repeatable step may be taken before a pass that needs none; one more counts as a failure
 AT_ONCE = 64  # passes at the same time; they mostly wait for answers
 
 
@@ -58,7 +59,7 @@ class Dispatcher:
         self._clock, self._random, self._policy, self._report = clock, rng, policy, report
         self._new_run, self._owned = new_run, owned
         self._backoff: dict[Key, Backoff] = {}
-        self._said: dict[Key, tuple[str, int]] = {}
+        self._said: dict[Key, Counter[str]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.pulse = Pulse(clock.now(), {})
 
@@ -103,16 +104,20 @@ class Dispatcher:
         return found.failure
 
     def _in_vain(self, key: Key, found: Finding) -> Failure | None:
-        """A repeatable step that is needed again at once, three times in a row, does not do what it says."""
-        said = "; ".join(action.sentence for action in found.acted if not action.once and not action.local)
+        """A repeatable step that is needed again three times before a pass needs none does not do what it says.
+
+        It is counted across passes with other such steps, so that two that undo each other in turns are found out too.
+        """
+        said = [action.sentence for action in found.acted if not action.once and not action.local]
         if not said:
             self._said.pop(key, None)
             return None
-        before, count = self._said.get(key, ("", 0))
-        self._said[key] = (said, count + 1 if said == before else 1)
-        if self._said[key][1] <= VAIN:
+        done = self._said.setdefault(key, Counter())
+        done.update(said)
+        vain = next((sentence for sentence in said if done[sentence] > VAIN), None)
+        if vain is None:
             return None
-        return Failure(Code.VALIDATION, f"{said}: done {count + 1} times, and it is needed again", target=str(key))
+        return Failure(Code.VALIDATION, f"{vain}: done {done[vain]} times, and it is needed again", target=str(key))
 
     def _conclude(self, key: Key, found: Finding, run: str, duration: float) -> None:
         outcome, sentence, reason, next_in = self._verdict(key, found)

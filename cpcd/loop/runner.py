@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from cpcd.loop.state import State
-from cpcd.model.errors import Bug, Failure
+from cpcd.model.errors import Bug, Failure, Unreachable
 from cpcd.model.keys import Instant, Key, OpId, Scope, Wall
 from cpcd.model.ledger import CloseOp, Op, OpenOp, SetHandle
 from cpcd.model.plan import Absent, Action, Done, Failed, Guard, Plan, Refusal, Resolve, Running, Unknown, Wait
@@ -80,7 +80,7 @@ class Runner:
         for action in found.plan.steps:
             if not self._permitted(action, found):
                 continue  # what waits, for consent say, holds up nothing else
-            if not await self._carry_out(reconciler, action, found):
+            if not await self._attempt(reconciler, action, found):
                 return
 
     async def _observe(self, reconciler: ModuleType, key: Key, found: Finding) -> None:
@@ -130,6 +130,18 @@ class Runner:
                 found.wait = found.wait or wait
                 return False
         return True
+
+    async def _attempt(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
+        """Carry a step out; one that may be repeated and is refused holds up nothing else, and is reported."""
+        try:
+            return await self._carry_out(reconciler, action, found)
+        except (Unreachable, Bug):
+            raise  # nobody is there for the others either, and a bug goes no further
+        except Failure as failure:
+            if action.once:
+                raise
+            found.failure = found.failure or failure
+            return True
 
     async def _carry_out(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
         """Open the op and commit before anything else can run; the effect starts when the journal has it."""

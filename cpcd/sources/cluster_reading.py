@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Scope
 from cpcd.model.seen import AddonSeen, Api, Csr, Node, Pod
 from cpcd.model.view import View
@@ -120,13 +121,32 @@ async def _attachments(kube: Kube, node: str) -> tuple[str, ...]:
 
 
 async def _state(kube: Kube, obj: Object) -> str:
-    """A server-side dry run tells what an apply would change, defaults and quantities included."""
+    """A server-side dry run tells what an apply would change, defaults and quantities included.
+
+    One that is refused, as the apply would be or for its own sake (a webhook with side effects), tells nothing: then an
+    object that has all that the file says counts as equal, and another as drifted, so that the apply meets the refusal.
+    """
     meta = obj["metadata"]
     live = await kube.get(GVK(obj["apiVersion"], obj["kind"]), meta["name"], meta.get("namespace", ""))
     if live is None:
         return "missing"
-    after = await kube.apply(obj, dry_run=True)
+    try:
+        after = await kube.apply(obj, dry_run=True)
+    except Failure as failure:
+        if failure.code in {Code.NETWORK, Code.TIMEOUT}:
+            raise
+        return "equal" if _has(live, obj) else "drifted"
     return "equal" if _meaning(live) == _meaning(after) else "drifted"
+
+
+def _has(live: Any, said: Any) -> bool:
+    match said:
+        case dict():
+            return isinstance(live, dict) and all(_has(live.get(name), value) for name, value in said.items())
+        case list():
+            return isinstance(live, list) and len(live) == len(said) and all(map(_has, live, said))
+        case _:
+            return bool(live == said)
 
 
 def _meaning(obj: Object) -> str:

@@ -1,4 +1,4 @@
-"""What leaves an addon, in virtual time: pruned once, with consent where it takes data along, and never else."""
+"""What an addon applies and prunes, in virtual time: once, with consent where data go along, and each for itself."""
 
 import asyncio
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from cpcd.lab.faults.mechanisms import Fault, Refuse
 from cpcd.lab.kube import ApiError
 from cpcd.lab.kube.store import Store
+from cpcd.model.errors import Code
 from cpcd.model.ledger import DropFact, PutFact
 from cpcd.plan.fold import fold
 from cpcd.plan.guards import FORESEEN
@@ -356,6 +358,71 @@ def test_what_is_being_deleted_is_waited_for_and_not_deleted_again(tmp_path: Pat
 
     assert 1 == words(house, since[0]).count("prune Service hello/web of addon hello")
     assert [] == names(house, GVK("v1", "Service"))
+
+
+FIXED = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: fixed, namespace: hello}
+immutable: true
+data: {x: "%s"}
+---
+"""
+
+
+def test_an_edit_that_the_api_refuses_is_said_and_holds_up_only_prunes(tmp_path: Path) -> None:
+    """An immutable field: code and the API's words in the status, the addon degraded, what is beside it applied."""
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=1500)
+        put(house, FIXED % 1, SERVICE)
+        await settled(house)
+        put(house, FIXED % 2, CLAIM % "beside")
+        await asyncio.sleep(1800)
+        said = last(house)
+        assert ("failed", 106) == (said.outcome, said.failure.code)
+        assert "field is immutable" in said.sentence
+        assert said.degraded
+        assert ["beside"] == names(house, PVC)
+        assert ["web"] == names(house, GVK("v1", "Service"))
+        put(house, FIXED % 1, CLAIM % "beside")
+        await settled(house)
+
+    house = play(tmp_path, tale)
+
+    assert [] == names(house, GVK("v1", "Service"))
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        'admission webhook "x.example.org" does not support dry run',
+        'failed calling webhook "x.example.org": connection refused',
+    ],
+)
+def test_a_refused_dry_run_is_no_drift_in_itself(tmp_path: Path, why: str) -> None:
+    """What has all that the file says is left alone; an edit is applied all the same, once."""
+    since: list[int] = []
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=1500)
+        refused = Refuse(Code.EXECUTION, why)
+        fault = Fault(row="C14", name="no-dry-run", port="kube", call="try ConfigMap hello", times=None, does=refused)
+        house.faults.arm(fault)
+        since.append(len(house.passes))
+        await asyncio.sleep(1800)
+        house.file.referred = {"hello.yaml": BASE.replace("greeting: hello", "greeting: bye").encode()}
+        house.file.commit(SMALL)
+        await settled(house)
+        await asyncio.sleep(1800)
+
+    house = play(tmp_path, tale)
+
+    assert ["apply ConfigMap hello/hello of addon hello", "remember that addon hello was applied"] == words(
+        house, since[0]
+    )
+    assert {"greeting": "bye"} == store(house).get(PARENT, "hello", "hello")["data"]
+    assert house.faults.struck["no-dry-run"] > 2
 
 
 def test_what_another_addon_takes_over_is_not_pruned(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What a pass is concluded to: vain steps, the other side's haste, which wait is told, and no task left behind."""
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 
@@ -9,7 +10,7 @@ from cpcd.lab.simloop import SimClock, SimLoop, simulate
 from cpcd.loop.dispatcher import VAIN, Pulse
 from cpcd.loop.health import LONGEST, unhealthy
 from cpcd.loop.queue import Queue
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Bug, Code, Failure, Unreachable
 from cpcd.model.plan import Done, Plan, Wait
 from cpcd.model.report import Outcome
 from tests.unit.loop.engine import Engine, Note, Polish, Switch, lamp
@@ -51,8 +52,32 @@ def test_a_decision_of_the_ledger_or_an_operation_is_never_in_vain(other: Any) -
     assert {Outcome.FAILED} & {one.outcome for one in run(ready).of("a")} == set()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stain(Polish):
+    """What polishing undoes, and what undoes it."""
+
+    verb: ClassVar[str] = "stain"
+
+    @property
+    def sentence(self) -> str:
+        return f"stain {self.key.name}"
+
+
+def test_steps_that_undo_each_other_are_in_vain() -> None:
+    """Each is needed again and again, though never right after itself."""
+    turns = iter(range(100))
+
+    def ready(engine: Engine) -> None:
+        engine.plans["a"] = lambda key, _view: Plan(steps=((Stain if next(turns) % 2 else Polish)(key=key),))
+
+    passes = run(ready).of("a")[: 2 * VAIN + 1]
+
+    assert [*[Outcome.ACTED] * 2 * VAIN, Outcome.FAILED] == [one.outcome for one in passes]
+    assert f"polish a: done {VAIN + 1} times, and it is needed again" == passes[-1].sentence
+
+
 def test_steps_in_turns_are_not_in_vain() -> None:
-    """Only the same one right after itself counts."""
+    """What is needed again after a pass that needed nothing has worked in between."""
     turns = iter(range(100))
 
     def ready(engine: Engine) -> None:
@@ -63,6 +88,43 @@ def test_steps_in_turns_are_not_in_vain() -> None:
         engine.plans["a"] = plan
 
     assert {Outcome.FAILED} & {one.outcome for one in run(ready, 6_000).of("a")} == set()
+
+
+@pytest.mark.parametrize(
+    ("failure", "reached"),
+    [
+        (Failure(Code.EXECUTION, "422 Invalid"), ["polish", "stain", "note"]),
+        (Unreachable("kube:lab", "no answer"), ["polish"]),
+        (Bug("an invariant"), ["polish"]),
+    ],
+)
+def test_a_refused_step_that_may_be_repeated_holds_up_nothing_else(failure: Failure, reached: list[str]) -> None:
+    """The others are taken, the first refusal is the pass's; where nobody answers nobody else is asked."""
+
+    def ready(engine: Engine) -> None:
+        async def fail(_action: Any) -> str | None:
+            raise failure
+
+        engine.plans["a"] = lambda key, _view: Plan(steps=(Polish(key=key), Stain(key=key), Note(key=key)))
+        engine.effects["a"] = fail
+
+    engine = run(ready, 0.9)
+
+    assert (Outcome.FAILED, failure) == (engine.of("a")[0].outcome, engine.of("a")[0].failure)
+    assert reached == [verb for verb, _ in engine.of("a")[0].steps]
+
+
+def test_a_refused_operation_ends_the_pass() -> None:
+    """Its op is open: what became of it is found out before anything else."""
+
+    def ready(engine: Engine) -> None:
+        async def fail(_action: Any) -> str | None:
+            raise Failure(Code.EXECUTION, "no")
+
+        engine.plans["a"] = lambda key, _view: Plan(steps=(Switch(key=key), Note(key=key)))
+        engine.effects["a"] = fail
+
+    assert ["switch"] == [verb for verb, _ in run(ready, 0.9).of("a")[0].steps]
 
 
 @pytest.mark.parametrize(("asked", "wanted"), [(0.0, 0.5), (0.4, 0.5), (7.0, 7.0)])
