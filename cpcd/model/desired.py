@@ -101,7 +101,6 @@ class TemplateRef:
     """An existing template: by `vmid`, or the one template on each node that has all `tags`."""
 
     name: str
-    os: str
     vmid: int | None = None
     tags: tuple[str, ...] = ()
 

@@ -44,13 +44,13 @@ EXTENT: Final = 1 / 64  # GiB; storages round a disk up to whole extents, which 
 def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
     """Hash what can only change by replacement: template, clone mode, disk slot, network, cloud-init access.
 
+    A template is its VMID or tags: what it is called, and what system it is said to hold, makes no other machine.
     SSH keys are not in it: they reach new machines, and neither a colleague's key nor a new one of cpcd's own is worth
     a fleet. Without `in_place` everything changes by replacement.
     """
     parts: list[Any] = [
         spec.template.vmid,
         spec.template.tags,
-        spec.template.os,
         spec.full,
         spec.boot_disk,
         spec.bridge,

@@ -218,20 +218,22 @@ def _machine(document: schema.ClusterDocument, override: Machine, operator_key: 
 
 
 def _template(document: schema.ClusterDocument, machine: Machine) -> TemplateRef:
-    """By id, by tags, by the name of an entry of `templates`, or the one tagged `cpcd-<os>`."""
-    known = {template.name: template for template in document.spec.templates}
-    first = next(iter(document.spec.templates), None)
+    """By id, by tags, by the name of an entry of `templates`, or the one tagged `cpcd-<os>`.
+
+    What system is in it, a machine says itself: an entry's `os` is nothing but the tag that is looked for.
+    """
     if machine.template_id is not None:
-        return TemplateRef(f"id-{machine.template_id}", first.os if first else "ubuntu", vmid=machine.template_id)
+        return TemplateRef(f"id-{machine.template_id}", vmid=machine.template_id)
     if machine.template_selector is not None:
         tags = tuple(sorted(machine.template_selector.match_tags))
-        return TemplateRef("+".join(tags), first.os if first else "ubuntu", tags=tags)
-    entry = known.get(machine.template or "") or first
+        return TemplateRef("+".join(tags), tags=tags)
+    known = {template.name: template for template in document.spec.templates}
+    entry = known.get(machine.template or "") or next(iter(known.values()), None)
     if entry is None:
-        return TemplateRef("cpcd-ubuntu", "ubuntu", tags=("cpcd-ubuntu",))
+        return TemplateRef("cpcd-ubuntu", tags=("cpcd-ubuntu",))
     if entry.template_id is not None:
-        return TemplateRef(entry.name, entry.os, vmid=entry.template_id)
-    return TemplateRef(entry.name, entry.os, tags=(f"cpcd-{entry.os}",))
+        return TemplateRef(entry.name, vmid=entry.template_id)
+    return TemplateRef(entry.name, tags=(f"cpcd-{entry.os}",))
 
 
 def _health(given: schema.HealthCheck) -> Health:

@@ -46,7 +46,7 @@ KEY = Key(NAME, Kind.CLUSTER, NAME)
 def spec(**changes: Any) -> MachineSpec:
     """Return a machine's wanted configuration."""
     wanted = MachineSpec(
-        template=TemplateRef("ubuntu", "ubuntu", vmid=TEMPLATE), full=False, sockets=1, cores=2, cpu_type="host",
+        template=TemplateRef("ubuntu", vmid=TEMPLATE), full=False, sockets=1, cores=2, cpu_type="host",
         memory_mib=4096, balloon=False, boot_disk="scsi0", boot_disk_gb=20, bridge="vmbr0", nic_model="virtio",
         vlan=None, mtu=None, firewall=False, on_boot=True, tags=(), ssh_users=("cpcd",), ssh_port=22,
         ssh_keys=("ssh-ed25519 AAAA cpcd",), timezone="Etc/UTC",

@@ -170,7 +170,7 @@ def test_a_machine_is_cloned_from_its_nodes_own_copy_or_a_shared_one(
     copies: tuple[Resource, ...], wanted: int | None
 ) -> None:
     """Local disks cannot be cloned to another node (`failures.md` P12)."""
-    tagged = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", "ubuntu", tags=("gold",)))))
+    tagged = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", tags=("gold",)))))
     whole = view(tagged, bulk={scopes.template(SITE, "ubuntu"): seen(copies)})
 
     found = alloc.template_copy(whole, tagged, tagged.groups[0], "pve2")
@@ -180,7 +180,7 @@ def test_a_machine_is_cloned_from_its_nodes_own_copy_or_a_shared_one(
 
 def test_what_was_read_of_another_reference_is_not_cloned() -> None:
     """An edit that names another template may come between the look at the old one and the decision."""
-    edited = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9005))))
+    edited = cluster(group(CP, 3, machine=build.spec(template=TemplateRef("ubuntu", vmid=9005))))
 
     assert alloc.template_copy(view(edited), edited, edited.groups[0], "pve1") is None
 

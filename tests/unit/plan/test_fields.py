@@ -152,8 +152,8 @@ def test_only_a_disk_that_would_have_to_shrink_is_refused(size: str, refused: bo
         ({"vlan": 7}, True, True),
         ({"full": True}, True, True),
         ({"ssh_keys": ("ssh-ed25519 BBBB",)}, True, False),
-        ({"template": TemplateRef("ubuntu", "ubuntu", vmid=9001)}, True, True),
-        ({"template": TemplateRef("renamed", "ubuntu", vmid=9000)}, True, False),
+        ({"template": TemplateRef("ubuntu", vmid=9001)}, True, True),
+        ({"template": TemplateRef("renamed", vmid=9000)}, True, False),
     ],
 )
 def test_the_revision_changes_with_what_only_a_new_clone_can_have(

@@ -40,7 +40,7 @@ from tests.unit.plan.build import (
     view,
 )  # fmt: skip
 
-NEW = spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9001))
+NEW = spec(template=TemplateRef("ubuntu", vmid=9001))
 GONE = Vm(exists=False)
 
 

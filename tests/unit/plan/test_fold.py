@@ -42,7 +42,7 @@ from tests.unit.plan.build import (
 
 ONE = cluster(group(CP, 3), group(WORKERS, 2))
 BIG = spec(memory_mib=8192)
-NEW = spec(template=TemplateRef("ubuntu", "ubuntu", vmid=9001))
+NEW = spec(template=TemplateRef("ubuntu", vmid=9001))
 CREATE = ["clone", "configure", "resize", "start", "pin-host-key", "prepare"]
 REBOOT = ["reboot", "drain", "shutdown", "start", "uncordon"]
 

@@ -12,7 +12,7 @@ from cpcd.plan import scopes
 from cpcd.reconcilers import template
 from tests.unit.plan.build import CP, INSTANT, SITE, WORKERS, cluster, group, said, seen, spec, unknown, view
 
-TAGGED = TemplateRef("base", "debian", tags=("cpcd-debian", "prod"))
+TAGGED = TemplateRef("base", tags=("cpcd-debian", "prod"))
 ONE = cluster(group(CP), group(WORKERS, machine=spec(template=TAGGED)))
 KEY = Key(SITE, Kind.TEMPLATE, "base")
 
