@@ -229,6 +229,8 @@ def _syntax(file: str, text: str, error: yaml.YAMLError) -> Mistake:
     match error:
         case yaml.MarkedYAMLError(problem_mark=mark) if mark is not None:
             where, words = Mark(mark.line + 1, mark.column + 1), f"{error.problem}"
+            if "nesting depth" in words:  # libyaml's own limit of 1,000, from 0.2.6 on
+                return Mistake(file, *where, "", f"is nested deeper than {MAX_DEPTH} levels")
         case yaml.reader.ReaderError():
             where, words = _unprintable(text), f"{error.reason}"
         case _:

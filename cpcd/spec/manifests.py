@@ -17,6 +17,7 @@ __all__ = ["MAX_DEPTH", "MAX_VALUES", "objects"]
 
 MAX_DEPTH: Final = 100  # an API server reads no deeper; libyaml's composer dies at some ten thousand
 MAX_VALUES: Final = 500_000  # ten times the largest bundles of custom resource definitions
+_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"  # libyaml says it first from 0.2.6 on, of 1,000
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
 
 
@@ -31,7 +32,7 @@ def objects(cluster: str, name: str, content: bytes) -> list[Mapping[str, Any]]:
         for document in documents:
             _plain(document)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # the last: of odd tags
-        said = " ".join(str(error).split())[:300]
+        said = _DEEP if "nesting depth" in str(error) else " ".join(str(error).split())[:300]
         raise Failure(Code.CONFIG, f"{name} is no YAML of Kubernetes objects: {said}", target=cluster) from error
     if not documents:
         raise Failure(Code.CONFIG, f"{name} holds no object; take it out of the spec if that is meant", target=cluster)
@@ -57,7 +58,7 @@ def _bounded(content: bytes) -> None:
     for event in yaml.parse(content, Loader=yaml.CSafeLoader):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+            raise ValueError(_DEEP)
 
 
 def _plain(document: Any) -> None:

@@ -101,13 +101,20 @@ def test_several_documents_are_kept_apart() -> None:
         ),
         (b"a: *b\n", "cluster.yaml:1:4: a: *b has no finished anchor &b before it"),
         (b"a: &a [*a]\n", "cluster.yaml:1:8: a[0]: *a has no finished anchor &a before it"),
-        (b"[" * 100_000, f"cluster.yaml:1:66: [0][0][0][0]: is nested deeper than {MAX_DEPTH} levels"),
+        (b"- " * 100_000, f"cluster.yaml:1:131: [0][0][0][0]: is nested deeper than {MAX_DEPTH} levels"),
         (b"x" * (MAX_BYTES + 1), "cluster.yaml: is 1,024 KiB; at most 1,024 KiB are read"),
     ],
 )  # fmt: skip
 def test_bad_files_are_named_with_their_place(content: bytes, expected: str) -> None:
     """Each way to break a file has its sentence, its line and its column."""
     assert [expected] == words_of(content)
+
+
+def test_brackets_without_end_are_nested_too_deep() -> None:
+    """In one line libyaml reads ahead, and may be the first to give up; the sentence is the same."""
+    (said,) = words_of(b"[" * 100_000)
+
+    assert said.endswith(f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def test_a_tab_is_called_a_tab() -> None:
