@@ -17,6 +17,7 @@ from cpcd.model.errors import Code, Failure
 __all__ = ["CONFIG", "Settings", "load_settings"]
 
 CONFIG: Final = Path("/etc/cpcd/cpcd.toml")
+_MEND: Final = "Mend cpcd's own settings where it says; nothing was started."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], *, c
     mistakes: list[str] = []
     settings = {name: _read(name, where, value, mistakes) for name, (where, value) in given.items()}
     if mistakes:
-        raise Failure(Code.CONFIG, "; ".join(mistakes), hint="Mend the named settings; nothing was started.")
+        raise Failure(Code.CONFIG, "; ".join(mistakes), hint=_MEND)
     return Settings(**settings)
 
 
@@ -73,9 +74,9 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> tuple[str, Map
             return "{}", {}
         raise Failure(Code.CONFIG, f"{path} does not exist", hint="It was named as the file of settings.") from error
     except OSError as error:
-        raise Failure(Code.CONFIG, f"{path} cannot be read: {error.strerror}") from error
+        raise Failure(Code.CONFIG, f"{path} cannot be read: {error.strerror}", hint=_MEND) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Failure(Code.CONFIG, f"{path} is no TOML: {error}") from error
+        raise Failure(Code.CONFIG, f"{path} is no TOML: {error}", hint=_MEND) from error
 
 
 def _environment(environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:

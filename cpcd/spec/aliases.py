@@ -48,14 +48,14 @@ def normalise(document: Document) -> tuple[Document, list[Mistake]]:
     """Return the document in the words of the models, and a mistake for each field that is there in two spellings."""
     if all(_word(path) == path[-1] for path in document.keys):
         return document, []
-    doubled: list[Path] = []
+    doubled: list[tuple[Path, str]] = []
     value = _renamed(document.value, (), doubled)
     values = {_spelled(path): mark for path, mark in document.values.items()}
     keys = {_spelled(path): mark for path, mark in document.keys.items()}
     renamed = Document(document.file, value, values, keys)
     return renamed, [
-        document.mistake(path, f"is another spelling of {_word(path)}, which is there too", "keep one", key=True)
-        for path in doubled
+        document.mistake(path, f"is another spelling of {other}, which is there too", "keep one", key=True)
+        for path, other in doubled
     ]
 
 
@@ -73,16 +73,18 @@ def _spelled(path: Path) -> Path:
     return done
 
 
-def _renamed(value: Any, path: Path, doubled: list[Path]) -> Any:
+def _renamed(value: Any, path: Path, doubled: list[tuple[Path, str]]) -> Any:
     if isinstance(value, list):
         return [_renamed(item, (*path, at), doubled) for at, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     found: dict[str | int, Any] = {}
+    written: dict[str | int, str] = {}
     for key, child in value.items():
         word = _word((*path, key))
-        if word != key and word in value:
-            doubled.append((*path, key))
+        other = word if word != key and word in value else written.setdefault(word, key)
+        if other != key:
+            doubled.append(((*path, key), str(other)))
         else:
             found[word] = _renamed(child, (*path, word), doubled)
     return found

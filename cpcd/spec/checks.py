@@ -12,9 +12,9 @@ from itertools import combinations
 from cpcd.spec.load import Document
 from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import Path
-from cpcd.spec.refusals import nearest
 from cpcd.spec.schema import ClusterDocument, ClusterSpec, Machine, Proxmox
 from cpcd.spec.schema.common import Finding, unique
+from cpcd.spec.suggestions import nearest
 
 __all__ = ["Checked", "check_across", "check_alone"]
 

@@ -7,11 +7,11 @@ A mistake never repeats a value that could be a secret. `refusals.py` makes them
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = ["Mistake", "listing"]
+__all__ = ["Mistake", "listing", "seen"]
 
 _LONGEST: Final = 1_000
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
@@ -38,6 +38,23 @@ class Mistake:
         said = f"{place}: {what}" + (f"; {self.hint}" if self.hint else "")
         shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
         return shown if shown.isprintable() else "".join(c if c.isprintable() else " " for c in shown)
+
+
+def seen(value: Any) -> str:
+    """Return a value as a message repeats it: short, in one line; only where no secret can stand (`paths.secret`)."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value[:40]}{"…" if len(value) > 40 else ""}"'
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list" if value else "an empty list"
+        case _:
+            return str(value)[:40]
 
 
 def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = None) -> str:

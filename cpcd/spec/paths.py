@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["MACHINES", "Path", "children", "find", "fits", "pattern", "show"]
+__all__ = ["MACHINES", "Path", "children", "find", "fits", "pattern", "secret", "show"]
 
 Path = tuple[str | int, ...]
 
@@ -28,6 +28,11 @@ def show(path: Path) -> str:
         else:
             parts.append(f'["{key[:60]}"]')
     return "".join(parts).removeprefix(".")
+
+
+def secret(path: Path) -> bool:
+    """Return whether a secret could stand at a path, typed where its reference belongs."""
+    return any(isinstance(key, str) and key.endswith("Ref") for key in path)
 
 
 def pattern(text: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 __all__ = [
     "CIDR",
+    "MAX_ADDRESSES",
     "AddressRange",
     "Bool",
     "Count",
@@ -150,6 +151,8 @@ Share = Annotated[
 
 # --- addresses ----------------------------------------------------------------------------------------------------
 
+MAX_ADDRESSES: Final = 65_536
+"""Of one cluster; each is looked at one by one."""
 _IPV4_PATTERN: Final = r"\d{1,3}(\.\d{1,3}){3}"
 
 
@@ -197,16 +200,22 @@ class AddressRange:
 
 def _read_range(value: Any) -> AddressRange:
     text = _text(value, "addresses such as 10.10.10.110-10.10.10.139")
-    if "/" in text:
-        hosts = _read_network(text)
-        inner = 1 if hosts.prefixlen < 31 else 0
-        return AddressRange(hosts[inner], hosts[-1 - inner])
+    found = _hosts(_read_network(text)) if "/" in text else _between(text)
+    if len(found) > MAX_ADDRESSES:
+        raise refuse(f"holds {len(found):,} addresses, at most {MAX_ADDRESSES:,} are used")
+    return found
+
+
+def _hosts(network: IPv4Network) -> AddressRange:
+    inner = 1 if network.prefixlen < 31 else 0
+    return AddressRange(network[inner], network[-1 - inner])
+
+
+def _between(text: str) -> AddressRange:
     first, _, last = (part.strip() for part in text.partition("-"))
     found = AddressRange(_read_ipv4(first), _read_ipv4(last or first))
     if found.first > found.last:
         raise refuse(f"runs backwards: {found.first} is behind {found.last}", f"write {found.last}-{found.first}")
-    if len(found) > 65_536:
-        raise refuse(f"holds {len(found):,} addresses, at most 65,536 are used")
     return found
 
 
@@ -299,8 +308,21 @@ Fingerprint = Annotated[str, AfterValidator(_read_fingerprint)]
 SpecPath = Annotated[str, AfterValidator(_read_spec_path)]
 """A file of the spec, relative to its directory; wildcards stay within one directory."""
 
-_URL: Final = r"https://[a-zA-Z0-9.-]+(:\d{1,5})?/?"
-_Endpoint = Annotated[str, Worded(_URL, "an address such as https://pve.home.arpa:8006", 300)]
+
+def _read_url(text: str) -> str:
+    host, _, port = text.removeprefix("https://").rstrip("/").partition(":")
+    if port and not 1 <= int(port) <= 65_535:
+        raise refuse(f"port {port} of {_shown(text)} does not exist", "ports are 1 to 65535; Proxmox's own is 8006")
+    if host.rpartition(".")[2].isdecimal():
+        _read_ipv4(host)
+    return text
+
+
+_HOST: Final = r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+_URL: Final = rf"https://{_HOST}(\.{_HOST})*(:\d{{1,5}})?/?"
+_Endpoint = Annotated[
+    str, Worded(_URL, "an address such as https://pve.home.arpa:8006", 300), AfterValidator(_read_url)
+]
 Endpoints = Annotated[
     tuple[_Endpoint, ...],
     BeforeValidator(_one_or_several),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cpcd.spec.load import Document
-from cpcd.spec.mistakes import Mistake
-from cpcd.spec.paths import MACHINES, Path, children, pattern
+from cpcd.spec.mistakes import Mistake, seen
+from cpcd.spec.paths import MACHINES, Path, children, pattern, secret
 from cpcd.spec.presets import PRESETS
 
 __all__ = ["UNSUPPORTED", "Unsupported", "unsupported"]
@@ -122,14 +122,22 @@ _ROOT: Final = _grown()
 
 def unsupported(document: Document) -> Iterator[Mistake]:
     """Yield a mistake for each field of a document that cpcd cannot act on yet; it need not be valid otherwise."""
-    for path, row in _found(document.value, _ROOT, ()):
-        yield document.mistake(path, f"not supported yet ({path[-1]}): {row.reason}", key=True)
+    for path, value, row in _found(document.value, _ROOT, ()):
+        yield document.mistake(path, f"not supported yet ({_named(path, value)}): {row.reason}", key=True)
 
 
-def _found(value: Any, branch: _Branch, path: Path) -> Iterator[tuple[Path, Unsupported]]:
+def _named(path: Path, value: Any) -> str:
+    """Return the field's name, and its value where that can be said in a word and is no secret."""
+    name = next(str(key) for key in reversed(path) if isinstance(key, str))
+    if isinstance(value, str | int | float) and not secret(path):
+        name += ": " + seen(value).strip('"')
+    return name
+
+
+def _found(value: Any, branch: _Branch, path: Path) -> Iterator[tuple[Path, Any, Unsupported]]:
     for row in branch.rows:
         if not any(type(value) is type(harmless) and value == harmless for harmless in row.harmless):
-            yield path, row
+            yield path, value, row
     for key, child in children(value) if branch.parts else ():
         for part in (str(key), "*"):
             if part in branch.parts:

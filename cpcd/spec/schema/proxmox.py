@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from cpcd.spec.quantities import Bool, Endpoints, Fingerprint, Int, IPv4, Label, Range, Worded
+from cpcd.spec.quantities import MAX_ADDRESSES, Bool, Endpoints, Fingerprint, Int, IPv4, Label, Range, Worded
 from cpcd.spec.schema.common import Finding, Model, Reference, findings, unique
 
 __all__ = [
@@ -89,8 +89,13 @@ class IPv4Config(Model):
 
     @model_validator(mode="after")
     def _inside(self) -> "IPv4Config":
-        findings((*self._outside(), *self._doubled()))
+        findings((*self._outside(), *self._doubled(), *self._too_many()))
         return self
+
+    def _too_many(self) -> Iterator[Finding]:
+        held = sum(map(len, self.addresses))
+        if held > MAX_ADDRESSES:
+            yield Finding(("addresses",), f"hold {held:,} addresses, at most {MAX_ADDRESSES:,} are used")
 
     def _outside(self) -> Iterator[Finding]:
         network = self.network

@@ -5,7 +5,7 @@ import pytest
 from cpcd.spec import read_spec
 from cpcd.spec.aliases import SPELLINGS
 from cpcd.spec.paths import pattern
-from cpcd.spec.refusals import fields_at
+from cpcd.spec.suggestions import fields_at
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_two_spellings_of_one_field_are_a_mistake(valid: str) -> None:
             "keep one"
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("machineDefaults: {disks: {bootVolume: {sizeGB: 50, size: 30}}}", "13:54: spec.machineDefaults.disks.bootVolume.size: is another spelling of sizeGB"),
+        ("machineDefaults: {disks: {bootVolume: {size: 30, sizeGB: 50}}}", "13:52: spec.machineDefaults.disks.bootVolume.sizeGB: is another spelling of size"),
+        ("templates: [{name: a, templateId: 9001, vmid: 9002}]", "13:43: spec.templates[0].vmid: is another spelling of templateId"),
+    ],
+)  # fmt: skip
+def test_two_older_spellings_of_one_field_are_a_mistake(valid: str, line: str, expected: str) -> None:
+    """Neither is the field's own word, and still one of the two would be dropped."""
+    found = read_spec({"c": f"{valid}  {line}\n".encode()}).mistakes
+
+    assert [f"c:{expected}, which is there too; keep one"] == [str(mistake) for mistake in found]
 
 
 @pytest.mark.parametrize(("where", "old", "new"), SPELLINGS)

@@ -76,6 +76,24 @@ def test_a_valid_spec_has_no_mistakes(valid: str) -> None:
             "10.10.10.110-", "10.10.10.1-",
             f"10:32: {PROXMOX}.ipv4Config.addresses[0]: 10.10.10.1-10.10.10.139 holds 10.10.10.1, the gateway",
         ),
+        (
+            "https://pve.home.arpa:8006", "https://pve:99999",
+            (f'8:12: {PROXMOX}.url[0]: port 99999 of "https://pve:99999" does not exist; '
+            "ports are 1 to 65535; Proxmox's own is 8006"),
+        ),
+        (
+            "https://pve.home.arpa:8006", "https://a..b:8006",
+            f'8:12: {PROXMOX}.url[0]: must be an address such as https://pve.home.arpa:8006, not "https://a..b:8006"',
+        ),
+        (
+            "https://pve.home.arpa:8006", "https://-:1",
+            f'8:12: {PROXMOX}.url[0]: must be an address such as https://pve.home.arpa:8006, not "https://-:1"',
+        ),
+        (
+            "https://pve.home.arpa:8006", "https://10.10.10.300:8006",
+            f'8:12: {PROXMOX}.url[0]: must be an IPv4 address, not "10.10.10.300"',
+        ),
+        ("10.10.10.110-10.10.10.139", "10.0.0.0/9", f"10:32: {PROXMOX}.ipv4Config.addresses[0]: holds 8,388,606 addresses, at most 65,536 are used"),
         ("prefix: 24", "prefix: 33", f"10:68: {PROXMOX}.ipv4Config.prefix: must be at most 30, not 33"),
         (
             "10.10.10.110-10.10.10.139", "10.10.10.110-10.10.10.112",
@@ -243,6 +261,17 @@ def test_mistakes_of_a_deployment(complaints: Complaints, deployment: str, expec
     found = complaints("{name: general, replicas: 2}", deployment)
 
     assert [f"spec.workers.machineDeployments[0].{expected}"] == [said.split(": ", 1)[1] for said in found]
+
+
+def test_ranges_hold_no_more_together_than_one_may(valid: str) -> None:
+    """Each address is looked at one by one, whatever range it is of."""
+    text = valid.replace("10.10.10.110-10.10.10.139", "10.0.0.2-10.0.255.255, 10.1.0.0-10.1.255.255")
+    text = text.replace("prefix: 24, gateway: 10.10.10.1", "prefix: 8, gateway: 10.0.0.1")
+    text += "  clusterNetwork: {pods: {cidrBlocks: [172.16.0.0/16]}, services: {cidrBlocks: [172.17.0.0/16]}}\n"
+
+    assert [str(mistake) for mistake in read_spec({"c": text.encode()}).mistakes] == [
+        f"c:10:31: {PROXMOX}.ipv4Config.addresses: hold 131,070 addresses, at most 65,536 are used"
+    ]
 
 
 def test_two_deployments_of_one_name(complaints: Complaints) -> None:

@@ -66,11 +66,14 @@ def test_all_mistakes_are_told_with_their_source(tmp_path: Path) -> None:
 
 
 def test_broken_toml_is_named_with_its_place(tmp_path: Path) -> None:
-    """Tomllib knows the line."""
+    """Tomllib knows the line; what to do is not what is done about a spec."""
     config = tmp_path / "cpcd.toml"
     config.write_text("spec = \n")
+    with pytest.raises(Failure) as caught:
+        load_settings({}, {}, config=config)
 
-    assert refusal({}, {}, config) == f"{config} is no TOML: Invalid value (at line 1, column 8)"
+    assert caught.value.what == f"{config} is no TOML: Invalid value (at line 1, column 8)"
+    assert caught.value.hint == "Mend cpcd's own settings where it says; nothing was started."
 
 
 def test_a_misspelt_variable_is_refused_and_a_secret_is_left_alone() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cpcd.spec import read_spec
 from cpcd.spec.paths import pattern
-from cpcd.spec.refusals import fields_at
+from cpcd.spec.suggestions import fields_at
 from cpcd.spec.support import UNSUPPORTED, Unsupported
 
 REFUSED = {
@@ -165,6 +165,25 @@ def test_the_message_says_what_and_why(complaints: Callable[..., list[str]]) -> 
     assert complaints("  tasks: [{id: a, playbook: a.yml, hosts: workers}]") == [
         "cluster.yaml:13:3: spec.tasks: not supported yet (tasks): own playbooks are not run"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("  healthCheck: {remediation: {ladder: [Start, Rejoin]}}", "(ladder: Rejoin): the rungs are Start, Reset and Replace"),
+        ("  machineDefaults: {network: {networkDevices: [{}, {name: net1}]}}", "(networkDevices): machines have one network device, net0"),
+        ("  templates: [{name: a, os: rocky}]", "(os: rocky): machines run Ubuntu or Debian"),
+        ("  machineDefaults: {numa: true}", "(numa: true): NUMA is not shown to guests"),
+        ("  machineDefaults: {ssh: {keyRef: geheim}}", "(keyRef): cpcd makes a key of its own in the state directory"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_said_by_name_and_value(
+    complaints: Callable[..., list[str]], line: str, said: str
+) -> None:
+    """An index is no name, and of two values only one may be supported; what could be a secret is not repeated."""
+    (found,) = [one for one in complaints(line) if "not supported yet" in one]
+
+    assert found.endswith(f"not supported yet {said}")
 
 
 @pytest.mark.parametrize(
