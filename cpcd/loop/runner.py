@@ -67,12 +67,12 @@ class Runner:
         """Make one pass, filling `found`; raises Failure for what went wrong on the way."""
         reconciler = self._by_kind[key.kind]
         await self._observe(reconciler, key, found)
-        before = len(self._state.view.ops)
+        before = self._state.view.open_ops(key)
         busy = await self._close_ops(key, found)
         if found.failure is not None or busy is not None:
             found.wait = busy
             return
-        if len(self._state.view.ops) != before:
+        if self._state.view.open_ops(key) != before:
             await self._observe(reconciler, key, found)
         now = Instant(self._clock.now())
         found.plan = reconciler.plan(key, self._state.view, self._state.view.bulk, now)

@@ -6,12 +6,12 @@ import pytest
 
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.errors import Code, Failure
-from cpcd.model.keys import Key
-from cpcd.model.ledger import DropFact, PutFact
+from cpcd.model.keys import Key, OpId, Wall
+from cpcd.model.ledger import DropFact, Op, OpenOp, PutFact
 from cpcd.model.plan import Absent, Action, Done, Failed, Plan, Running, Unknown, Wait
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
-from tests.unit.loop.engine import Dim, Disk, Engine, Note, Polish, Switch, lamp, light, ready
+from tests.unit.loop.engine import FSYNC, Dim, Disk, Engine, Note, Polish, Switch, lamp, light, ready
 
 
 def test_a_lamp_is_lit_once_and_then_settled() -> None:
@@ -59,6 +59,28 @@ def test_open_ops_are_resolved_on_fresh_evidence_before_anything_is_planned() ->
     trace = simulate(main, seed=1)
 
     assert ["read", "resolve", "commit CloseOp", "read", "plan"] == trace
+
+
+def test_what_closed_is_read_again_although_another_key_opened_an_op_meanwhile() -> None:
+    """Otherwise the plan would rest on what was seen before the op ended, and repeat what it did."""
+    other = Op(OpId("op-b"), lamp("b"), "switch", light("b"), Wall(0.0))
+
+    async def main(loop: SimLoop) -> list[str]:
+        engine = Engine(loop, "a")
+        engine.takes = 0.0
+
+        def done(_op: Op, _view: View) -> Done:
+            loop.call_later(FSYNC / 2, lambda: asyncio.ensure_future(engine.state.commit((OpenOp(other),))))
+            return Done()
+
+        engine.verdicts["switch"] = done
+        await engine.run(30)
+        return engine.trace[engine.trace.index("resolve") + 1 :]
+
+    trace = simulate(main, seed=1)
+
+    assert "commit OpenOp" in trace
+    assert "read" in trace[: trace.index("plan")]
 
 
 @pytest.mark.parametrize("seed", range(5))
