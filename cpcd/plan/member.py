@@ -8,7 +8,7 @@ from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Action, Plan
 from cpcd.model.seen import Claim, Facts, Node
 from cpcd.plan import effects, kubeadm, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, machine_key, progressing, waiting
 
 __all__ = ["joined", "member", "peer"]
 
@@ -31,10 +31,17 @@ def member(case: Case) -> Plan | None:
 
 
 def peer(case: Case) -> Machine | None:
-    """Return a control plane that can speak for the cluster: joined, wanted or not, with a healthy voter."""
+    """Return a control plane that can speak for the cluster: joined, with a healthy voter.
+
+    One that is about to be restarted or to go is asked only where there is no other: it would cut the answer off.
+    """
     rows = (r for r in case.view.rows(case.row.cluster) if r.joined and r.uid != case.row.uid)
     able = [r for r in rows if case.members and (own := case.members.at(r.address)) and own.healthy and not own.learner]
-    return min(able, key=lambda r: (not r.wanted, r.index), default=None)
+    return min(able, key=lambda r: (_held(case, r), not r.wanted, r.index), default=None)
+
+
+def _held(case: Case, row: Machine) -> bool:
+    return any(op.disrupts for op in case.view.open_ops(machine_key(row)))
 
 
 def _begin(case: Case) -> Plan:

@@ -28,6 +28,7 @@ from tests.unit.plan.build import (
     cluster,
     facts,
     group,
+    hold,
     identity,
     member_row,
     members,
@@ -353,6 +354,18 @@ def test_the_peer_is_a_healthy_joined_control_plane_preferably_one_that_stays(
     found = peer(case(RAN, whole))
 
     assert wanted == (found.uid if found else None)
+
+
+@pytest.mark.parametrize(("held", "wanted"), [([0], "u2"), ([0, 1], "u1")])
+def test_a_peer_that_is_being_restarted_is_asked_only_where_there_is_no_other(held: list[int], wanted: str) -> None:
+    """It would cut off the join that it mints the secrets for."""
+    holds = [hold(PEERS[number], id_=f"hold-{number}") for number in held]
+    whole = view(ONE, rows=[*PEERS, RAN], ops=holds, known=identity(), bulk=alive(PEERS, ONE))
+
+    found = peer(case(RAN, whole))
+
+    assert found is not None
+    assert wanted == found.uid
 
 
 def test_an_unhealthy_member_or_a_learner_is_no_peer() -> None:
