@@ -46,6 +46,8 @@ class Events:
         self._heap: list[tuple[float, int, Handle]] = []
         self._order = itertools.count()
         self._during: float | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the world may have changed: by the requests since the last look, or by one effect."""
 
     @property
     def now(self) -> float:
@@ -64,10 +66,12 @@ class Events:
         if self._during is not None:
             return
         limit = self._clock()
+        self.changed()
         try:
             while (due := self.next_due()) is not None and due <= limit:
                 self._during = due
                 heapq.heappop(self._heap)[2].run()
+                self.changed()
         finally:
             self._during = None
 

@@ -55,6 +55,11 @@ class Guest(Machine):
         self.jobs.kill()
 
     @property
+    def job(self) -> str:
+        """The verb that the running job carries out, empty when none runs."""
+        return self.disk.ops[self.jobs.op].verb if self.jobs.op else ""
+
+    @property
     def stage(self) -> str:
         """The phase that the running job is in, empty when none runs."""
         return self.jobs.stage

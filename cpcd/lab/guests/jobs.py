@@ -39,6 +39,11 @@ class Jobs:
         """The stage of the running job, empty when none runs."""
         return self._running.stage if self._running else ""
 
+    @property
+    def op(self) -> str:
+        """The op of the running job, empty when none runs."""
+        return self._running.op if self._running else ""
+
     @source("guest/jobs.py: submit, host_lock")
     def submit(self, disk: Disk, op: str, verb: str, boot_id: str, program: Program) -> None:
         """Begin an op; no-op when it was begun before, VerbFailed(busy) while another runs."""

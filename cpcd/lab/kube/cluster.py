@@ -69,6 +69,10 @@ class Cluster:
         """Lab time."""
         return self._events.now
 
+    def settle(self) -> None:
+        """Let what has become due happen; whoever answers a request does so first."""
+        self._events.settle()
+
     def stamp(self, delay: float = 0) -> str:
         """Return the wall-clock time in `delay` seconds, RFC 3339."""
         at = dt.datetime.fromtimestamp(self._epoch + self.now + delay, dt.UTC)

@@ -16,7 +16,7 @@ from cpcd.lab.pve.routes import Route, match
 from cpcd.lab.pve.schema import text_of, validate
 from cpcd.ports.proxmox import Request, Response
 
-__all__ = ["SECONDS", "answer"]
+__all__ = ["PREFIX", "SECONDS", "answer"]
 
 SECONDS = "X-Lab-Seconds"
 PREFIX = "/api2/json"

@@ -17,7 +17,7 @@ from cpcd.lab.pve.attach import attach
 from cpcd.lab.pve.cluster import Cluster, Destructive, Host, Reach
 from cpcd.lab.pve.create import complete, seal
 from cpcd.lab.pve.errors import Silent
-from cpcd.lab.pve.http import answer
+from cpcd.lab.pve.http import PREFIX, answer
 from cpcd.lab.pve.properties import mac, print_net, sorted_tags
 from cpcd.lab.pve.settings import Node, Settings, Storage, Token
 from cpcd.lab.pve.vm import Backend, Vm
@@ -33,6 +33,8 @@ class Pve:
     def __init__(self, events: Events, backend: Backend, settings: Settings, random: random.Random) -> None:
         self.events = events
         self.cluster = Cluster(events, backend, settings, random)
+        self.unanswered: Counter[str] = Counter()
+        """Number of calls that met silence, by `METHOD /path`."""
         self._silent = False
 
     def handle(self, request: Request) -> Response:
@@ -43,6 +45,7 @@ class Pve:
         """
         self._now()
         if self._silent or self.cluster.entry is None:
+            self.unanswered[f"{request.method} {request.path.removeprefix(PREFIX)}"] += 1
             raise Silent("the modelled Proxmox does not answer")
         return answer(self.cluster, request)
 

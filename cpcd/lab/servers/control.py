@@ -1,7 +1,8 @@
 """The lab's own HTTP endpoint, on loopback: what it is, what happened in it, and hands behind everybody's back.
 
-`GET /lab`, `/lab/state`, `/lab/calls`, `/lab/path?masters=3&workers=2&gib=10`; `POST /lab/do` with `{"do": "stop_vm", "args": {"vmid": 100}}`. It changes the
-world through the interventions of `lab/pve` alone. Next: `serve.py`.
+`GET /lab`, `/lab/state`, `/lab/history?since=0`, `/lab/calls`, `/lab/path?masters=3&workers=2&gib=10`; `POST /lab/do`
+with `{"do": "stop_vm", "args": {"vmid": 100}}`. It changes the world through the interventions of `lab/pve` alone.
+Next: `serve.py`.
 """
 
 import asyncio
@@ -13,9 +14,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cpcd.lab.guests import Guest
+from cpcd.lab.history import History
 from cpcd.lab.kube import Cluster
 from cpcd.lab.path import critical_path, stages
 from cpcd.lab.pve import Pve, Vm
+from cpcd.lab.pve.volumes import Volume
 from cpcd.lab.world import World
 from cpcd.ports.kube import GVK
 
@@ -41,6 +45,7 @@ _DO: Final[Mapping[str, Callable[..., object]]] = {
 
 def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Counter[str]) -> web.Application:
     """Return the application; `about` is what `GET /lab` tells, `calls` what SSH and Kubernetes servers count."""
+    history = History(world)
 
     async def tell(_: web.Request) -> web.Response:
         return web.json_response(dict(about()))
@@ -48,8 +53,17 @@ def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Co
     async def show(_: web.Request) -> web.Response:
         return web.json_response(state(world))
 
+    async def recall(request: web.Request) -> web.Response:
+        world.events.settle()
+        try:
+            moments = history.since(float(request.query.get("since", "0")))
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response([asdict(moment) for moment in moments])
+
     async def count(_: web.Request) -> web.Response:
-        return web.json_response({"proxmox": dict(world.pve.calls), "others": dict(calls)})
+        counted = {"proxmox": world.pve.calls, "unanswered": world.pve.unanswered, "others": calls}
+        return web.json_response({name: dict(calls) for name, calls in counted.items()})
 
     async def bound(request: web.Request) -> web.Response:
         asked = request.query
@@ -72,6 +86,7 @@ def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Co
     served = web.Application()
     served.router.add_get("/lab", tell)
     served.router.add_get("/lab/state", show)
+    served.router.add_get("/lab/history", recall)
     served.router.add_get("/lab/calls", count)
     served.router.add_get("/lab/path", bound)
     served.router.add_post("/lab/do", act)
@@ -79,7 +94,7 @@ def application(world: World, about: Callable[[], Mapping[str, JSON]], calls: Co
 
 
 def state(world: World) -> dict[str, JSON]:
-    """Return what is true in the lab now: VMs, machines, clusters, tasks, and every destructive call so far.
+    """Return what is true in the lab now: VMs, volumes, machines, clusters, tasks, every destructive call so far.
 
     Times are lab seconds, except `start` and `end` of tasks, which are Unix seconds of the lab's wall clock.
     """
@@ -87,10 +102,8 @@ def state(world: World) -> dict[str, JSON]:
     return {
         "time": world.events.now,
         "vms": [_vm(world, vm) for _, vm in sorted(world.pve.vms.items())],
-        "guests": [
-            {"vmid": vmid, "hostname": guest.hostname, "address": guest.address, "ssh": guest.ssh_up}
-            for vmid, guest in sorted(world.guests.items())
-        ],
+        "volumes": [_volume(world, volume) for volume in world.pve.cluster.volumes.volumes.values()],
+        "guests": [_guest(vmid, guest) for vmid, guest in sorted(world.guests.items())],
         "clusters": [_cluster(cluster) for cluster in world.clusters],
         "apis": sorted(f"{address}:{port}" for address, port in world.apis()),
         "destructive": [asdict(call) for call in world.pve.history],
@@ -115,6 +128,17 @@ def _vm(world: World, vm: Vm) -> dict[str, JSON]:
     return {**known, "lock": vm.lock, "pool": pool, "since": vm.since, "pid": vm.pid, **marks}
 
 
+def _volume(world: World, volume: Volume) -> dict[str, JSON]:
+    vm = world.pve.vms.get(volume.vmid)
+    used = vm is not None and volume.volid in {str(value).partition(",")[0] for value in vm.config.values()}
+    return {"volid": volume.volid, "node": volume.node, "vmid": volume.vmid, "used": used}
+
+
+def _guest(vmid: int, guest: Guest) -> dict[str, JSON]:
+    known = {"vmid": vmid, "hostname": guest.hostname, "address": guest.address}
+    return {**known, "ssh": guest.ssh_up, "prepared": bool(guest.disk.prepared), "job": guest.job}
+
+
 def _cluster(cluster: Cluster) -> dict[str, JSON]:
     nodes, _ = cluster.store.list(GVK("v1", "Node"))
     return {
@@ -134,6 +158,7 @@ def _node(node: Mapping[str, JSON]) -> dict[str, JSON]:
     machine = status.get("nodeInfo", {})
     return {
         "name": node["metadata"]["name"],
+        "uid": node["metadata"]["uid"],
         "ready": ready == "True",
         "unschedulable": bool(node["spec"].get("unschedulable")),
         "labels": node["metadata"].get("labels", {}),

@@ -92,6 +92,7 @@ def application(api: Api) -> web.Application:
 
 async def _answer(api: Api, request: web.Request) -> web.StreamResponse:
     _authenticate(request)
+    api.cluster.settle()
     path = request.path
     if path in {"/readyz", "/livez", "/healthz"}:
         return _health(api, path)
