@@ -1,7 +1,7 @@
 """Mistakes and failures as people see them: code, what happened to what, what to do, where to read more.
 
 Every way out of a command that is not success ends here; an unexpected exception is written to a private file and
-named, never shown.
+named, never shown. Where there is no room for that file, the place where it was raised is named.
 """
 
 import os
@@ -53,13 +53,22 @@ def _misuse(error: click.UsageError) -> Failure:
 
 
 def _unexpected(error: Exception) -> Failure:
+    what = f"unexpected {type(error).__name__}"
+    try:
+        path = _kept(error)
+    except OSError as full:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        hint = f"Its story cannot be kept ({full.strerror}): make room for temporary files, or set TMPDIR."
+        return Failure(Code.UNKNOWN, f"{what} in {last.name}, line {last.lineno}", hint=hint)
+    return Failure(
+        Code.UNKNOWN, what, hint=f"Please report it with {path}, which holds the whole story; read it first."
+    )
+
+
+def _kept(error: Exception) -> str:
     """Keep the traceback in a file that only the caller may read: it can show what the terminal should not."""
     fd, path = tempfile.mkstemp(prefix="cpcd-", suffix=".log")
     with os.fdopen(fd, "w") as log:
         log.write(f"cpcd {' '.join(sys.argv[1:2])}\n")
         traceback.print_exception(error, file=log)
-    return Failure(
-        Code.UNKNOWN,
-        f"unexpected {type(error).__name__}",
-        hint=f"Please report it with {path}, which holds the whole story; read it first.",
-    )
+    return path

@@ -1,5 +1,6 @@
 """The door: what is listed, what a misuse says, and that nothing leaves as a traceback."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_an_unexpected_exception_is_kept_in_a_file_and_named(
 
     assert (1, True, False) == (code, err.startswith("CPCD-199 unexpected KeyError"), "Traceback" in err)
     assert (True, True, "600") == (str(log) in err, "Traceback" in log.read_text(), f"{log.stat().st_mode & 0o777:o}")
+
+
+@pytest.mark.parametrize("full", ["mkstemp", "gettempdir"])
+def test_an_unexpected_exception_is_a_sentence_also_where_no_file_can_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """A full disk is when commands fail most; the place of the failure is all that is told then."""
+    import tempfile
+
+    def no_room(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, full, no_room)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr("cpcd.cli.explain.explained", lambda _: {}["gone"])
+    code, _, err = run("explain", "CPCD-100")
+
+    assert (1, False, True) == (
+        code,
+        "Traceback" in err,
+        err.startswith("CPCD-199 unexpected KeyError in <lambda>, line"),
+    )
+    assert "No space left on device" in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
