@@ -6,14 +6,18 @@ STAMP := $(VENV)/.installed
 
 .PHONY: bench demo test check proof sim chaos fuzz mutants format clean
 
+# Debian has venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2> /dev/null || \
+	  { echo 'cpcd needs Python 3.11 or later with venv (Debian: apt install python3-venv), or PYTHON=...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable . --group dev
 	@touch $@
 
+# KEEP=1 leaves everything running, to look around.
 demo: $(STAMP)
-	$(BIN)/cpcd demo $(if $(KEEP),--keep)
+	$(BIN)/cpcd demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
