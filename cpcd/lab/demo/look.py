@@ -1,16 +1,23 @@
-"""What is true now: asked of the daemon's control socket, the lab's control endpoint and the metrics page."""
+"""What is true now: asked of the lab's control endpoint, the daemon's socket, its metrics page and its ledger's file."""
 
 import asyncio
+import base64
+import contextlib
+import json
+import sqlite3
+import ssl
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
+import yaml
 
+from cpcd.lab.demo.alert import Metrics, samples
+from cpcd.lab.demo.proofs import Ledger
 from cpcd.lab.demo.stage import Stage
 
-__all__ = ["Look", "Metrics", "metric"]
-
-Metrics = Mapping[str, float]
+__all__ = ["Look"]
 
 
 class Look:
@@ -20,6 +27,12 @@ class Look:
         self._stage = stage
         self._lab = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         self._daemon: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Close the sessions."""
@@ -51,21 +64,35 @@ class Look:
 
     async def world(self) -> dict[str, Any]:
         """Return the lab's state."""
-        async with self._lab.get(f"{self._stage.about['control']}/lab/state") as answer:
-            found: dict[str, Any] = await answer.json()
+        found: dict[str, Any] = await self._ask("/lab/state")
+        return found
+
+    async def history(self, since: float) -> list[dict[str, Any]]:
+        """Return what the lab wrote down at every change since a time."""
+        found: list[dict[str, Any]] = await self._ask("/lab/history", since=since)
         return found
 
     async def calls(self) -> dict[str, Any]:
         """Return the calls counted by the lab."""
-        async with self._lab.get(f"{self._stage.about['control']}/lab/calls") as answer:
-            found: dict[str, Any] = await answer.json()
+        found: dict[str, Any] = await self._ask("/lab/calls")
         return found
 
     async def critical_path(self, *, masters: int, workers: int, gib: int) -> float:
         """Return the least lab time in which the lab itself could build such a cluster."""
-        query = f"masters={masters}&workers={workers}&gib={gib}"
-        async with self._lab.get(f"{self._stage.about['control']}/lab/path?{query}") as answer:
-            return float((await answer.json())["seconds"])
+        return float((await self._ask("/lab/path", masters=masters, workers=workers, gib=gib))["seconds"])
+
+    async def _ask(self, path: str, **query: float) -> Any:
+        async with self._lab.get(f"{self._stage.about['control']}{path}", params=query) as answer:
+            return await answer.json()
+
+    def ledger(self) -> Ledger:
+        """Return what the daemon has on disk; this reads beside it and writes nothing."""
+        place = f"{(self._stage.state / 'ledger.db').as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(place, uri=True)) as db:
+            rows = {uid: json.loads(row)["vmid"] for uid, row in db.execute("SELECT id, row FROM machines")}
+            (ops,) = db.execute("SELECT count(*) FROM ops").fetchone()
+            held = db.execute("SELECT id FROM facts WHERE id LIKE 'vmid/%' AND row = 'null'")
+            return Ledger(rows, ops, tuple(name.rpartition("/")[2] for (name,) in held))
 
     async def do(self, what: str, **arguments: Any) -> float:
         """Do something behind cpcd's back; return the lab's time."""
@@ -79,25 +106,31 @@ class Look:
         """Scrape the metrics page; empty while it does not answer."""
         try:
             async with self._lab.get(f"http://{self._stage.metrics}/metrics") as answer:
-                text = await answer.text()
-        except (aiohttp.ClientError, OSError):
+                return samples(await answer.text())
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return {}
-        lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in lines}
 
-    async def machines(self) -> dict[str, dict[str, Any]]:
-        """Return the lab's VMs that are no templates, by name."""
-        world = await self.world()
-        return {vm["name"]: vm for vm in world["vms"] if not vm["template"] and vm["name"] != "theirs"}
+    async def kubernetes(self, path: str) -> dict[str, Any]:
+        """GET a path of the cluster's API with the written kubeconfig."""
+        written = yaml.safe_load((self._stage.state / "kubeconfigs" / "demo.yaml").read_text(encoding="utf-8"))
+        cluster, user = written["clusters"][0]["cluster"], written["users"][0]["user"]
+        context = ssl.create_default_context(cadata=_text(cluster["certificate-authority-data"]))
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as pair:
+            pair.write(_text(user["client-certificate-data"]) + _text(user["client-key-data"]))
+            pair.flush()
+            context.load_cert_chain(pair.name)
+        limit = aiohttp.ClientTimeout(total=5)
+        async with (
+            aiohttp.ClientSession(timeout=limit) as session,
+            session.get(cluster["server"] + path, ssl=context) as got,
+        ):
+            found: dict[str, Any] = await got.json(content_type=None)
+            return found
 
     async def sleep(self, lab_seconds: float) -> None:
         """Let lab time pass."""
         await asyncio.sleep(lab_seconds / float(self._stage.about["rate"]))
 
 
-def metric(metrics: Metrics, name: str, **labels: str) -> float:
-    """Return the sum of a metric's series that have these labels."""
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    return sum(
-        value for series, value in metrics.items() if series.split("{")[0] == name and all(w in series for w in wanted)
-    )
+def _text(data: str) -> str:
+    return base64.b64decode(data).decode()

@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import shutil
+import shlex
 import signal
-import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+import traceback
 
 from rich.table import Table
 
 from cpcd.lab.demo.look import Look
+from cpcd.lab.demo.proofs import Proof
 from cpcd.lab.demo.screen import Screen
 from cpcd.lab.demo.stage import Stage
 from cpcd.lab.demo.story import ACTS, Story, StuckError
@@ -19,12 +18,14 @@ from cpcd.lab.demo.story import ACTS, Story, StuckError
 __all__ = ["main"]
 
 INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
+LISTED = 12  # endpoints with the most calls
 
 
 def main(*, keep: bool = False) -> int:
-    """Play the story; return 0 when every statement was true, 130 when a signal ended it before.
+    """Play the story; return 0 when every statement was true, 1 when one was not, 130 when a signal ended it before.
 
-    With `keep` everything is left running until a signal.
+    With `keep` everything is left running until a signal, also after a false statement. A signal ends both processes,
+    a second one kills them.
     """
     try:
         return asyncio.run(_play(keep=keep))
@@ -33,54 +34,56 @@ def main(*, keep: bool = False) -> int:
 
 
 async def _play(*, keep: bool) -> int:
-    began = time.monotonic()
-    stage = Stage()
-    _end_when_told()
-    with Screen([act.title for act in ACTS]) as screen:
-        look = Look(stage)
-        story = Story(stage, look, screen.line)
-        shown = asyncio.create_task(_show(screen, story), name="screen")
-        try:
-            await stage.open()
-            await _acts(screen, story)
-            calls, path = await look.calls(), await look.critical_path(masters=3, workers=2, gib=10)
-        except BaseException:
-            await stage.close()
-            raise
-        finally:
-            shown.cancel()
-            await asyncio.gather(shown, return_exceptions=True)
-            await look.close()
-    false = [proof for proof in story.proofs if not proof.holds]
-    _bound(screen, story.built_in, path)
-    _end(screen, story, calls, time.monotonic() - began)
-    if keep and not false:
-        await _stay(screen, stage)
-    await stage.close()
-    if false:
-        screen.console.print(f"[red]{len(false)} statements are false[/]; logs are kept in {stage.directory}")
-        return 1
-    shutil.rmtree(stage.directory, ignore_errors=True)
-    return 0
+    began, stage, screen = time.monotonic(), Stage(), Screen([act.title for act in ACTS])
+    _end_when_told(stage)
+    async with stage.up(), Look(stage) as look:
+        story = Story(stage, look, screen.line, columns=screen.width)
+        with screen:
+            shown = asyncio.create_task(_show(screen, story), name="screen")
+            try:
+                await _acts(screen, story)
+            finally:
+                shown.cancel()
+                await asyncio.gather(shown, return_exceptions=True)
+        stage.kept = not all(proof.holds for proof in story.proofs)
+        _end(screen, story, time.monotonic() - began)
+        if keep:
+            await _stay(screen, stage)
+    return int(stage.kept)
 
 
-def _end_when_told() -> None:
-    """Let a signal end the play, and with it both processes, also where the shell has it ignored (`nohup`, `&`)."""
-    play = asyncio.current_task()
+def _end_when_told(stage: Stage) -> None:
+    """Let a signal end the play, and with it both processes, also where the shell has it ignored (`nohup`, `&`).
+
+    The play is told once: what it does at its end is not interrupted again, only hurried.
+    """
+    play, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert play is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, play.cancel)
+
+    def told() -> None:
+        for number in signals:
+            loop.add_signal_handler(number, stage.slay)
+        play.cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        loop.add_signal_handler(number, told)
 
 
 async def _acts(screen: Screen, story: Story) -> None:
     for number, act in enumerate(ACTS):
         screen.act(number, "now")
-        before, began = len(story.proofs), await story.time()
-        with contextlib.suppress(StuckError):
+        before, began = len(story.proofs), time.monotonic()
+        try:
             await act.play(story)
+        except StuckError:
+            pass  # a false statement says so
+        except Exception as error:  # noqa: BLE001 - whatever it is, the play is over, and that is said as a statement
+            (story.stage.directory / "demo.log").write_text(traceback.format_exc(), encoding="utf-8")
+            story.prove(Proof("the act was played to its end", holds=False, detail=f"{type(error).__name__}: {error}"))
         fine = all(proof.holds for proof in story.proofs[before:])
         screen.act(number, "done" if fine else "false")
-        screen.line(f"[dim]{await story.time() - began:.0f} s of lab time[/]")
+        screen.line(f"{(time.monotonic() - began) * story.stage.about['rate']:.0f} s of lab time", "dim")
         if not fine:
             return
 
@@ -89,40 +92,41 @@ async def _show(screen: Screen, story: Story) -> None:
     while True:
         await asyncio.sleep(0.5)
         with contextlib.suppress(Exception):  # a picture that cannot be had is shown the next time
-            status = await story.look.status()
-            screen.show(status, f"lab {await story.time():6.0f} s")
+            screen.show(await story.look.status(), await story.look.world())
 
 
-def _bound(screen: Screen, built_in: float, path: float) -> None:
-    screen.console.print(
-        f"build: {built_in:.0f} s of lab time, {built_in / path:.2f} × the physical critical path of {path:.0f} s"
-    )
-
-
-def _end(screen: Screen, story: Story, calls: Mapping[str, Any], seconds: float) -> None:
-    table = Table("CALLS", "ENDPOINT", box=None)
-    counted = {**calls["proxmox"], **calls["others"]}
-    for name, count in sorted(counted.items(), key=lambda item: -item[1])[:12]:
-        table.add_row(str(count), name)
-    screen.console.print(table)
-    true = sum(proof.holds for proof in story.proofs)
-    screen.console.print(
-        f"{true} of {len(story.proofs)} statements true, {seconds:.0f} s, {sum(counted.values())} calls"
-    )
+def _end(screen: Screen, story: Story, seconds: float) -> None:
+    if story.calls:
+        table = Table("CALLS", "ENDPOINT", box=None)
+        for name, count in story.calls.most_common(LISTED):
+            table.add_row(str(count), name)
+        rest = story.calls.most_common()[LISTED:]
+        if rest:
+            table.add_row(str(sum(count for _, count in rest)), f"and {len(rest)} more endpoints")
+        screen.console.print(table)
+        screen.line(
+            f"build: {story.built_in:.0f} s of lab time, {story.built_in / story.path:.2f} × the physical critical path of "
+            f"{story.path:.0f} s"
+        )
+    true, made = sum(proof.holds for proof in story.proofs), story.calls.total()
+    screen.line(f"{true} of {len(story.proofs)} statements true, {seconds:.0f} s, {made} calls")
+    if false := len(story.proofs) - true:
+        words = "1 statement is" if false == 1 else f"{false} statements are"
+        screen.line(f"{words} false; logs are kept in {story.stage.directory}", "red")
 
 
 async def _stay(screen: Screen, stage: Stage) -> None:
-    kubeconfig = stage.state / "kubeconfigs" / "demo.yaml"
+    kubeconfig = shlex.quote(str(stage.state / "kubeconfigs" / "demo.yaml"))
     token = (stage.directory / "pve-token").read_text(encoding="utf-8")
+    tree = shlex.quote(str(stage.tree.path))
     for line in (
-        "Everything is running. Look around, then press Ctrl-C:",
-        f"  cpcd --socket {stage.socket} status",
+        "Everything is running. Look around from another terminal; Ctrl-C here ends it:",
+        f"  {shlex.join(stage.program)} status",
         f"  kubectl --kubeconfig {kubeconfig} get nodes",
         f"  curl -k -H 'Authorization: PVEAPIToken={token}' {stage.about['proxmox']}/api2/json/cluster/resources",
         f"  curl http://{stage.metrics}/metrics",
-        f"  edit and commit {stage.spec}",
+        f"  ${{EDITOR:-vi}} {tree}/cluster.yaml && git -C {tree} commit -am 'An edit'",
     ):
-        screen.console.print(line, soft_wrap=True, markup=False)
-    sys.stdout.flush()
+        screen.line(line)
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()

@@ -1,6 +1,6 @@
 """The screen: acts, machines with progress bars and the last lines, live on a terminal, plain lines elsewhere."""
 
-from collections import deque
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -10,29 +10,46 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "progress"]
 
-# How far a machine has come, by the reason that its object gives; in hundredths.
-PROGRESS: Final[Mapping[str, int]] = {
-    "Provisioning": 20, "Booting": 35, "GuestSilent": 40, "CloudInit": 45, "Preparing": 55,
-    "ControlPlaneInitializing": 65, "Bootstrapping": 80, "Ready": 100,
-}  # fmt: skip
-MARKS: Final = {"done": "[green]✔[/]", "now": "[yellow]▶[/]", "next": "[dim]·[/]", "false": "[red]✘[/]"}
+MARKS: Final = {"done": ("✔", "green"), "now": ("▶", "yellow"), "next": ("·", "dim"), "false": ("✘", "red")}
+PLAIN: Final = 120
+JOBS: Final = {"prepare": 50, "init": 70, "join": 70}
+
+
+def progress(world: Mapping[str, Any], vmid: int) -> int:
+    """Return how far the machine of a VM is, in hundredths, by what is there: its VM, its sshd, its Node."""
+    vm = next((each for each in world["vms"] if each["vmid"] == vmid), None)
+    if vm is None:
+        return 0
+    guest: Mapping[str, Any] = next((each for each in world["guests"] if each["vmid"] == vmid), {"ssh": False})
+    nodes = (node for cluster in world["clusters"] for node in cluster["nodes"])
+    node = next((each for each in nodes if vm["smbios1"] == f"uuid={each['systemUUID']}"), None)
+    if vm["status"] != "running":
+        return 10 if vm["lock"] else 20
+    if node is not None:
+        return 100 if node["ready"] and not node["unschedulable"] else 85
+    if not guest["ssh"]:
+        return 30
+    return JOBS.get(guest["job"], 60 if guest["prepared"] else 40)
 
 
 class Screen:
     """Shows the play; `line` adds one line, `show` the newest status. Colours and bars only where they work."""
 
     def __init__(self, titles: Sequence[str]) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False, emoji=False)
         self._titles = list(titles)
         self._state = ["next"] * len(titles)
-        self._lines: deque[str] = deque(maxlen=9)
         self._status: Mapping[str, Any] = {}
-        self._clock = ""
-        self._reached: dict[str, int] = {}
+        self._world: Mapping[str, Any] = {}
         self._live = Live(self._picture(), console=self.console, refresh_per_second=6, transient=True)
         self._lively = self.console.is_terminal
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; elsewhere as many as a line of text may have."""
+        return self.console.width if self._lively else PLAIN
 
     def __enter__(self) -> Self:
         if self._lively:
@@ -40,26 +57,23 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lively:
+        with contextlib.suppress(OSError):  # the terminal may have been closed
             self._live.stop()
 
     def act(self, number: int, state: str) -> None:
         """Mark an act as `now`, `done` or `false`."""
         self._state[number] = state
         if state == "now":
-            self.line(f"[bold]{self._titles[number]}[/]")
+            self.line(self._titles[number], "bold")
 
-    def line(self, text: str) -> None:
-        """Add one line."""
-        if self._lively:
-            self._live.console.print(text)
-        else:
-            self.console.print(text)
+    def line(self, text: str, style: str = "") -> None:
+        """Add one line; it is wrapped by nobody, so that it can be copied whole."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
         self._refresh()
 
-    def show(self, status: Mapping[str, Any], clock: str) -> None:
-        """Show the newest status."""
-        self._status, self._clock = status, clock
+    def show(self, status: Mapping[str, Any], world: Mapping[str, Any]) -> None:
+        """Show the newest status, with bars by what is true in the lab."""
+        self._status, self._world = status, world
         self._refresh()
 
     def _refresh(self) -> None:
@@ -69,20 +83,20 @@ class Screen:
     def _picture(self) -> Group:
         acts = Table.grid(padding=(0, 1))
         for state, title in zip(self._state, self._titles, strict=True):
-            acts.add_row(MARKS[state], title)
-        head = Text(f"{self._clock}  {self._status.get('sentence', 'starting')}", style="bold", overflow="ellipsis")
+            acts.add_row(Text(*MARKS[state]), title)
+        clock = f"lab {self._world.get('time', 0):6.0f} s"
+        head = Text(f"{clock}  {self._status.get('sentence', 'starting')}", style="bold", overflow="ellipsis")
         head.no_wrap = True
         return Group(Text(), head, self._machines(), acts)
 
     def _machines(self) -> Table:
-        table = Table(box=None, padding=(0, 1), show_header=False)
-        table.add_column(width=22, no_wrap=True)
-        table.add_column(width=18)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        for one in self._status.get("objects", []):
-            if one["kind"] == "machine":
-                reason = "Ready" if one["ready"] == "True" else str(one.get("reason", ""))
-                done = self._reached[one["name"]] = PROGRESS.get(reason, self._reached.get(one["name"], 10))
-                bar = ProgressBar(total=100, completed=done, width=16)
-                table.add_row(Text(one["name"]), bar, Text(one["sentence"], style="dim"))
+        rows = [one for one in self._status.get("objects", []) if one["kind"] == "machine"]
+        table = Table(box=None, padding=(0, 1), show_header=False, expand=True)
+        table.add_column(no_wrap=True, min_width=max((len(one["name"]) for one in rows), default=0))
+        table.add_column(min_width=16)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        for one in rows:
+            done = progress(self._world, one["vmid"])
+            bar = ProgressBar(total=100, completed=done, width=16, complete_style="cyan", finished_style="green")
+            table.add_row(one["name"], bar, Text(one["sentence"], style="dim"))
         return table

@@ -1,49 +1,51 @@
-"""The stage: a directory with a git work tree, and two processes, the lab and `cpcd run`.
+"""The stage: a temporary directory and two processes, the lab and `cpcd run`, on loopback.
 
-Everything is on loopback and in one temporary directory; only processes started here are ended here.
+Only processes started here are ended here, and they are ended whatever happens. Next: `tree.py` for the work tree,
+`story.py` for what is played.
 """
 
 import asyncio
 import contextlib
 import json
-import os
-import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from cpcd.lab.demo.tree import Tree, environment
 from cpcd.model.errors import Code, Failure
 
 __all__ = ["Stage"]
 
-USED: Final = (("127.77.0.10", 2222), ("127.77.0.4", 6443))  # first machine and endpoint of `specs/demo.yaml`
+CLAIM: Final = ("127.77.0.1", 2222)  # held from start to end; the gateway of `specs/demo.yaml`, where nobody listens
+USED: Final = (("127.77.0.10", 2222), ("127.77.0.4", 6443))  # its first machine and its endpoint
 SPEED: Final = 30.0  # lab seconds in a real one: as fast as two cores keep up with
+PATIENCE: Final = 10.0  # seconds for a process to end by itself
 
 
-@dataclass
 class Stage:
-    """Starts, kills and ends the processes, and commits edits of `cluster.yaml`."""
+    """Starts, kills and ends the processes, and commits edits of `cluster.yaml`.
 
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="cpcd-demo-")))
-    about: dict[str, Any] = field(default_factory=dict)
-    lab: asyncio.subprocess.Process | None = None
-    daemon: asyncio.subprocess.Process | None = None
-    lives: int = 0
+    `kept` leaves the directory, with its logs, where it is at the end.
+    """
+
+    def __init__(self) -> None:
+        self.kept = False
+        self.directory = Path()
+        self.about: dict[str, Any] = {}
+        self.lab: asyncio.subprocess.Process | None = None
+        self.daemon: asyncio.subprocess.Process | None = None
 
     @property
-    def tree(self) -> Path:
-        """The git work tree."""
-        return self.directory / "clusters"
-
-    @property
-    def spec(self) -> Path:
-        """The spec in the work tree."""
-        return self.tree / "cluster.yaml"
+    def tree(self) -> Tree:
+        """The git work tree with the spec."""
+        return Tree(self.directory / "clusters")
 
     @property
     def socket(self) -> Path:
@@ -60,44 +62,37 @@ class Stage:
         """Where the daemon serves metrics."""
         return f"127.0.0.1:{self.about['metricsPort']}"
 
-    async def open(self) -> None:
-        """Start the lab and lay out the work tree with the first spec committed.
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[None]:
+        """Start the lab and commit the first spec; at the end of the block both processes end, and the directory goes.
 
-        Raises Failure(DEPENDENCY) when another lab's machines are on the demo's addresses.
+        Raises Failure(DEPENDENCY) when another demo or lab is on the addresses, without git, or without room.
         """
-        _refuse_company()
-        log = (self.directory / "lab.log").open("wb")
-        self.lab = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cpcd", "lab", "--rate", str(SPEED), "--port", "0", "-o", "json",
-            stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        self.about = {**await asyncio.wait_for(self._told(), 30), "metricsPort": _free_port()}
-        self._lay_out()
+        with _alone():
+            try:
+                await self._open()
+                yield
+            finally:
+                await self._close()
 
-    async def _told(self) -> dict[str, Any]:
-        """Read what the lab says of itself: one JSON document on its standard output."""
-        assert self.lab is not None
-        assert self.lab.stdout is not None
-        text = ""
-        while not text.endswith("\n}\n"):
-            line = await self.lab.stdout.readline()
-            if not line:
-                what = "the lab did not start"
-                raise Failure(Code.EXECUTION, what, hint=f"See {self.directory / 'lab.log'}.")
-            text += line.decode()
-        found: dict[str, Any] = json.loads(text)
-        return found
+    def slay(self) -> None:
+        """Kill what still runs, at once."""
+        for process in self._running():
+            process.kill()
 
     async def start(self) -> None:
         """Start the daemon."""
-        self.lives += 1
-        log = (self.directory / "cpcd.log").open("ab")
-        self.daemon = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cpcd", "--socket", str(self.socket), "run", "--spec", str(self.spec),
-            "--state-dir", str(self.state), "--listen", self.metrics, "--log-format", "json", "-v",
-            "--lab", self.about["control"],
-            stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )  # fmt: skip
+        with (self.directory / "cpcd.log").open("ab") as log:
+            self.daemon = await asyncio.create_subprocess_exec(
+                *self.program, "run", "--spec", str(self.tree.spec), "--state-dir", str(self.state),
+                "--listen", self.metrics, "--log-format", "json", "-v", "--lab", self.about["control"],
+                stdout=log, stderr=log, start_new_session=True, env={**environment(), "PYTHONWARNINGS": "ignore"},
+            )  # fmt: skip
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """The command that speaks to the daemon, for this process' children and for people alike."""
+        return (sys.executable, "-m", "cpcd", "--socket", str(self.socket))
 
     async def kill(self) -> None:
         """Kill the daemon with SIGKILL."""
@@ -105,83 +100,99 @@ class Stage:
         self.daemon.send_signal(signal.SIGKILL)
         await self.daemon.wait()
 
-    async def close(self) -> None:
-        """End both processes."""
-        for process in (self.daemon, self.lab):
-            if process is not None and process.returncode is None:
-                process.terminate()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), 10)
-                if process.returncode is None:
-                    process.kill()
+    async def run(self, *arguments: str, columns: int) -> tuple[int, str]:
+        """Run a command of cpcd; return its exit code and all that it printed."""
+        told = await asyncio.create_subprocess_exec(
+            *self.program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**environment(), "COLUMNS": str(columns)},
+        )  # fmt: skip
+        output, _ = await told.communicate()
+        assert told.returncode is not None, "communicate waits for the end"
+        return told.returncode, output.decode()
 
-    def edit(self, message: str, *changes: tuple[str, str]) -> None:
-        """Replace patterns in the spec, each of which must be there, and commit."""
-        text = self.spec.read_text(encoding="utf-8")
-        for pattern, new in changes:
-            text, count = re.subn(pattern, new, text, flags=re.MULTILINE)
-            assert count, f"{pattern} is not in the demo's spec"
-        self.commit(message, text)
+    async def _open(self) -> None:
+        if shutil.which("git") is None:
+            hint = "Install git (Debian: apt install git); the demo commits its edits."
+            raise Failure(Code.DEPENDENCY, "there is no git on the PATH", hint=hint)
+        with _room():
+            self.directory = Path(tempfile.mkdtemp(prefix="cpcd-demo-"))
+            with (self.directory / "lab.log").open("wb") as log:
+                self.lab = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "cpcd", "lab", "--rate", str(SPEED), "--port", "0", "-o", "json",
+                    stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=environment(),
+                )  # fmt: skip
+            self.about = {**await self._told(), "metricsPort": _free_port()}
+            token = self.directory / "pve-token"
+            token.touch(0o600)
+            token.write_text(self.about["token"], encoding="utf-8")
+            self.tree.lay_out(self.about["proxmox"], self.about["fingerprint"], token)
 
-    def commit(self, message: str, text: str) -> None:
-        """Write the spec and commit it."""
-        self.spec.write_text(text, encoding="utf-8")
-        self._git("add", "-A")
-        self._git("commit", "--quiet", "--message", message)
+    async def _told(self) -> dict[str, Any]:
+        """Read what the lab says of itself: one JSON document on its standard output."""
+        assert self.lab is not None
+        assert self.lab.stdout is not None
+        text = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                while not text.endswith(b"\n}\n") and (line := await self.lab.stdout.readline()):
+                    text += line
+        if not text.endswith(b"\n}\n"):
+            self.kept = True
+            raise Failure(Code.EXECUTION, "the lab did not start", hint=f"See {self.directory / 'lab.log'}.")
+        found: dict[str, Any] = json.loads(text)
+        return found
 
-    def head(self) -> str:
-        """Return the newest commit's id."""
-        return (self.tree / ".git" / "refs" / "heads" / "main").read_text(encoding="utf-8").strip()
+    async def _close(self) -> None:
+        """End the processes: asked first, then killed; a signal meanwhile may do that sooner by `slay`."""
+        running = self._running()
+        for process in running:
+            process.terminate()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(process.wait() for process in running)), PATIENCE)
+        finally:
+            self.slay()
+            if self.directory.name and not self.kept:
+                shutil.rmtree(self.directory, ignore_errors=True)
+        await asyncio.gather(*(process.wait() for process in running))
 
-    def _lay_out(self) -> None:
-        (self.tree / "addons").mkdir(parents=True)
-        token = self.directory / "pve-token"
-        token.touch(0o600)
-        token.write_text(self.about["token"], encoding="utf-8")
-        hello = _shipped("addons/hello.yaml")
-        (self.tree / "addons" / "hello.yaml").write_text(hello, encoding="utf-8")
-        text = _shipped("demo.yaml")
-        for pattern, new in (
-            (r"url: .*", f"url: {self.about['proxmox']}"),
-            (r"credentialsRef: .*", f"credentialsRef: {{file: {token}}}"),
-            (r"fingerprint: .*", f'fingerprint: "{self.about["fingerprint"]}"'),
-        ):
-            text = re.sub(pattern, new, text, count=1, flags=re.MULTILINE)
-        self._git("init", "--quiet", "--initial-branch", "main")
-        self._git("config", "user.name", "demo")
-        self._git("config", "user.email", "demo@example.org")
-        self._git("config", "commit.gpgsign", "false")
-        self.commit("A cluster", text)
-
-    def _git(self, *arguments: str) -> None:
-        subprocess.run(["git", "-C", str(self.tree), *arguments], check=True, timeout=20, stdout=subprocess.DEVNULL)
-
-
-def _shipped(name: str) -> str:
-    """Return a file of `specs/`: from the installed wheel, or from the repository."""
-    packaged = resources.files("cpcd") / "package" / "specs" / name
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    return (Path(__file__).parents[3] / "specs" / name).read_text(encoding="utf-8")
+    def _running(self) -> list[asyncio.subprocess.Process]:
+        return [each for each in (self.daemon, self.lab) if each is not None and each.returncode is None]
 
 
-def _refuse_company() -> None:
-    import socket
+@contextmanager
+def _room() -> Iterator[None]:
+    """Say in a sentence that the temporary directory is full or cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        what = f"the demo cannot be laid out: {error.strerror or error}"
+        hint = "Set TMPDIR to a directory that can be written and has 50 MB of room."
+        raise Failure(Code.DEPENDENCY, what, target=str(error.filename or ""), hint=hint) from error
 
-    for host, port in USED:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                what = f"{host}:{port} is taken: another lab or demo runs on these addresses"
-                hint = "End it first; its machines would answer for ours."
-                raise Failure(Code.DEPENDENCY, what, hint=hint) from error
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold an address that no second demo can have, and refuse the company of a lab that is there already."""
+    with socket.socket() as claim:
+        _bind(claim, CLAIM)
+        for place in USED:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                _bind(probe, place)
+        yield
+
+
+def _bind(probe: socket.socket, place: tuple[str, int]) -> None:
+    try:
+        probe.bind(place)
+    except OSError as error:
+        what = f"{place[0]}:{place[1]} is taken: another lab or demo runs on these addresses"
+        hint = "End it first; its machines would answer for ours."
+        raise Failure(Code.DEPENDENCY, what, hint=hint) from error
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
