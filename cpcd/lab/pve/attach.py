@@ -8,21 +8,24 @@ import re
 from collections.abc import Generator, Mapping
 
 from cpcd.lab.provenance import recorded, source
-from cpcd.lab.pve.auth import ROOT
+from cpcd.lab.pve.auth import check
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.copying import convert, formatting, log_allocation, transfer
 from cpcd.lab.pve.errors import failed, invalid
-from cpcd.lab.pve.properties import is_cloudinit, is_drive, parse, print_drive, print_size, volume
+from cpcd.lab.pve.options import check_volume
+from cpcd.lab.pve.properties import is_cloudinit, is_drive, print_drive, print_size, volume
+from cpcd.lab.pve.schema import members
 from cpcd.lab.pve.tasks import Interrupted, Step, Worker
 from cpcd.lab.pve.vm import Vm
 from cpcd.lab.pve.volumes import Volume
 
-__all__ = ["attach", "attaching", "check_imports"]
+__all__ = ["attach", "attaching", "check_drives"]
 
 Making = Generator[Step, bool, str]
 CLOUDINIT_SIZE = 4 * 1024**2
-FIRMWARE = {"efidisk0": 528 * 1024, "tpmstate0": 4 * 1024**2}  # OVMF_VARS_4M.fd, swtpm's state
+EFI_VARS = {"2m": 128 * 1024, "4m": 528 * 1024}  # OVMF_VARS.fd, OVMF_VARS_4M.fd
+TPM_STATE = 4 * 1024**2  # Drive.pm TPMSTATE_DISK_SIZE
 NEW = re.compile(r"([^:]+):(\d+(?:\.\d+)?|cloudinit)")
 GIB = 1024**3
 
@@ -40,7 +43,7 @@ def attach(cluster: Cluster, vm: Vm, name: str, value: str) -> str:
 @recorded(195, 198, 226, 286, 387, 1052, 1074, 1079)
 def attaching(cluster: Cluster, vm: Vm, name: str, value: str, *, log: list[str]) -> Making:
     """Make what a drive needs and return the drive string to store; a new volume is told in the log."""
-    parts = parse(value, "file")
+    parts = members(name, value)
     given = NEW.fullmatch(parts["file"])
     if given is None:
         return _existing(cluster, vm, parts)
@@ -56,16 +59,28 @@ def attaching(cluster: Cluster, vm: Vm, name: str, value: str, *, log: list[str]
 
 
 def _empty(cluster: Cluster, vm: Vm, name: str, given: re.Match[str], *, parts: dict[str, str], log: list[str]) -> str:
-    size = FIRMWARE.get(name, int(float(given[2]) * GIB))
+    size = _size(name, given[2], parts)
     made = cluster.volumes.allocate(given[1], vm.node, vm.vmid, size=size, form=parts.pop("format", ""))
     log.append(formatting(cluster, made))
     return print_drive(parts | {"file": made.volid, "size": print_size(size)})
 
 
+@source("Qemu.pm create_disks", "OVMF.pm create_efidisk")
+def _size(name: str, asked: str, parts: dict[str, str]) -> int:
+    """Return how large a new disk is: as asked in GiB, but for the firmware's, which have their own sizes."""
+    if name == "tpmstate0":
+        return TPM_STATE
+    if name != "efidisk0":
+        return int(float(asked) * GIB)
+    if parts.get("pre-enrolled-keys") == "1" and parts.get("efitype") == "4m":
+        parts["ms-cert"] = "2023k"
+    return EFI_VARS[parts.get("efitype", "2m")]
+
+
 @recorded(229, 234, 244, 559, 600)
 def _existing(cluster: Cluster, vm: Vm, parts: dict[str, str]) -> str:
     if parts["file"] in {"none", "cdrom"}:
-        return print_drive(parts)
+        return print_drive({"media": "cdrom"} | {key: value for key, value in parts.items() if key != "size"})
     found = cluster.volumes.find(vm.node, parts["file"])
     if found is None:
         raise failed(f"volume '{parts['file']}' does not exist")
@@ -85,21 +100,43 @@ def _cloudinit(cluster: Cluster, vm: Vm, name: str, storage: str, *, log: list[s
 
 
 @recorded(239, 240, 241, 1210)
-def check_imports(cluster: Cluster, call: Call, values: Mapping[str, str]) -> None:
-    """Refuse at once what may not be imported: a path by a token, a kind of file that is no image, a size."""
-    for name, value in values.items():
-        parts = parse(value, "file") if is_drive(name) else {}
-        origin = parts.get("import-from", "")
-        if not origin:
-            continue
-        if origin.startswith("/") and call.token.id != ROOT:
-            raise failed("Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.")
-        if not re.fullmatch(r"[^:]+:0", parts["file"]):
-            text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"
-            raise invalid({name: text})
-        found = cluster.volumes.find(call.node, origin)
-        if found and found.content not in {"images", "import"}:
-            raise invalid({name: f"{origin} has wrong type '{found.content}' - needs to be 'images' or 'import'"})
+@source("Qemu.pm check_drive_param")
+def check_drives(cluster: Cluster, call: Call, values: Mapping[str, str]) -> None:
+    """Refuse at once what may not be a drive: options that exclude each other, an ISO as a disk, a strange import."""
+    for name in sorted(filter(is_drive, values)):
+        parts = members(name, values[name])
+        if "import-from" in parts:
+            _check_import(cluster, call, name, parts)
+        if not _fits(name, parts):
+            raise invalid({name: "unable to parse drive options"})
+        if re.match(r"[^:]+:iso/", parts["file"]) and parts.get("media") != "cdrom":
+            raise invalid({name: "explicit 'media=cdrom' is required for iso images"})
+
+
+@source("Drive.pm parse_drive")
+def _fits(name: str, parts: Mapping[str, str]) -> bool:
+    """Tell whether a drive's options go together: a limit for both ways or one, a CD-ROM without what a disk has."""
+    split = any({kind, f"{kind}_{way}"} <= parts.keys() for kind in ("mbps", "iops") for way in ("rd", "wr"))
+    if parts.get("media") != "cdrom":
+        return not split
+    return not (split or "format" in parts or parts.get("snapshot") == "1" or name.startswith("virtio"))
+
+
+def _check_import(cluster: Cluster, call: Call, name: str, parts: Mapping[str, str]) -> None:
+    if not re.fullmatch(r"([^/:\s]+:)?0", parts["file"]):
+        raise invalid({name: "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"})
+    needed = {"efidisk0": ("efitype", "pre-enrolled-keys"), "tpmstate0": ("version",)}.get(name, ())
+    for each in needed:
+        if each not in parts:
+            raise invalid({name: f"need to specify '{each}' when using 'import-from'"})
+    origin = parts["import-from"]
+    found = cluster.volumes.find(call.node, origin)
+    if found and found.content not in {"images", "import"}:
+        raise invalid({name: f"{origin} has wrong type '{found.content}' - needs to be 'images' or 'import'"})
+    if found and found.vmid:
+        check(cluster, call.token, f"/vms/{found.vmid}", "VM.Clone")
+    else:
+        check_volume(cluster, call, origin)
 
 
 @recorded(237, 286, 1074, 1079)

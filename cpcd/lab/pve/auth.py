@@ -5,24 +5,23 @@ the pool. Handlers ask here and never look at a token's list themselves. Next: `
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve.call import Call, Check
+from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import Refused, denied, invalid
 from cpcd.lab.pve.settings import Token
 
 __all__ = [
-    "ROOT", "allowed", "authenticate", "check", "login", "own_permissions", "perm", "privileges", "refuse_skiplock",
+    "ROOT", "allowed", "authenticate", "check", "login", "own_permissions", "permitted", "privileges", "refuse_skiplock",
 ]  # fmt: skip
 
-NO_ROLE: frozenset[str] = frozenset()
-
-
-ROOT = "root@pam"
-PATH = re.compile(r"/[\w./@+-]*")
-FIXED = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
+NO_ROLE: Final[frozenset[str]] = frozenset()
+ROOT: Final = "root@pam"
+PATH: Final = re.compile(r"[\w./-]+")
+FIXED: Final = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 
 @recorded(1, 44, 45, 46, 47)
@@ -41,6 +40,8 @@ def authenticate(cluster: Cluster, raw: str) -> Token:
 
 
 def _inherited(acl: Mapping[str, frozenset[str]], path: str) -> frozenset[str]:
+    if not path:
+        return NO_ROLE
     while path not in acl and path != "/":
         path = path.rpartition("/")[0] or "/"
     return acl.get(path, NO_ROLE)
@@ -80,20 +81,50 @@ def refuse_skiplock(call: Call) -> None:
             raise invalid({name: "Only root may use this option."})
 
 
-def perm(template: str, *any_of: str) -> Check:
-    """Make a route's check; the template's `{names}` are filled from path and parameters, empty where absent.
+@recorded(49, 874, 904, 918, 942)
+@source("RPCEnvironment.pm exec_api2_perm_check")
+def permitted(cluster: Cluster, token: Token, permissions: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    """Refuse who may not make a call, by what its schema says; root@pam with a ticket may everything."""
+    if token.id != ROOT and "check" in permissions:
+        _test(cluster, token, permissions["check"], given)
 
-    What is no path for access control is refused to everybody, with an empty one in the text (recorded 874).
-    """
 
-    def run(cluster: Cluster, call: Call) -> None:
-        values = {"vmid": "", "poolid": "", "storage": ""} | dict(call.raw) | dict(call.path)
-        path = template.format_map(values)
-        if not PATH.fullmatch(path):
-            raise denied(f", {'|'.join(any_of)}")
-        check(cluster, call.token, path, *any_of)
+def _test(cluster: Cluster, token: Token, test: Sequence[Any], given: Mapping[str, str]) -> None:
+    kind, *parts = test
+    match kind:
+        case "and":
+            for part in parts:
+                _test(cluster, token, part, given)
+        case "or":
+            if not any(_passes(cluster, token, part, given) for part in parts):
+                raise denied()
+        case "perm":
+            template, names, *options = parts
+            if "require_param" in options and options[options.index("require_param") + 1] not in given:
+                raise denied()
+            _look(cluster, token, _path(template, given), names, any_of="any" in options)
 
-    return run
+
+def _passes(cluster: Cluster, token: Token, test: Sequence[Any], given: Mapping[str, str]) -> bool:
+    try:
+        _test(cluster, token, test, given)
+    except Refused:
+        return False
+    return True
+
+
+@recorded(874)
+@source("Tools.pm template_replace", "AccessControl.pm normalize_path")
+def _path(template: str, given: Mapping[str, str]) -> str:
+    """Fill a path's `{names}`, `-` for what is not given; what can be no path is empty, and nobody may anything there."""
+    path = re.sub(r"\{(\w+)\}", lambda found: given.get(found[1]) or "-", template)
+    path = re.sub(r"/+", "/", path).removesuffix("/") or "/"
+    return path if PATH.fullmatch(path) else ""
+
+
+def _look(cluster: Cluster, token: Token, path: str, names: Sequence[str], *, any_of: bool) -> None:
+    for one in [names] if any_of else [[name] for name in names]:
+        check(cluster, token, path, *one)
 
 
 @recorded(3, 4, 5)
@@ -104,17 +135,29 @@ def login(cluster: Cluster, _call: Call) -> None:
 
 @recorded(53, 54, 55, 961)
 @schema("/access/permissions")
+@source("API2/AccessControl.pm permissions", "RPCEnvironment.pm get_effective_permissions")
 def own_permissions(cluster: Cluster, call: Call) -> dict[str, dict[str, int]]:
-    """Return path -> privilege -> 1 where granted, 0 where it comes from a pool and does not propagate."""
-    token = call.token
+    """Return path -> privilege -> 1 where granted, 0 where it comes from a pool and does not propagate.
+
+    Paths are those that anybody has a grant at or that are in a pool, without those at which nothing is granted; one
+    that is asked for is there in any case. Another's are shown to who may audit access.
+    """
+    name = call.params.get("userid", call.token.id)
+    if call.token.id not in {name, name.partition("!")[0]}:
+        check(cluster, call.token, "/access", "Sys.Audit")
+    whose = cluster.accounts.get(name, Token(name, "", {}))
     if path := call.params.get("path"):
-        return {path: dict.fromkeys(sorted(privileges(cluster, token, path)), 1)}
-    paths = {path: privileges(cluster, token, path) for path in (*FIXED, *token.acl)}
-    shown = {path: dict.fromkeys(sorted(granted), 1) for path, granted in paths.items() if granted}
-    for pool_id, pool in cluster.pools.items():
-        members = [f"/vms/{vmid}" for vmid in sorted(pool.vms)] + [f"/storage/{name}" for name in sorted(pool.storages)]
-        for path in members:
-            granted = _inherited(token.acl, f"/pool/{pool_id}") - _inherited(token.acl, path)
-            if granted:
-                shown.setdefault(path, {}).update(dict.fromkeys(sorted(granted), 0))
-    return shown
+        return {path: _granted(cluster, whose, path)}
+    granted = {path for token in cluster.accounts.values() for path in token.acl}
+    shown = {path: _granted(cluster, whose, path) for path in sorted({*FIXED, *granted, *_pooled(cluster)})}
+    return {path: privileges for path, privileges in shown.items() if privileges}
+
+
+def _pooled(cluster: Cluster) -> set[str]:
+    vms = {f"/vms/{vmid}" for pool in cluster.pools.values() for vmid in pool.vms}
+    return vms | {f"/storage/{name}" for pool in cluster.pools.values() for name in pool.storages}
+
+
+def _granted(cluster: Cluster, token: Token, path: str) -> dict[str, int]:
+    propagates = _inherited(token.acl, path)
+    return {name: int(name in propagates) for name in sorted(privileges(cluster, token, path))}

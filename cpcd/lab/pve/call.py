@@ -10,20 +10,20 @@ from typing import Any
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.settings import Token
 
-__all__ = ["Call", "Check", "Handler", "Reply"]
+__all__ = ["Call", "Handler", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: `path` are the components that the route's template names, `raw` all parameters as text.
+    """One call: `path` are the components that the route's template names, `raw` all parameters as text, path included.
 
-    `params` are the checked parameters; it is empty while privileges are checked, because Proxmox checks those first.
+    `params` are the checked parameters; numbers and booleans in them are int.
     """
 
     token: Token
     path: Mapping[str, str]
     raw: Mapping[str, str]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any]
 
     @property
     def node(self) -> str:
@@ -51,4 +51,3 @@ class Reply:
 
 
 Handler = Callable[[Cluster, Call], Any]
-Check = Callable[[Cluster, Call], None]

@@ -8,13 +8,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve.auth import allowed, check
+from cpcd.lab.pve.auth import check
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.copying import convert, log_allocation, log_link, transfer
 from cpcd.lab.pve.errors import Refused, denied, failed, invalid
 from cpcd.lab.pve.flocks import config_path, storage_path
-from cpcd.lab.pve.options import check_resources
+from cpcd.lab.pve.options import check_bridges
 from cpcd.lab.pve.properties import (
     is_cdrom,
     is_cloudinit,
@@ -32,10 +32,12 @@ from cpcd.lab.pve.tasks import Flock, Interrupted, Release, Sleep, Step, Task, W
 from cpcd.lab.pve.vm import Vm
 from cpcd.lab.pve.volumes import Volume
 
-__all__ = ["check_clone", "clone"]
+__all__ = ["clone"]
 
 LOCK_WAIT = 1.0  # Qemu.pm clone: both locks
-NOT_COPIED = frozenset(("template", "parent", "snaptime", "vmstate", "runningcpu", "runningmachine", "lock"))
+NOT_COPIED = frozenset((
+    "template", "parent", "snaptime", "snapstate", "vmstate", "runningcpu", "runningmachine", "running-nets-host-mtu", "lock",
+))  # fmt: skip
 GIB = 1024**3
 WRITTEN = 0.8  # share of an image that is not zeroes, which a limit does not slow (recorded 745, 772)
 
@@ -49,22 +51,17 @@ class _Order:
     source: int
     target: int
     full: bool
+    running: bool
+
+    @property
+    def target_node(self) -> str:
+        """The node that the clone goes to."""
+        named = str(self.call.params.get("target", "localhost"))
+        return self.node if named == "localhost" else named
 
     @property
     def storage(self) -> str:
         return str(self.call.params.get("storage", ""))
-
-
-@recorded(336, 918, 942)
-@schema("/nodes/{node}/qemu/{vmid}/clone")
-def check_clone(cluster: Cluster, call: Call) -> None:
-    """Refuse who may not clone the source, or may allocate neither the VMID nor in the pool."""
-    check(cluster, call.token, f"/vms/{call.vmid}", "VM.Clone")
-    pool, newid = call.raw.get("pool", ""), call.raw.get("newid", "")
-    if allowed(cluster, call.token, f"/vms/{newid}", "VM.Allocate"):
-        return
-    if not (pool and allowed(cluster, call.token, f"/pool/{pool}", "VM.Allocate")):
-        raise denied()
 
 
 @recorded(314, 319, 339)
@@ -75,7 +72,7 @@ def clone(cluster: Cluster, call: Call) -> str:
     if vm is None or vm.node != call.node:
         raise failed(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
     full = bool(call.params.get("full", not vm.template))
-    order = _Order(call, call.node, vm.vmid, call.params["newid"], full)
+    order = _Order(call, call.node, vm.vmid, call.params["newid"], full, vm.running)
     _load_and_check(cluster, order)
 
     def worker(task: Task) -> Worker:
@@ -84,71 +81,83 @@ def clone(cluster: Cluster, call: Call) -> str:
     return cluster.tasks.start("qmclone", call.node, str(vm.vmid), user=call.token.id, worker=worker)
 
 
-@recorded(329, 338, 456, 920, 922, 1305)
+@recorded(329, 331, 332, 333, 336, 338, 456, 920, 922, 1305)
 @source("Qemu.pm clone_vm")
 def _load_and_check(cluster: Cluster, order: _Order) -> Vm:
     """Return the source; run before the fork and again by the worker, which holds the locks then."""
-    target = _check_destination(cluster, order)
-    cluster.check_quorum()
-    vm = cluster.vm(order.node, order.source)
-    cluster.check_lock(vm)
-    _check_kind(vm, order)
-    check_resources(cluster, order.call, _as_copied(vm, order))
-    if target != order.node and not _shared(cluster, vm, order):
-        raise failed(f"can't clone VM to node '{target}' (VM uses local storage)")
-    found = cluster.vms.get(order.target)
-    if found and found.node == order.node:
-        raise failed(f"unable to create VM {order.target}: config file already exists")
-    return vm
-
-
-@recorded(331, 332, 333, 336)
-def _check_destination(cluster: Cluster, order: _Order) -> str:
     params = order.call.params
     if (pool := params.get("pool")) and pool not in cluster.pools:
         raise denied(f"pool '{pool}' does not exist")
-    target = str(params.get("target", order.node))
-    if target not in cluster.hosts:
-        raise failed(f"no such cluster node '{target}'")
-    _check_storage(cluster, order, target)
-    return target
+    if order.target_node not in cluster.hosts:
+        raise failed(f"no such cluster node '{order.target_node}'")
+    _check_storage(cluster, order)
+    cluster.check_quorum()
+    vm = cluster.vm(order.node, order.source)
+    cluster.check_lock(vm)
+    if vm.running != order.running:
+        raise failed("unexpected state change")
+    _check_kind(order)
+    shared = _check_access(cluster, vm, order)
+    check_bridges(cluster, order.call.token, {name: str(value) for name, value in vm.config.items()})
+    if order.target_node != order.node and not shared:
+        raise failed(f"can't clone VM to node '{order.target_node}' (VM uses local storage)")
+    found = cluster.vms.get(order.target)
+    if found and found.node == order.node:
+        raise failed(f"unable to create VM {order.target}: config file already exists")
+    _check_drives(vm, order)
+    return vm
 
 
-@recorded(330, 334, 338)
-def _check_kind(vm: Vm, order: _Order) -> None:
-    params = order.call.params
-    if snapshot := params.get("snapname"):
-        raise failed(f"snapshot '{snapshot}' does not exist")
-    if order.full:
-        return
-    for name in ("storage", "format"):
-        if params.get(name):
-            raise failed(f"parameter '{name}' not allowed for linked clones")
-    for name, value in vm.drives.items():
-        if not (is_cdrom(value) or vm.template):
-            raise failed(f"Linked clone feature is not supported for '{volume(value)}' ({name})")
-
-
-def _as_copied(vm: Vm, order: _Order) -> dict[str, str]:
-    """The source's configuration with its disks on the storage that the clone will use."""
-    config = {name: str(value) for name, value in vm.config.items()}
-    return config | (dict.fromkeys(vm.drives, f"{order.storage}:0") if order.storage else {})
-
-
-@source("P12")
-def _check_storage(cluster: Cluster, order: _Order, target: str) -> None:
+@source("P12", "Storage.pm storage_check_enabled")
+def _check_storage(cluster: Cluster, order: _Order) -> None:
     if not order.storage:
         return
     storage = cluster.volumes.storage(order.storage)
-    if "images" not in storage.content:
-        raise invalid({"storage": f"storage '{order.storage}' does not support vm images"})
-    if target != order.node and not storage.shared:
+    for node in dict.fromkeys((order.node, order.target_node)):
+        if not storage.on(node):
+            raise failed(f"storage '{storage.name}' is not available on node '{node}'")
+        if "images" not in storage.content:
+            raise invalid({"storage": f"storage '{order.storage}' does not support vm images"})
+    if order.target_node != order.node and not storage.shared:
         raise failed(f"can't clone to non-shared storage '{order.storage}'")
 
 
-def _shared(cluster: Cluster, vm: Vm, order: _Order) -> bool:
-    names = {order.storage} if order.storage else {value.partition(":")[0] for value in vm.drives.values()}
-    return all(cluster.volumes.storage(name).shared for name in names)
+@recorded(330, 334, 338)
+def _check_kind(order: _Order) -> None:
+    """Refuse a snapshot that is not there, and what only a full clone can have."""
+    params = order.call.params
+    if snapshot := params.get("snapname"):
+        raise failed(f"snapshot '{snapshot}' does not exist")
+    for name in ("storage", "format"):
+        if name in params and not order.full:
+            raise failed(f"parameter '{name}' not allowed for linked clones")
+
+
+@recorded(920)
+@source("Qemu.pm check_storage_access_clone")
+def _check_access(cluster: Cluster, vm: Vm, order: _Order) -> bool:
+    """Refuse storages that the token may not fill; return whether every drive of the source is on shared storage."""
+    token, shared = order.call.token, True
+    for value in vm.drives.values():
+        name = volume(value).partition(":")[0]
+        if name == "cdrom":
+            check(cluster, token, "/", "Sys.Console")
+        elif name != "none":
+            shared = shared and cluster.volumes.storage(name).shared
+            if not is_cdrom(value):
+                check(cluster, token, f"/storage/{order.storage or name}", "Datastore.AllocateSpace")
+    return shared
+
+
+@recorded(338)
+@source("Qemu.pm clone_vm")
+def _check_drives(vm: Vm, order: _Order) -> None:
+    """Refuse a linked clone of what is no template, and a copy of a TPM that is in use."""
+    for name, value in vm.drives.items():
+        if name == "tpmstate0" and order.full and vm.running:
+            raise failed("cannot clone TPM state while VM is running")
+        if not (order.full or vm.template or is_cdrom(value) or name == "tpmstate0"):
+            raise failed(f"Linked clone feature is not supported for '{volume(value)}' ({name})")
 
 
 @recorded(317, 341, 754, 755, 759)
@@ -177,7 +186,7 @@ def _work(cluster: Cluster, task: Task, order: _Order) -> Worker:
         _clean_up(cluster, made, volumes)
         raise failed(f"clone failed: {refused.text}") from refused
     made.config = final
-    made.node = order.call.params.get("target", order.node)
+    made.node = order.target_node
     cluster.backend.cloned(vm, made)
     if pool := order.call.params.get("pool"):
         cluster.pools[pool].vms.add(order.target)
@@ -192,7 +201,7 @@ def _new_config(cluster: Cluster, vm: Vm, order: _Order) -> dict[str, str | int]
         parts = parse_net(str(config[name])) | {"macaddr": mac(cluster.settings.mac_prefix, cluster.random)}
         config[name] = print_net(parts)
     smbios = parse(str(config.get("smbios1", "")), "uuid") | {"uuid": new_uuid(cluster.random)}
-    config["smbios1"] = ",".join(f"{key}={value}" for key, value in smbios.items())
+    config["smbios1"] = ",".join(f"{key}={smbios[key]}" for key in sorted(smbios))
     if "vmgenid" in config:
         config["vmgenid"] = new_uuid(cluster.random)
     params = order.call.params

@@ -1,54 +1,83 @@
 """GET, PUT and POST of a VM's configuration, and its pending section.
 
 Checks come in Proxmox's order: options, privileges, the VM, digest, config lock, lock file, quorum. What a running
-guest does not take becomes pending and is shown as if it were there (`failures.md` P31). Next: `drives.py`.
+guest does not take becomes pending and is shown as if it were there (`failures.md` P31). Next: `hotplug.py`.
 """
 
 import base64
 import binascii
 import math
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import unquote
 
 from cpcd.lab.provenance import guess, recorded, schema, source
-from cpcd.lab.pve.attach import attach, attaching, check_imports
+from cpcd.lab.pve.attach import attach, attaching, check_drives
 from cpcd.lab.pve.auth import refuse_skiplock
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import failed, invalid, locked_out
 from cpcd.lab.pve.flocks import config_path
-from cpcd.lab.pve.options import check_hookscript, check_options, check_resources, hotpluggable, live, look_up
+from cpcd.lab.pve.formats import formatted
+from cpcd.lab.pve.hotplug import change_running
+from cpcd.lab.pve.options import check_bridges, check_device, check_hookscript, check_options, check_storages, exists
 from cpcd.lab.pve.pending import set_option
-from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, mac, parse, parse_net, print_net, sorted_tags
+from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, mac, new_uuid, parse, print_net, sorted_tags
+from cpcd.lab.pve.schema import members
+from cpcd.lab.pve.settings import Token
 from cpcd.lab.pve.tasks import Flock, Sleep, Step, Task, Worker
 from cpcd.lab.pve.vm import Vm
 
-__all__ = ["apply_options", "attach_all", "get_config", "get_pending", "post_config", "put_config"]
+__all__ = [
+    "apply_options",
+    "attach_all",
+    "check_keys",
+    "get_config",
+    "get_pending",
+    "post_config",
+    "put_config",
+    "settled",
+]
 
 Value = str | int
-CONTROL = frozenset(("delete", "revert", "digest", "force", "skiplock", "background_delay", "node", "vmid"))
-LOCK_WAIT = 10.0
-MISMATCH = "checksum mismatch (file change by other user?)"
-MASK = "**********"
+CONTROL: Final = frozenset((
+    "delete", "revert", "digest", "force", "skiplock", "background_delay", "import-working-storage", "node", "vmid",
+))  # fmt: skip
+UNSAID: Final = frozenset(("digest", "background_delay", "import-working-storage", "node", "vmid"))  # in the log's line
+LOCK_WAIT: Final = 10.0
+CPU_SHARES: Final = 10_000  # the most that cgroups of version 2 take
+MISMATCH: Final = "checksum mismatch (file change by other user?)"
+MASK: Final = "**********"
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
+    """What is asked of a VM's configuration, by whom; `log` is the line that it leaves in a task."""
+
+    token: Token
     values: dict[str, Value]
     delete: tuple[str, ...] = ()
     revert: tuple[str, ...] = ()
     digest: str = ""
     skiplock: bool = False
-    log: str = field(default="")
+    force: bool = False
+    log: str = ""
 
 
 @recorded(287, 295, 538, 539, 746)
 @schema("/nodes/{node}/qemu/{vmid}/config")
 def get_config(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """Return the configuration with pending values, or the running one with `current=1`; passwords are masked."""
+    """Return the configuration with pending values, or the running one with `current=1`; passwords are masked.
+
+    No VM of the lab has a snapshot.
+    """
+    if call.params.get("snapshot") and call.params.get("current"):
+        text = "cannot use 'snapshot' parameter with 'current'"
+        raise invalid({"snapshot": text, "current": text})
     vm = cluster.vm(call.node, call.vmid)
+    if snapshot := call.params.get("snapshot"):
+        raise failed(f"snapshot '{snapshot}' does not exist")
     shown = dict(vm.config) if call.params.get("current") else vm.shown
     return _masked(shown) | {"digest": vm.digest}
 
@@ -75,48 +104,10 @@ def _waiting(vm: Vm, key: str) -> dict[str, Any]:
     return {"delete": 1} if value is None else {"pending": value}
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in text.replace(";", ",").replace(" ", ",").split(",") if name))
-
-
-@recorded(367, 372, 373, 376, 443, 448, 464)
-def _prepare(cluster: Cluster, call: Call) -> _Change:
-    refuse_skiplock(call)
-    delete, revert = _names(call.params.get("delete", "")), _names(call.params.get("revert", ""))
-    values = {key: value for key, value in call.params.items() if key not in CONTROL}
-    for name in delete:
-        if look_up(name) is None:
-            raise invalid({"delete": f"unknown option '{name}'"})
-        if name in values:
-            raise invalid({"delete": f"you can't use '-{name}' and -delete {name}' at the same time"})
-    if not (values or delete or revert):
-        raise failed("no options specified")
-    path = (f"/vms/{call.vmid}",)
-    text = {name: str(value) for name, value in values.items()}
-    check_hookscript(cluster, call.node, text)
-    check_options(cluster, call.token, path, dict.fromkeys((*delete, *revert), ""))
-    check_options(cluster, call.token, path, text)
-    check_resources(cluster, call, text)
-    check_imports(cluster, call, text)
-    _check_keys(text.get("sshkeys", ""))
-    line = " ".join(f"-{key} {call.raw[key]}" for key in sorted(call.raw.keys() - {"digest", "node", "vmid"}))
-    digest, skip = call.params.get("digest", ""), bool(call.params.get("skiplock"))
-    change = _Change(values, delete, revert, digest, skip, f"update VM {call.vmid}: {line}")
-    _check(cluster, cluster.vm(call.node, call.vmid), change)
-    return change
-
-
-@recorded(367, 368, 448, 749)
-@source("P30")
-def _check(cluster: Cluster, vm: Vm, change: _Change) -> None:
-    if change.digest and change.digest != vm.digest:
-        raise failed(MISMATCH)
-    cluster.check_lock(vm, skip=change.skiplock)
-
-
-@recorded(293)
-def _check_keys(text: str) -> None:
-    for line in filter(None, (line.strip() for line in unquote(text).splitlines())):
+@recorded(290, 293)
+def check_keys(values: Mapping[str, Value]) -> None:
+    """Refuse SSH keys that are none."""
+    for line in filter(None, (line.strip() for line in unquote(str(values.get("sshkeys", ""))).splitlines())):
         try:
             kind, key = line.split()[:2]
             base64.b64decode(key, validate=True)
@@ -124,6 +115,86 @@ def _check_keys(text: str) -> None:
             raise failed("SSH public key validation error") from None
         if not kind.startswith(("ssh-", "ecdsa-", "sk-")):
             raise failed("SSH public key validation error")
+
+
+@source("Qemu.pm resolve_cdrom_alias", "CGroup.pm clamp_cpu_shares")
+def settled(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return options under the names and within the bounds that the configuration has: `cdrom` is `ide2`."""
+    found = dict(values)
+    if "cpuunits" in found:
+        found["cpuunits"] = min(int(found["cpuunits"]), CPU_SHARES)
+    if cdrom := str(found.pop("cdrom", "")):
+        found["ide2"] = cdrom if "media=" in cdrom else f"{cdrom},media=cdrom"
+    return found
+
+
+@recorded(367, 372, 373, 376, 443, 448, 464)
+@source("Qemu.pm update_vm_api")
+def _prepare(cluster: Cluster, call: Call) -> _Change:
+    """Refuse what can be refused before the lock file is taken, in Proxmox's order."""
+    refuse_skiplock(call)
+    values = settled({key: value for key, value in call.params.items() if key not in CONTROL})
+    check_keys(values)
+    delete, revert = formatted(call.params.get("delete", "")), formatted(call.params.get("revert", ""))
+    if not (values or delete or revert):
+        raise failed("no options specified")
+    delete = ["ide2" if name == "cdrom" else name for name in delete]
+    _check_names(values, delete, revert)
+    text = {name: str(value) for name, value in values.items()}
+    check_drives(cluster, call, text)
+    check_hookscript(cluster, call.node, text)
+    check_options(cluster, call.token, (f"/vms/{call.vmid}",), [*delete, *text])
+    check_storages(cluster, call, text)
+    check_bridges(cluster, call.token, text)
+    change = _Change(
+        call.token,
+        values,
+        tuple(dict.fromkeys(delete)),
+        tuple(dict.fromkeys(revert)),
+        call.params.get("digest", ""),
+        bool(call.params.get("skiplock")),
+        bool(call.params.get("force")),
+        f"update VM {call.vmid}: {_said(call)}",
+    )
+    _check(cluster, cluster.vm(call.node, call.vmid), change)
+    return change
+
+
+@recorded(371)
+def _said(call: Call) -> str:
+    said = {key: "<hidden>" if key == "cipassword" else call.raw[key] for key in sorted(call.raw.keys() - UNSAID)}
+    return " ".join(f"-{key} {value}" for key, value in said.items())
+
+
+@recorded(373, 376)
+@source("Qemu.pm update_vm_api")
+def _check_names(values: Mapping[str, Value], delete: list[str], revert: list[str]) -> None:
+    """Refuse names that are no options, and those that are asked for in two ways."""
+    for name in revert:
+        if not exists(name):
+            raise invalid({"revert": f"unknown option '{name}'"})
+        if name in values:
+            raise invalid({"delete": f"you can't use '-{name}' and -revert {name}' at the same time"})
+    for name in delete:
+        if name in values:
+            raise invalid({"delete": f"you can't use '-{name}' and -delete {name}' at the same time"})
+        if name in revert:
+            raise invalid({"revert": f"you can't use '-delete {name}' and -revert {name}' at the same time"})
+        if not exists(name):
+            raise invalid({"delete": f"unknown option '{name}'"})
+
+
+@recorded(367, 368, 378, 448, 749)
+@source("P30", "Qemu.pm update_vm_api")
+def _check(cluster: Cluster, vm: Vm, change: _Change) -> None:
+    """Refuse what the VM as it is now does not allow; done before the lock file is taken and again under it."""
+    if change.digest and change.digest != vm.digest:
+        raise failed(MISMATCH)
+    cluster.check_lock(vm, skip=change.skiplock)
+    if {"memory", "balloon"} & change.values.keys():
+        memory = members("memory", str(change.values.get("memory", vm.shown.get("memory", 512))))["current"]
+        if int(change.values.get("balloon", vm.shown.get("balloon", 0))) > int(memory):
+            raise failed("balloon value too large (must be smaller than assigned memory)")
 
 
 @recorded(366, 754, 827)
@@ -185,10 +256,15 @@ def post_config(cluster: Cluster, call: Call) -> str:
     change = _prepare(cluster, call)
 
     def worker(task: Task) -> Worker:
-        task.log.append(change.log)
         yield Flock(config_path(call.vmid), seconds=cluster.durations.configure)
         vm = cluster.vm(task.node, call.vmid)
         _check(cluster, vm, change)
+        task.log.append(change.log)
+        task.log.extend(
+            f"cannot delete '{name}' - not set in current configuration!"
+            for name in change.delete
+            if name not in vm.config.keys() | vm.pending.keys()
+        )
         yield Sleep(cluster.durations.configure)
         drives = yield from attach_all(cluster, vm, change.values, log=task.log)
         _apply(cluster, vm, replace(change, values=change.values | drives))
@@ -196,68 +272,53 @@ def post_config(cluster: Cluster, call: Call) -> str:
     return cluster.tasks.start("qmconfig", call.node, str(call.vmid), user=call.token.id, worker=worker)
 
 
+@recorded(231, 931, 1300, 1302)
+@source("Qemu.pm update_vm_api")
 def _apply(cluster: Cluster, vm: Vm, change: _Change) -> None:
+    """Make a change under the lock: what depends on a value is asked here, and what is not there is not deleted."""
+    path = (f"/vms/{vm.vmid}",)
+    for name in change.delete:
+        if (old := vm.shown.get(name)) is not None:
+            check_device(cluster, change.token, path, name, str(old), verb="delete")
+    for name, value in change.values.items():
+        check_device(cluster, change.token, path, name, str(value), verb="modify")
+    _check_boot(vm, change)
     cluster.check_writable(vm)
     for name in change.revert:
         vm.pending.pop(name, None)
-    wanted: dict[str, Value | None] = dict.fromkeys(change.delete)
+    wanted: dict[str, Value | None] = dict.fromkeys(name for name in change.delete if name in vm.shown)
     wanted.update(apply_options(cluster, vm, change.values))
     wanted.update(_boot_order(vm, wanted))
     if vm.running:
-        _change_running(cluster, vm, wanted)
-    else:
-        for name, value in wanted.items():
-            set_option(cluster, vm, name, value)
+        change_running(cluster, vm, wanted)
+        return
+    for name, stored in wanted.items():
+        set_option(cluster, vm, name, stored, force=change.force)
 
 
-@recorded(199, 294, 378, 380, 386)
+@source("Qemu.pm update_vm_api")
+def _check_boot(vm: Vm, change: _Change) -> None:
+    """Refuse a boot order with a device that the VM has not, or will not have."""
+    order = parse(str(change.values.get("boot", "")), "legacy").get("order", "")
+    for device in formatted(order):
+        if device in change.delete or device not in vm.shown.keys() | change.values.keys():
+            raise failed(f"invalid bootorder: device '{device}' does not exist'")
+
+
+@recorded(199, 294, 380, 386)
+@source("Qemu.pm update_vm_api")
 def apply_options(cluster: Cluster, vm: Vm, values: Mapping[str, Value]) -> dict[str, Value | None]:
     """Return values as they are stored: volumes allocated, MACs made, tags sorted, empty ones None (remove)."""
-    balloon, memory = values.get("balloon", 0), values.get("memory")
-    if memory is not None and int(balloon) > int(str(memory).removeprefix("current=").partition(",")[0]):
-        raise failed("balloon value too large (must be smaller than assigned memory)")
-    stored: dict[str, Value | None] = {}
-    for name, value in values.items():
-        if is_drive(name):
-            stored[name] = attach(cluster, vm, name, str(value))
-        elif name.startswith("net"):
-            parts = {"macaddr": mac(cluster.settings.mac_prefix, cluster.random)} | parse_net(str(value))
-            stored[name] = print_net(parts)
-        else:
-            stored[name] = (sorted_tags(str(value)) if name == "tags" else value) if value != "" else None
-    return stored
+    return {name: _stored(cluster, vm, name, value) for name, value in values.items()}
 
 
-@recorded(537, 540, 545, 551, 560)
-def _change_running(cluster: Cluster, vm: Vm, wanted: dict[str, Value | None]) -> None:
-    """Apply what needs no guest, offer it what Proxmox would hot-plug, leave the rest pending."""
-    features = str(vm.config.get("hotplug", "1"))
-    offered: dict[str, Value | None] = {}
-    for name, value in wanted.items():
-        if live(name):
-            set_option(cluster, vm, name, value)
-        elif value == vm.config.get(name):
-            vm.pending.pop(name, None)
-        else:
-            vm.pending[name] = value
-            offered |= {name: value} if hotpluggable(name, features) else {}
-    if offered:
-        _hotplug(cluster, vm, offered)
-
-
-@recorded(551, 553, 558)
-@guess("memory and cores that the guest refuses stay pending without an error")
-def _hotplug(cluster: Cluster, vm: Vm, offered: dict[str, Value | None]) -> None:
-    """Apply what the guest takes; a device that it does not let go is a 400, and the change stays pending."""
-    taken = cluster.backend.hotplug(vm, offered) & offered.keys()
-    devices = {name for name in offered if name in vm.config and name not in {"cores", "memory", "vcpus"}}
-    for name in taken:
-        set_option(cluster, vm, name, offered[name])
-    if busy := sorted(devices - taken):
-        raise invalid({name: _still_busy(name) for name in busy}, cluster.durations.unplug)
-
-
-@recorded(553, 558)
-def _still_busy(name: str) -> str:
-    device = f"virtio{name}" if name.startswith("scsi") else name
-    return f"hotplug problem - error on hot-unplugging device '{device}' - still busy in guest?\n"
+def _stored(cluster: Cluster, vm: Vm, name: str, value: Value) -> Value | None:
+    if value == "":
+        return None
+    if is_drive(name):
+        return attach(cluster, vm, name, str(value))
+    if name.startswith("net"):
+        return print_net({"macaddr": mac(cluster.settings.mac_prefix, cluster.random)} | members(name, str(value)))
+    if name == "vmgenid" and value == "1":
+        return new_uuid(cluster.random)
+    return (sorted_tags(str(value)) or None) if name == "tags" else value

@@ -1,9 +1,9 @@
-"""The processor models that QEMU brings, by name (recorded 1144).
+"""The processor models that QEMU brings, by name (recorded 1144), and the flags that a VM may set (CPUFlags.pm).
 
-Values only: what `cpu` of a VM may name without the prefix `custom-`. Next: `schema.py`, which checks it.
+Values only: what `cpu` of a VM may name without the prefix `custom-`. Next: `formats.py`, which checks it.
 """
 
-__all__ = ["BUILT_IN"]
+__all__ = ["BUILT_IN", "FLAGS"]
 
 _NAMES = """
     486 Broadwell Broadwell-IBRS Broadwell-noTSX Broadwell-noTSX-IBRS Cascadelake-Server Cascadelake-Server-noTSX
@@ -19,3 +19,7 @@ _NAMES = """
     x86-64-v2 x86-64-v2-AES x86-64-v3 x86-64-v4
 """
 BUILT_IN = frozenset(_NAMES.split())
+FLAGS = frozenset((
+    "nested-virt", "md-clear", "pcid", "spec-ctrl", "ssbd", "ibpb", "virt-ssbd", "amd-ssbd", "amd-no-ssb", "pdpe1gb",
+    "hv-tlbflush", "hv-evmcs", "aes",
+))  # fmt: skip

@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 
 from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve.attach import check_imports
-from cpcd.lab.pve.auth import allowed, refuse_skiplock
+from cpcd.lab.pve.attach import check_drives
+from cpcd.lab.pve.auth import allowed, check, refuse_skiplock
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.config import apply_options, attach_all
+from cpcd.lab.pve.config import apply_options, attach_all, check_keys, settled
 from cpcd.lab.pve.errors import Refused, denied, failed
 from cpcd.lab.pve.flocks import config_path, storage_path
-from cpcd.lab.pve.options import check_hookscript, check_options, check_resources, look_up
+from cpcd.lab.pve.options import check_bridges, check_device, check_options, check_storages, exists
 from cpcd.lab.pve.power import start_task
 from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, new_uuid, parse, print_drive, volume
 from cpcd.lab.pve.tasks import Flock, Interrupted, Release, Sleep, Task, Worker
@@ -34,8 +34,8 @@ CHECKING = 0.3  # share of a destroy until it begins to write (recorded 357, 131
 def create(cluster: Cluster, call: Call) -> str:
     """Create a VM in a task; its configuration exists at once with `lock: create` and nothing else (recorded 1214)."""
     vmid, pool = int(call.params["vmid"]), str(call.params.get("pool", ""))
-    _check_create(cluster, call, vmid, pool)
-    values = {key: value for key, value in call.params.items() if look_up(key)}
+    values = settled({key: value for key, value in call.params.items() if exists(key)})
+    _check_create(cluster, call, vmid, pool=pool, values=values)
     made = Vm(vmid, call.node, {"lock": "create"})
     cluster.vms[vmid] = made
 
@@ -58,18 +58,25 @@ def create(cluster: Cluster, call: Call) -> str:
 
 
 @recorded(52, 207, 251, 905, 916, 917)
-def _check_create(cluster: Cluster, call: Call, vmid: int, pool: str) -> None:
+@source("Qemu.pm create_vm")
+def _check_create(cluster: Cluster, call: Call, vmid: int, *, pool: str, values: Mapping[str, str | int]) -> None:
+    """Refuse what is refused before a worker is forked, in Proxmox's order."""
+    check_keys(values)
+    cluster.check_quorum()
     if pool and pool not in cluster.pools:
         raise denied(f"pool '{pool}' does not exist")
-    paths = (f"/vms/{vmid}", f"/pool/{pool}") if pool else (f"/vms/{vmid}",)
+    if storage := call.params.get("storage"):
+        check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
+    paths = (f"/pool/{pool}", f"/vms/{vmid}") if pool else (f"/vms/{vmid}",)
     if not any(allowed(cluster, call.token, path, "VM.Allocate") for path in paths):
         raise denied()
-    text = {key: str(value) for key, value in call.params.items() if look_up(key)}
-    check_hookscript(cluster, call.node, text)
+    text = {key: str(value) for key, value in values.items()}
+    check_storages(cluster, call, text)
     check_options(cluster, call.token, paths, text)
-    check_resources(cluster, call, text)
-    check_imports(cluster, call, text)
-    cluster.check_quorum()
+    for name in sorted(name for name in text if not is_drive(name) and name != "tags"):
+        check_device(cluster, call.token, paths, name, text[name], verb="set")
+    check_bridges(cluster, call.token, text)
+    check_drives(cluster, call, text)
     if found := cluster.vms.get(vmid):
         raise failed(f"unable to create VM {vmid} - VM {vmid} already exists on node '{found.node}'")
 

@@ -20,14 +20,17 @@ QEMU_IMG_TIMEOUT = 10.0  # failures.md P04
 
 
 @recorded(389, 391, 394, 1066)
-def detach(cluster: Cluster, vm: Vm, name: str, keep: str | int | None) -> None:
-    """Put a disk that is replaced or deleted aside as `unusedN`; remove an `unusedN` and a cloud-init image for good."""
+def detach(cluster: Cluster, vm: Vm, name: str, keep: str | int | None, *, force: bool = False) -> None:
+    """Put a disk that is replaced or deleted aside as `unusedN`; remove an `unusedN` and a cloud-init image for good.
+
+    By `force` a deleted disk is removed too.
+    """
     old = str(vm.config.get(name, ""))
     found = cluster.volumes.find(vm.node, volume(old)) if old else None
     if found is None or (keep is not None and volume(str(keep)) == found.volid):
         return
     _check_protection(vm, name, found)
-    if name.startswith("unused") or is_cloudinit(old):
+    if name.startswith("unused") or is_cloudinit(old) or (force and keep is None and not is_cdrom(old)):
         cluster.volumes.free(found)
     elif not is_cdrom(old):
         unused = next(f"unused{n}" for n in range(256) if f"unused{n}" not in vm.config)

@@ -1,19 +1,20 @@
 """One request in, one response out: the steps that every call takes, in Proxmox's order.
 
-Ticket, path, the node's reachability, privileges, parameters, handler; so a 401 comes before a 501, and a 403 before
-a 400. It sleeps never: seconds that a real answer took are in the header `X-Lab-Seconds`. Next: `routes.py`.
+Token, path, privileges, the node's reachability, parameters, handler; so a 401 comes before a 501, and a 403 before a
+400. It sleeps never: seconds that a real answer took are in the header `X-Lab-Seconds`. Next: `routes.py`.
 """
 
 import json
 from typing import Any
 
 from cpcd.lab.provenance import recorded, source
-from cpcd.lab.pve.auth import authenticate
+from cpcd.lab.pve.auth import authenticate, permitted
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import Refused, invalid
 from cpcd.lab.pve.routes import Route, match
 from cpcd.lab.pve.schema import text_of, validate
+from cpcd.lab.pve.settings import Token
 from cpcd.ports.proxmox import Request, Response
 
 __all__ = ["PREFIX", "SECONDS", "answer"]
@@ -56,49 +57,49 @@ def _refusal(refused: Refused) -> Response:
 
 
 def _call(cluster: Cluster, request: Request) -> Reply:
-    route, path = _find(cluster, request)
-    cluster.calls[f"{request.method} {route.template}"] += 1
-    _served(cluster, route)
-    token = authenticate(cluster, request.token) if not route.open else None
+    """Take a call through Proxmox's steps: users, token, path, privileges, node, daemon, parameters, the handler."""
+    _mounted(cluster)
+    route, path, token = _found(cluster, request)
+    cluster.calls[route.call] += 1
+    raw = _with_path({name: text_of(value) for name, value in request.params.items() if value is not None}, path)
+    permitted(cluster, token, route.permissions, raw)
     if "node" in path:
         path["node"] = cluster.host(path["node"]).node.name
-    raw = {name: text_of(value) for name, value in request.params.items()}
-    call = Call(token or cluster.settings.tokens[0], path, raw)
-    if route.check is not None:
-        route.check(cluster, call)
-    params = validate(_with_path(raw, path), route.kind, route.params)
-    data = route.handler(cluster, Call(call.token, path, raw, params))
+    if route.protected and "pvedaemon" in cluster.stopped:
+        raise Refused(595, "Connection refused", body=False)
+    params = validate({**request.params, **path}, route.call)
+    data = route.handler(cluster, Call(token, path, raw, params))
     return data if isinstance(data, Reply) else Reply(data)
 
 
 @recorded(16, 17, 18, 19, 20, 521)
-def _find(cluster: Cluster, request: Request) -> tuple[Route, dict[str, str]]:
-    """Return the route; who has no valid token learns nothing about paths."""
+def _found(cluster: Cluster, request: Request) -> tuple[Route, dict[str, str], Token]:
+    """Return the route, its path's components and who asks; who has no valid token learns nothing about paths."""
     if request.method not in METHODS:
         raise Refused(501, f"method '{request.method}' not available", body=False)
     path = request.path.removeprefix(PREFIX)
     found = match(request.method, path)
+    if found and found[0].open:
+        return *found, cluster.settings.tokens[0]
+    token = authenticate(cluster, request.token)
     if found is None:
-        authenticate(cluster, request.token)
         raise Refused(501, f"Method '{request.method} {path}' not implemented")
-    return found
+    return *found, token
 
 
-@recorded(1193, 1194, 1195, 1196, 1200, 1201)
-def _served(cluster: Cluster, route: Route) -> None:
-    """Refuse what a stopped service would have answered: without pmxcfs all, without pvedaemon what needs root."""
+@recorded(1200, 1201, 1202)
+def _mounted(cluster: Cluster) -> None:
+    """Refuse everything while pmxcfs is stopped: who may what is not known then."""
     if "pve-cluster" in cluster.stopped:
         text = "RPCEnvironment init request failed: Unable to load access control list: Connection refused"
         raise Refused(500, text, seconds=cluster.durations.denial, body=False)
-    if "pvedaemon" in cluster.stopped and route.template != "/version":
-        raise Refused(595, "Connection refused", body=False)
 
 
-@source("pve/README.md Errors and HTTP")
+@source("pve/README.md Errors and HTTP", "HTTPServer.pm rest_handler")
 def _with_path(raw: dict[str, str], path: dict[str, str]) -> dict[str, str]:
     """Join path components and parameters; a parameter may repeat a component, but not contradict it."""
-    clash = [name for name in path if raw.get(name, path[name]) != path[name]]
+    clash = [name for name in sorted(path) if raw.get(name, path[name]) != path[name]]
     if clash:
         text = "duplicate parameter (already defined in URI) with conflicting values!"
-        raise invalid(dict.fromkeys(clash, text))
+        raise invalid({clash[0]: text})
     return raw | path

@@ -1,171 +1,186 @@
-"""The options of a VM's configuration: what each may hold, which privilege it needs, when it takes effect.
+"""The options of a VM's configuration: which privilege each needs, and what it may name.
 
-One table, read by create, update and permission checks alike. An option that is not in it is unknown, as in the real
-schema. Next: `config.py`, which applies them.
+What each may hold stands in `api.json`, and what does not stand there is no option. Checks come in the order of Qemu.pm,
+and some of them need the value. Next: `config.py`, which applies options.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from cpcd.lab.provenance import recorded, schema, source
-from cpcd.lab.pve import schema as kinds
+from cpcd.lab.provenance import recorded, source
 from cpcd.lab.pve.auth import ROOT, allowed, check
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import denied, failed, invalid
-from cpcd.lab.pve.properties import is_cdrom, is_drive, parse_net
-from cpcd.lab.pve.schema import Kind
+from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, parse, parse_net, volume
+from cpcd.lab.pve.schema import options
 from cpcd.lab.pve.settings import Token
 
 __all__ = [
-    "CONFIG_PRIVILEGES",
-    "DISKS",
-    "Option",
-    "check_hookscript",
-    "check_options",
-    "check_resources",
-    "hotpluggable",
-    "live",
-    "look_up",
-]
+    "CLOUDINIT", "check_bridges", "check_device", "check_hookscript", "check_options", "check_storages", "check_volume",
+    "exists",
+]  # fmt: skip
 
-CONFIG_PRIVILEGES = (
-    "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.HWType",
-    "VM.Config.Options", "VM.Config.Cloudinit",
-)  # fmt: skip
-DISKS = (
-    *(f"ide{n}" for n in range(4)), *(f"scsi{n}" for n in range(31)), *(f"virtio{n}" for n in range(16)),
-    *(f"sata{n}" for n in range(6)), "efidisk0", "tpmstate0",
-)  # fmt: skip
-CPU, MEMORY, HARDWARE, GENERAL = "VM.Config.CPU", "VM.Config.Memory", "VM.Config.HWType", "VM.Config.Options"
-DISK, NETWORK = "VM.Config.Disk", "VM.Config.Network"
-CLOUDINIT = ("VM.Config.Cloudinit", NETWORK)
-SYSTEMS = (
-    "other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option; no privilege means root@pam with a ticket only (recorded 252, 443, 1206)."""
-
-    kind: Kind
-    privileges: tuple[str, ...] = ()
-    live: bool = False  # takes effect on a running VM without the guest
-    unless: str = ""  # what root's privilege is not needed for
+PRIVILEGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "VM.Config.CPU": ("cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus"),
+    "VM.Config.Memory": ("memory", "balloon", "shares", "allow-ksm"),
+    "VM.Config.HWType": (
+        "acpi", "hotplug", "kvm", "machine", "scsihw", "smbios1", "tablet", "vga", "watchdog", "audio0", "rng0",
+    ),
+    "VM.Config.Options": (
+        "agent", "autostart", "bios", "description", "keyboard", "localtime", "migrate_downtime", "migrate_speed", "name",
+        "onboot", "ostype", "protection", "reboot", "startdate", "startup", "tdf", "template",
+    ),
+    "VM.PowerMgmt": ("freeze",),
+    "VM.Config.Disk": ("boot", "bootdisk", "vmstatestorage"),
+}  # fmt: skip
+"""Privilege -> options, by the tables of Qemu.pm; what is in none and in no family below is root's alone."""
+BY_OPTION: Final = {name: privilege for privilege, names in PRIVILEGES.items() for name in names}
+CLOUDINIT: Final = frozenset((
+    "cicustom", "cipassword", "citype", "ciuser", "ciupgrade", "nameserver", "searchdomain", "sshkeys",
+))  # fmt: skip
+BY_VALUE: Final = re.compile(r"(?:unused|serial|usb|hostpci|virtiofs)\d+|cdrom|tags")
+SNIPPET: Final = re.compile(r"[^:]+:snippets/.+")
+NEW_DISK: Final = re.compile(r"(?:([^/:\s]+):)?(\d+(?:\.\d+)?)")
 
 
-def _options(privilege: str | tuple[str, ...], *, live: bool = False, **options: Kind) -> dict[str, Option]:
-    needed = (privilege,) if isinstance(privilege, str) else privilege
-    return {name: Option(kind, needed, live) for name, kind in options.items()}
+@recorded(373)
+@source("QemuServer.pm option_exists")
+def exists(name: str) -> bool:
+    """Tell whether a VM can have this option at all (`net9x` it cannot)."""
+    return name in options()
 
 
-text, flag, whole = kinds.string(), kinds.boolean, kinds.integer
-OPTIONS: dict[str, Option] = (
-    _options(CPU, cores=whole(1), sockets=whole(1), vcpus=whole(1), cpu=kinds.cpu_model, numa=flag, smp=whole(1))
-    | _options(CPU, live=True, cpulimit=kinds.number, cpuunits=whole(1, 262_144))
-    | _options(MEMORY, memory=kinds.memory, balloon=whole(0))
-    | _options(MEMORY, live=True, shares=whole(0, 50_000))
-    | _options(HARDWARE, acpi=flag, hotplug=text, kvm=flag, machine=text, smbios1=kinds.string(512), tablet=flag, vga=text)
-    | _options(HARDWARE, watchdog=text, audio0=text)
-    | _options(HARDWARE, scsihw=kinds.enum("lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"))
-    | _options(GENERAL, agent=text, bios=kinds.enum("seabios", "ovmf"), localtime=flag, template=flag)
-    | _options(GENERAL, ostype=kinds.enum(*SYSTEMS), autostart=flag, reboot=flag, tdf=flag, keyboard=text, startdate=text)
-    | _options(GENERAL, live=True, migrate_speed=whole(0), migrate_downtime=kinds.number)
-    | _options("VM.PowerMgmt", freeze=flag)
-    | _options(GENERAL, live=True, description=kinds.string(8192), name=kinds.dns_name, onboot=flag, protection=flag)
-    | _options(GENERAL, live=True, startup=text, tags=kinds.tags)
-    | _options(DISK, boot=text, bootdisk=text, vmstatestorage=text)
-    | _options(CLOUDINIT, ciuser=text, cipassword=text, cicustom=text, citype=text, ciupgrade=flag)
-    | _options(CLOUDINIT, nameserver=text, searchdomain=text, sshkeys=kinds.urlencoded)
-    | {name: Option(text) for name in ("args", "hookscript", "affinity", "vmgenid", "rng0", "ivshmem", "amd-sev")}
-    | {name: Option(text) for name in ("arch", "hugepages", "intel-tdx", "spice_enhancements")}
-    | {name: Option(flag) for name in ("allow-ksm", "keephugepages")}
-    | {"lock": Option(kinds.enum(
-        "backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending", "suspended"
-    ))}
-)  # fmt: skip
-FAMILIES: dict[str, tuple[int, Option]] = {
-    "net": (32, Option(kinds.net, (NETWORK,))),
-    "ipconfig": (32, Option(kinds.ipconfig, CLOUDINIT)),
-    "unused": (256, Option(text, (DISK,), live=True)),
-    "serial": (4, Option(kinds.pattern("/dev/[^,]+|socket"), (HARDWARE,))),
-    "usb": (14, Option(text, unless=" for real devices")),
-    "hostpci": (16, Option(text, unless=" for non-mapped devices")),
-    "numa": (8, Option(text, (CPU,))),
-    "parallel": (3, Option(text)),
-    "virtiofs": (10, Option(text)),
-}
-SNIPPET = re.compile(r"[^:]+:snippets/.+")
-DRIVE = Option(kinds.drive, (DISK,))
+@recorded(62, 252, 443, 1206)
+@source("Qemu.pm check_vm_modify_config_perm")
+def check_options(cluster: Cluster, token: Token, paths: tuple[str, ...], names: Iterable[str]) -> None:
+    """Refuse the options that a token may not touch on any of `paths` (the pool that the VM is made in, and the VM)."""
+    for name in names if token.id != ROOT else ():
+        if is_drive(name) or BY_VALUE.fullmatch(name):
+            continue
+        if name in CLOUDINIT or name.startswith("ipconfig"):
+            _need(cluster, token, paths, "VM.Config.Cloudinit", "VM.Config.Network")
+        elif re.fullmatch(r"net\d+", name):
+            _need(cluster, token, paths, "VM.Config.Network")
+        elif privilege := "VM.Config.CPU" if re.fullmatch(r"numa\d+", name) else BY_OPTION.get(name):
+            _need(cluster, token, paths, privilege)
+            if name == "startup":
+                check(cluster, token, "/", "Sys.Modify")
+        else:
+            raise failed(f"only root can set '{name}' config")
 
 
-@schema("/nodes/{node}/qemu/{vmid}/config")
-@recorded(214)
-def look_up(name: str) -> Option | None:
-    """Return an option by its name, None for what the schema does not know (`net9x`)."""
-    if is_drive(name):
-        return DRIVE
-    if match := re.fullmatch(r"([a-z]+)(0|[1-9]\d*)", name):
-        count, option = FAMILIES.get(match[1], (0, DRIVE))
-        if int(match[2]) < count:
-            return option
-    return OPTIONS.get(name)
+def _need(cluster: Cluster, token: Token, paths: tuple[str, ...], *any_of: str) -> None:
+    """Refuse in the words of the VM's own path, whichever other path was looked at."""
+    if not any(allowed(cluster, token, path, *any_of) for path in paths):
+        raise denied(f"{paths[-1]}, {'|'.join(any_of)}")
 
 
-@recorded(545, 546)
-@source("QemuServer.pm vmconfig_hotplug_pending")
-def live(name: str) -> bool:
-    """Tell whether a change of this option takes effect at once on a running VM."""
-    option = look_up(name)
-    return option is not None and option.live
+@recorded(230, 931)
+@source("Qemu.pm check_usb_perm", "Qemu.pm check_hostpci_perm", "Qemu.pm check_rng_perm", "Qemu.pm check_dir_perm")
+def check_device(cluster: Cluster, token: Token, paths: tuple[str, ...], name: str, value: str, *, verb: str) -> None:
+    """Refuse an option whose privilege depends on its value: devices of the host, directories, drives, tags."""
+    if token.id == ROOT:
+        return
+    kind = re.sub(r"\d+$", "", name)
+    if kind == "serial" and value != "socket":
+        raise failed(f"only root can {verb} '{name}' config for real devices")
+    if kind in {"serial", "usb", "rng"}:
+        _need(cluster, token, paths, "VM.Config.HWType")
+    if kind in {"usb", "hostpci"}:
+        _mapped(cluster, token, paths, name, parse(value, "host"))
+    elif kind == "rng" and parse(value, "source").get("source") == "/dev/hwrng":
+        check(cluster, token, "/mapping/hwrng", "Mapping.Use")
+    elif kind == "virtiofs":
+        _need(cluster, token, paths, "VM.Config.Disk")
+        check(cluster, token, f"/mapping/dir/{parse(value, 'dirid').get('dirid', '')}", "Mapping.Use")
+    elif name == "tags":
+        _need(cluster, token, paths, "VM.Config.Options")
+    elif is_drive(name):
+        _drive(cluster, token, paths, value)
 
 
-@recorded(537, 547, 551, 558)
-@source("QemuServer.pm vmconfig_hotplug_pending")
-def hotpluggable(name: str, features: str) -> bool:
-    """Tell whether Proxmox tries to hot-plug this option under a VM's `hotplug` option."""
-    wanted = set(features.split(",")) if features != "1" else {"network", "disk", "usb"}
-    if name.startswith("net"):
-        return "network" in wanted
-    if is_drive(name):
-        return "disk" in wanted and not name.startswith(("ide", "efidisk", "tpmstate"))
-    if name in {"vcpus", "cores"}:
-        return "cpu" in wanted
-    return name == "memory" and "memory" in wanted
+def _mapped(cluster: Cluster, token: Token, paths: tuple[str, ...], name: str, device: Mapping[str, str]) -> None:
+    """Refuse a host's own device; what the cluster has a mapping of needs the right to that mapping."""
+    kind, what = ("usb", "real") if name.startswith("usb") else ("pci", "non-mapped")
+    host = device.get("host", "").lower()
+    if kind == "usb" and host == "spice":
+        return
+    if host:
+        raise failed(f"only root can set '{name}' config for {what} devices")
+    if "mapping" not in device:
+        raise failed("either 'host' or 'mapping' must be set.")
+    check(cluster, token, f"/mapping/{kind}/{device['mapping']}", "Mapping.Use")
+    if kind == "pci":
+        _need(cluster, token, paths, "VM.Config.HWType")
 
 
-@recorded(62, 252, 443, 916, 1206)
-def check_options(cluster: Cluster, token: Token, paths: tuple[str, ...], changes: dict[str, str]) -> None:
-    """Refuse the options that a token may not set on any of `paths` (the VM, or the pool that it is made in)."""
-    for name, value in changes.items():
-        option = look_up(name)
-        assert option is not None, name
-        if not option.privileges and token.id != ROOT:
-            raise failed(f"only root can set '{name}' config{option.unless}")
-        needed = ("VM.Config.CDROM",) if is_drive(name) and is_cdrom(value) else option.privileges
-        if needed and not any(allowed(cluster, token, path, *needed) for path in paths):
-            raise denied(f"{paths[0]}, {'|'.join(needed)}")
+def _drive(cluster: Cluster, token: Token, paths: tuple[str, ...], value: str) -> None:
+    if is_cloudinit(value):
+        _need(cluster, token, paths, "VM.Config.Cloudinit")
+    _need(cluster, token, paths, "VM.Config.CDROM" if is_cdrom(value) else "VM.Config.Disk")
 
 
 @recorded(932, 1211)
+@source("GuestHelpers.pm check_hookscript")
 def check_hookscript(cluster: Cluster, node: str, changes: Mapping[str, str]) -> None:
     """Refuse a hook script that is not there, before anybody asks who may set one."""
     script = changes.get("hookscript")
-    if script and not (SNIPPET.fullmatch(script) and cluster.volumes.find(node, script)):
+    if script and not SNIPPET.fullmatch(script):
+        raise invalid({"hookscript": f"'{script}' is not in the snippets directory\n"})
+    if script and not cluster.volumes.find(node, script):
         raise invalid({"hookscript": f"script '{script}' does not exist\n"})
 
 
-@recorded(916, 917, 920, 922)
-def check_resources(cluster: Cluster, call: Call, config: dict[str, str]) -> None:
-    """Refuse storages and bridges that a token may not use, in the order that a clone checks them."""
-    for name in sorted(config):
-        storage = config[name].partition(":")[0]
-        if is_drive(name) and storage not in {"none", "cdrom"}:
-            cluster.volumes.storage(storage)
-            check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
-    for name in sorted(config):
-        if name.startswith("net"):
-            bridge = parse_net(config[name]).get("bridge", "")
-            check(cluster, call.token, f"/sdn/zones/localnetwork/{bridge}", "SDN.Use")
+@recorded(222, 916, 1088)
+@source("Qemu.pm check_storage_access", "Storage.pm check_volume_access")
+def check_storages(cluster: Cluster, call: Call, changes: Mapping[str, str]) -> None:
+    """Refuse storages and volumes that a token may not use, for each drive of a create or an update."""
+    for name in sorted(filter(is_drive, changes)):
+        value = changes[name]
+        file = volume(value)
+        if file == "none" or file.endswith(":cloudinit"):
+            continue
+        if file == "cdrom":
+            check(cluster, call.token, "/", "Sys.Console")
+        elif (found := NEW_DISK.fullmatch(file)) and not is_cdrom(value):
+            _check_new(cluster, call, found[1] or call.params.get("storage", ""))
+        else:
+            check_volume(cluster, call, file)
+
+
+def _check_new(cluster: Cluster, call: Call, storage: str) -> None:
+    check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
+    if "images" not in cluster.volumes.storage(storage).content:
+        raise invalid({"storage": f"storage '{storage}' does not support vm images"})
+
+
+@recorded(239, 1210)
+@source("Storage.pm check_volume_access")
+def check_volume(cluster: Cluster, call: Call, file: str) -> None:
+    """Refuse a volume of somebody else's; one's own VM's is fine, a file of a storage wants the right to look."""
+    storage, _, path = file.partition(":")
+    if not path:
+        if call.token.id != ROOT:
+            raise failed("Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.")
+        return
+    cluster.volumes.storage(storage)
+    if allowed(cluster, call.token, f"/storage/{storage}", "Datastore.Allocate"):
+        return
+    owner = re.search(r"(?:^|/)(?:vm|base)-(\d+)-", path)
+    if owner is None:
+        check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace", "Datastore.Audit")
+    elif owner[1] != str(call.raw.get("vmid") or call.path.get("vmid", "")):
+        check(cluster, call.token, f"/storage/{storage}", "Datastore.Audit")
+        check(cluster, call.token, f"/vms/{owner[1]}", "VM.Config.Disk")
+
+
+@recorded(917, 922)
+@source("QemuServer.pm check_bridge_access")
+def check_bridges(cluster: Cluster, token: Token, changes: Mapping[str, str]) -> None:
+    """Refuse bridges that a token may not use."""
+    for name in sorted(changes):
+        bridge = parse_net(changes[name]).get("bridge") if re.fullmatch(r"net\d+", name) else None
+        if bridge:
+            check(cluster, token, f"/sdn/zones/localnetwork/{bridge}", "SDN.Use")

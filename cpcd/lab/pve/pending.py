@@ -14,11 +14,11 @@ __all__ = ["apply_pending", "set_option"]
 Value = str | int
 
 
-def set_option(cluster: Cluster, vm: Vm, name: str, value: Value | None) -> None:
-    """Set an option, or remove it (None); a disk that goes is put aside."""
+def set_option(cluster: Cluster, vm: Vm, name: str, value: Value | None, *, force: bool = False) -> None:
+    """Set an option, or remove it (None); a disk that goes is put aside, by `force` removed."""
     vm.pending.pop(name, None)
     if is_drive(name) or name.startswith("unused"):
-        detach(cluster, vm, name, keep=value)
+        detach(cluster, vm, name, keep=value, force=force)
     if value is None:
         vm.config.pop(name, None)
     else:

@@ -1,166 +1,117 @@
-"""The table of contents of the modelled API: method, path, handler, privilege, parameters.
+"""The table of contents of the modelled API: which function answers which call.
 
-What is not in this table is answered with 501, as Proxmox answers what it does not have. A new call is one line here
-and one function elsewhere. Next: `http.py`, which walks the table.
+What is not in this table is answered with 501, as Proxmox answers what it does not have. Parameters, privileges and who
+answers (root's daemon or not) are those of the API's own schema (`schema.py`). A new call is one line here and one
+function elsewhere. Next: `http.py`, which walks the table.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, Final
 
-from cpcd.lab.pve import agent, clone, config, create, drives, nodes, pools, power, resources, storages, task_api
-from cpcd.lab.pve.auth import login, own_permissions, perm
-from cpcd.lab.pve.call import Check, Handler
-from cpcd.lab.pve.options import CONFIG_PRIVILEGES, DISKS, look_up
-from cpcd.lab.pve.schema import (
-    Kind,
-    Param,
-    boolean,
-    disk_size,
-    dns_name,
-    enum,
-    identifier,
-    integer,
-    string,
-    upid,
-    vmid,
-)  # fmt: skip
+from cpcd.lab.pve import agent, auth, clone, config, create, drives, nodes, pools, power, resources, storages, task_api
+from cpcd.lab.pve.call import Handler
+from cpcd.lab.pve.schema import calls
 
 __all__ = ["ROUTES", "Route", "match"]
 
-VM = "/nodes/{node}/qemu/{vmid}"
-TASK = "/nodes/{node}/tasks/{upid}"
-COMPONENTS: Mapping[str, Kind] = {
-    "node": string(), "vmid": vmid, "upid": upid, "poolid": identifier, "storage": string(),
-}  # fmt: skip
+VM: Final = "/nodes/{node}/qemu/{vmid}"
+STORAGE: Final = "/nodes/{node}/storage/{storage}"
+TASK: Final = "/nodes/{node}/tasks/{upid}"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call of the API; `options` adds the options of a VM's configuration to its parameters."""
+    """One call of the API."""
 
-    method: str
-    template: str
+    call: str  # `METHOD /path/{template}`
     handler: Handler
-    check: Check | None = None
-    params: Mapping[str, Param] = field(default_factory=dict)
-    options: bool = False
-    open: bool = False  # answered without a token
 
-    def kind(self, name: str) -> Kind | None:
-        """Return the kind of a parameter, None for one that the call does not have."""
-        if name in self.params:
-            return self.params[name].kind
-        if f"{{{name}}}" in self.template:
-            return COMPONENTS[name]
-        option = look_up(name) if self.options else None
-        return option.kind if option else None
+    @property
+    def parts(self) -> list[str]:
+        """The method and the parts of the path."""
+        method, _, template = self.call.partition(" ")
+        return [method, *template.strip("/").split("/")]
+
+    @property
+    def permissions(self) -> Mapping[str, Any]:
+        """Who may, as the schema says it."""
+        found: Mapping[str, Any] = calls()[self.call]["permissions"]
+        return found
+
+    @property
+    def open(self) -> bool:
+        """Tell whether it is answered without a token."""
+        return self.permissions.get("user") == "world"
+
+    @property
+    def protected(self) -> bool:
+        """Tell whether pvedaemon answers it and not pveproxy itself."""
+        return bool(calls()[self.call].get("protected"))
 
 
-def _params(**kinds: Kind) -> dict[str, Param]:
-    """Optional parameters; `_` in a name stands for `-`."""
-    return {name.replace("_", "-"): Param(kind) for name, kind in kinds.items()}
-
-
-text, whole = string(), integer(0)
-SKIPLOCK = _params(skiplock=boolean)
-AGENT = ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
-AUDIT, POWER, CHANGE = (
-    perm("/vms/{vmid}", "VM.Audit"),
-    perm("/vms/{vmid}", "VM.PowerMgmt"),
-    perm("/vms/{vmid}", *CONFIG_PRIVILEGES),
-)
-STORE = perm("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace")
-UPDATE = SKIPLOCK | _params(delete=text, revert=text, digest=string(40), force=boolean)
-POOL = {"poolid": Param(identifier, required=True)}
-MEMBERS = _params(comment=text, vms=text, storage=text, delete=boolean, allow_move=boolean)
-POOL_TYPE = _params(type=enum("qemu", "lxc", "storage"))
-TASK_FILTER = _params(
-    vmid=vmid, typefilter=text, userfilter=text, errors=boolean, since=whole, until=whole, start=whole, limit=whole,
-    source=enum("archive", "active", "all"), statusfilter=text,
-)  # fmt: skip
-CLONE = {"newid": Param(vmid, required=True)} | _params(
-    name=dns_name, description=text, pool=identifier, snapname=text, storage=text, target=text, full=boolean,
-    format=enum("raw", "qcow2", "vmdk"), bwlimit=whole,
-)  # fmt: skip
-RESIZE = (
-    SKIPLOCK
-    | _params(digest=string(40))
-    | {"disk": Param(enum(*DISKS), required=True), "size": Param(disk_size, required=True)}
-)
-
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/version", nodes.version),
-    Route("POST", "/access/ticket", login, params=_params(realm=text) | {
-        "username": Param(text, required=True), "password": Param(text, required=True),
-    }, open=True),
-    Route("GET", "/access/permissions", own_permissions, params=_params(path=text)),
-    Route("GET", "/cluster/resources", resources.resources, params=_params(type=enum("vm", "storage", "node", "sdn"))),
-    Route("GET", "/cluster/status", resources.status, perm("/", "Sys.Audit")),
-    Route("GET", "/cluster/nextid", resources.next_id, params=_params(vmid=vmid)),
-    Route("GET", "/cluster/tasks", task_api.cluster_tasks),
-    Route("GET", "/pools", pools.list_pools, params=_params(poolid=identifier) | POOL_TYPE),
-    Route("POST", "/pools", pools.create_pool, perm("/pool/{poolid}", "Pool.Allocate"), POOL | _params(comment=text)),
-    Route("PUT", "/pools", pools.update_pool, perm("/pool/{poolid}", "Pool.Allocate"), POOL | MEMBERS),
-    Route("DELETE", "/pools", pools.delete_pool, perm("/pool/{poolid}", "Pool.Allocate"), POOL),
-    Route("GET", "/pools/{poolid}", pools.get_pool, perm("/pool/{poolid}", "Pool.Audit"), POOL_TYPE),
-    Route("PUT", "/pools/{poolid}", pools.update_pool, perm("/pool/{poolid}", "Pool.Allocate"), MEMBERS),
-    Route("DELETE", "/pools/{poolid}", pools.delete_pool, perm("/pool/{poolid}", "Pool.Allocate")),
-    Route("GET", "/nodes", nodes.list_nodes),
-    Route("GET", "/nodes/{node}/version", nodes.version),
-    Route("GET", "/nodes/{node}/status", nodes.node_status, perm("/nodes/{node}", "Sys.Audit")),
-    Route("GET", "/nodes/{node}/network", nodes.list_networks, params=_params(type=text)),
-    Route("GET", "/nodes/{node}/storage", storages.list_storages, params=_params(
-        content=text, storage=text, target=text, enabled=boolean, format=boolean,
-    )),
-    Route("GET", "/nodes/{node}/storage/{storage}/status", storages.storage_status, STORE),
-    Route("GET", "/nodes/{node}/storage/{storage}/content", storages.storage_content, STORE, _params(content=text, vmid=vmid)),
-    Route("GET", "/nodes/{node}/tasks", task_api.list_tasks, params=TASK_FILTER),
-    Route("GET", f"{TASK}/status", task_api.task_status),
-    Route("GET", f"{TASK}/log", task_api.task_log, params=_params(start=whole, limit=whole)),
-    Route("DELETE", TASK, task_api.stop_task),
-    Route("GET", "/nodes/{node}/qemu", nodes.list_vms, params=_params(full=boolean)),
-    Route("POST", "/nodes/{node}/qemu", create.create, None, {"vmid": Param(vmid, required=True)} | _params(
-        pool=identifier, start=boolean, storage=text, archive=text, bwlimit=whole, ha_managed=boolean, live_restore=boolean,
-        import_working_storage=text,
-    ) | {name: Param(boolean, needs="archive") for name in ("force", "unique")}, options=True),
-    Route("DELETE", VM, create.destroy, perm("/vms/{vmid}", "VM.Allocate"), SKIPLOCK | _params(
-        purge=boolean, destroy_unreferenced_disks=boolean,
-    )),
-    Route("GET", f"{VM}/config", config.get_config, AUDIT, _params(current=boolean)),
-    Route("PUT", f"{VM}/config", config.put_config, CHANGE, UPDATE, options=True),
-    Route("POST", f"{VM}/config", config.post_config, CHANGE, UPDATE | {"background_delay": Param(whole)}, options=True),
-    Route("GET", f"{VM}/pending", config.get_pending, AUDIT),
-    Route("GET", f"{VM}/status/current", nodes.current, AUDIT),
-    Route("POST", f"{VM}/status/start", power.start, POWER, SKIPLOCK | _params(timeout=whole)),
-    Route("POST", f"{VM}/status/stop", power.stop, POWER, SKIPLOCK | {"keepActive": Param(boolean)} | _params(
-        timeout=whole, overrule_shutdown=boolean,
-    )),
-    Route("POST", f"{VM}/status/shutdown", power.shutdown, POWER, SKIPLOCK | _params(timeout=whole) | {
-        "forceStop": Param(boolean), "keepActive": Param(boolean),
-    }),
-    Route("POST", f"{VM}/status/reboot", power.reboot, POWER, _params(timeout=whole)),
-    Route("POST", f"{VM}/status/reset", power.reset, POWER, SKIPLOCK),
-    Route("POST", f"{VM}/status/suspend", power.suspend, POWER, SKIPLOCK),
-    Route("POST", f"{VM}/status/resume", power.resume, POWER, SKIPLOCK),
-    Route("POST", f"{VM}/clone", clone.clone, clone.check_clone, CLONE),
-    Route("POST", f"{VM}/template", create.make_template, perm("/vms/{vmid}", "VM.Allocate")),
-    Route("PUT", f"{VM}/resize", drives.resize, perm("/vms/{vmid}", "VM.Config.Disk"), RESIZE),
-    Route("POST", f"{VM}/agent/ping", agent.ping, perm("/vms/{vmid}", *AGENT)),
-    Route("GET", f"{VM}/agent/network-get-interfaces", agent.interfaces, perm("/vms/{vmid}", *AGENT)),
-    Route("GET", f"{VM}/agent/get-host-name", agent.host_name, perm("/vms/{vmid}", *AGENT)),
-    Route("GET", f"{VM}/agent/file-read", agent.file_read, perm(
-        "/vms/{vmid}", "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted",
-    ), {"file": Param(text, required=True)}),
-)  # fmt: skip
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "GET /version": nodes.version,
+    "POST /access/ticket": auth.login,
+    "GET /access/permissions": auth.own_permissions,
+    "GET /cluster/resources": resources.resources,
+    "GET /cluster/status": resources.status,
+    "GET /cluster/nextid": resources.next_id,
+    "GET /cluster/tasks": task_api.cluster_tasks,
+    "GET /pools": pools.list_pools,
+    "POST /pools": pools.create_pool,
+    "PUT /pools": pools.update_pool,
+    "DELETE /pools": pools.delete_pool,
+    "GET /pools/{poolid}": pools.get_pool,
+    "PUT /pools/{poolid}": pools.update_pool,
+    "DELETE /pools/{poolid}": pools.delete_pool,
+    "GET /nodes": nodes.list_nodes,
+    "GET /nodes/{node}/version": nodes.version,
+    "GET /nodes/{node}/status": nodes.node_status,
+    "GET /nodes/{node}/network": nodes.list_networks,
+    "GET /nodes/{node}/storage": storages.list_storages,
+    f"GET {STORAGE}/status": storages.storage_status,
+    f"GET {STORAGE}/content": storages.storage_content,
+    "GET /nodes/{node}/tasks": task_api.list_tasks,
+    f"GET {TASK}/status": task_api.task_status,
+    f"GET {TASK}/log": task_api.task_log,
+    f"DELETE {TASK}": task_api.stop_task,
+    "GET /nodes/{node}/qemu": nodes.list_vms,
+    "POST /nodes/{node}/qemu": create.create,
+    f"DELETE {VM}": create.destroy,
+    f"GET {VM}/config": config.get_config,
+    f"PUT {VM}/config": config.put_config,
+    f"POST {VM}/config": config.post_config,
+    f"GET {VM}/pending": config.get_pending,
+    f"GET {VM}/status/current": nodes.current,
+    f"POST {VM}/status/start": power.start,
+    f"POST {VM}/status/stop": power.stop,
+    f"POST {VM}/status/shutdown": power.shutdown,
+    f"POST {VM}/status/reboot": power.reboot,
+    f"POST {VM}/status/reset": power.reset,
+    f"POST {VM}/status/suspend": power.suspend,
+    f"POST {VM}/status/resume": power.resume,
+    f"POST {VM}/clone": clone.clone,
+    f"POST {VM}/template": create.make_template,
+    f"PUT {VM}/resize": drives.resize,
+    f"POST {VM}/agent/ping": agent.ping,
+    f"GET {VM}/agent/network-get-interfaces": agent.interfaces,
+    f"GET {VM}/agent/get-host-name": agent.host_name,
+    f"GET {VM}/agent/file-read": agent.file_read,
+}
+ROUTES: Final = tuple(Route(call, handler) for call, handler in HANDLERS.items())
+_PARTS: Final = tuple((route.parts, route) for route in ROUTES)
 
 
 def match(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     """Return the route of a call and the components of its path, None for what is not implemented."""
-    parts = path.strip("/").split("/")
-    for route in ROUTES:
-        names = route.template.strip("/").split("/")
-        if route.method == method and len(names) == len(parts):
-            found = {name[1:-1]: part for name, part in zip(names, parts, strict=True) if name.startswith("{")}
-            if all(name == part or name.startswith("{") for name, part in zip(names, parts, strict=True)):
-                return route, found
+    parts = [method, *(part for part in path.split("/") if part)]
+    for names, route in _PARTS:
+        if len(names) == len(parts) and all(map(_fits, names, parts)):
+            pairs = zip(names, parts, strict=True)
+            return route, {name[1:-1]: part for name, part in pairs if name.startswith("{")}
     return None
+
+
+def _fits(name: str, part: str) -> bool:
+    return name == part or name.startswith("{")

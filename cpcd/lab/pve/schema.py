@@ -1,51 +1,72 @@
-"""Check parameters as Proxmox's schema does: every bad field reported at once, each with its own text.
+"""Check parameters as Proxmox VE does: every bad field reported at once, each with its own text.
 
-A kind is a function from text to the value that is stored; it raises `Bad` with the field's text. It knows no VM and
-no privilege. Next: `options.py` for the options of a VM, `routes.py` for the parameters of each call.
+`api.json` is the API's own schema as of Proxmox VE 9.2 (types, enumerations, ranges, patterns, formats), reduced to the
+calls that the lab answers; the rules that read it are those of PVE::JSONSchema. It knows no VM. Next: `formats.py`.
 """
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, Final
 
-from cpcd.lab.provenance import recorded, schema
-from cpcd.lab.pve.cputypes import BUILT_IN
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.errors import invalid
-from cpcd.lab.pve.properties import parse, parse_net
+from cpcd.lab.pve.formats import CODE, LISTS, Bad, formatted
 
-__all__ = [
-    "Bad", "Kind", "Param", "boolean", "cpu_model", "disk_size", "dns_name", "drive", "enum", "identifier", "integer", "ipconfig", "memory",
-    "net", "number", "pattern", "string", "tags", "text_of", "upid", "urlencoded", "validate", "vmid",
-]  # fmt: skip
+__all__ = ["calls", "members", "options", "properties", "text_of", "validate"]
 
-Value = str | int
-UNDEFINED = "property is not defined in schema and the schema does not allow additional properties"
-LABEL = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?)"
-NET_KEYS = frozenset((
-    "model", "macaddr", "bridge", "firewall", "link_down", "mtu", "queues", "rate", "tag", "trunks", "host-tunnel",
-))  # fmt: skip
-IPV4 = re.compile(r"dhcp|(?:\d{1,3}\.){3}\d{1,3}/\d{1,2}")
-IP_KEYS = frozenset(("ip", "gw", "ip6", "gw6"))
+Property = Mapping[str, Any]
+Properties = Mapping[str, Property]
+Errors = dict[str, str]
 
-
-class Bad(Exception):  # noqa: N818 - the text of one field of a 400
-    """One field is not what the schema wants."""
-
-
-Kind = Callable[[str, str], Value]
+UNDEFINED: Final = "property is not defined in schema and the schema does not allow additional properties"
+MISSING: Final = "property is missing and it is not optional"
+COUNTS: Final = {
+    "net": 32, "ipconfig": 32, "serial": 4, "parallel": 3, "hostpci": 16, "usb": 14, "numa": 8, "virtiofs": 10,
+    "ide": 4, "sata": 6, "scsi": 31, "virtio": 16, "unused": 256,
+}  # fmt: skip
+"""How many there are of each numbered option (QemuServer.pm, Drive.pm, USB.pm, PCI.pm, Memory.pm, Virtiofs.pm)."""
+TRUE: Final = re.compile(r"1|on|yes|true", re.IGNORECASE)
+FALSE: Final = re.compile(r"0|off|no|false", re.IGNORECASE)
+NUMBER: Final = re.compile(r"[+-]?(\d+\.\d+|\d+\.|\.\d+|\d+)([eE][+-]?\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One parameter of a call."""
+@cache
+def _api() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((resources.files(__package__) / "api.json").read_text(encoding="utf-8"))
+    return found
 
-    kind: Kind
-    required: bool = False
-    needs: str = ""  # another parameter, without which this one means nothing
+
+def calls() -> Mapping[str, Mapping[str, Any]]:
+    """Return `METHOD /path/template` -> its permissions, whether it is protected (root's daemon), parameters."""
+    found: Mapping[str, Mapping[str, Any]] = _api()["calls"]
+    return found
+
+
+@cache
+def options() -> Properties:
+    """Return the options of a VM's configuration by name, numbered ones one by one."""
+    return dict(_numbered(_api()["options"].items()))
+
+
+def _numbered(named: Iterable[tuple[str, Property]]) -> Iterable[tuple[str, Property]]:
+    for name, each in named:
+        family = name.removesuffix("[n]")
+        numbers = range(COUNTS[family]) if family != name else ("",)
+        yield from ((f"{family}{number}", each) for number in numbers)
+
+
+@cache
+def properties(call: str) -> Properties:
+    """Return the parameters of a call: its own, its path's, and the options of a VM where it takes those."""
+    found = calls()[call]
+    return {**(options() if found.get("options") else {}), **found.get("parameters", {})}
 
 
 @recorded(258)
+@source("RESTHandler.pm normalize_legacy_param_formats")
 def text_of(value: Any) -> str:
     """Return a parameter as it is on the wire: booleans `1`/`0`, a list joined by commas."""
     match value:
@@ -57,203 +78,175 @@ def text_of(value: Any) -> str:
             return str(value)
 
 
-def string(limit: int = 0) -> Kind:
-    """Make a kind of free text of at most `limit` characters."""
-
-    def kind(_name: str, text: str) -> Value:
-        if limit and len(text) > limit:
-            raise Bad(f"value may only be {limit} characters long")
-        return text
-
-    return kind
+def members(option: str, text: str) -> dict[str, str]:
+    """Return what an option's checked value is made of: other names of a key resolved, booleans as `1` and `0`."""
+    wanted = options()[option]["format"]
+    return _members(_api()["formats"][wanted] if isinstance(wanted, str) else wanted, text)
 
 
-@recorded(212, 214, 253)
-def integer(minimum: int | None = None, maximum: int | None = None) -> Kind:
-    """Make a kind of whole numbers."""
+@recorded(22, 74, 201, 210, 211, 212, 213, 214, 215, 253, 344, 364, 377, 422, 423, 466, 1097)
+@schema("parameters of every call")
+def validate(raw: Mapping[str, Any], call: str) -> dict[str, Any]:
+    """Return the checked values, or refuse with every bad, unknown and missing field at once.
 
-    def kind(_name: str, text: str) -> Value:
-        if not re.fullmatch(r"[+-]?\d+", text):
-            raise Bad(f"type check ('integer') failed - got '{text}'")
-        if minimum is not None and int(text) < minimum:
-            raise Bad(f"value must have a minimum value of {minimum}")
-        if maximum is not None and int(text) > maximum:
-            raise Bad(f"value must have a maximum value of {maximum}")
-        return int(text)
-
-    return kind
+    Integers and booleans come back as int, everything else as text: decimal numbers too (recorded 1067).
+    """
+    wanted, errors = properties(call), Errors()
+    _object(wanted, raw, errors, "")
+    if errors:
+        raise invalid(errors)
+    return {name: _stored(wanted[name], text_of(value)) for name, value in raw.items() if name in wanted}
 
 
-@schema("/nodes/{node}/qemu/{vmid}/config")
-def number(_name: str, text: str) -> Value:
-    """Take a decimal number; it is stored and shown as text (recorded 1067)."""
-    if not re.fullmatch(r"\d+(?:\.\d+)?", text):
-        raise Bad(f"type check ('number') failed - got '{text}'")
-    return text
+def _stored(wanted: Property, text: str) -> str | int:
+    return int(text) if wanted.get("type") in {"integer", "boolean"} else text
 
 
-@recorded(214, 215)
-def boolean(_name: str, text: str) -> Value:
-    """Take `1` or `0`, nothing else."""
-    if text not in {"0", "1"}:
-        raise Bad(f"type check ('boolean') failed - got '{text}'")
-    return int(text)
+@source("JSONSchema.pm check_object")
+def _object(wanted: Properties, given: Mapping[str, Any], errors: Errors, path: str) -> None:
+    """Check the members of an object; `path` is empty for a call's parameters, else the option that holds them."""
+    for name, each in wanted.items():
+        if name not in given and not (each.get("optional") or "alias" in each):
+            _add(errors, _below(path, name), MISSING)
+    for name, value in given.items():
+        where = _below(path, name)
+        if name not in wanted:
+            _add(errors, where, UNDEFINED)
+            continue
+        _add(errors, where, _property(wanted[name], value, where))
+        if (needed := wanted[name].get("requires")) and needed not in given:
+            _add(errors, _below(path, needed), f"missing property required by '{where}'")
 
 
-@recorded(74, 211, 212, 213)
-def vmid(name: str, text: str) -> Value:
-    """Take a VMID, 100 to 999999999."""
-    found = int(integer()(name, text))
-    if not 100 <= found <= 999_999_999:
-        raise Bad("invalid format - value does not look like a valid VM ID\n")
+@source("JSONSchema.pm add_error")
+def _add(errors: Errors, where: str, text: str) -> None:
+    """Add what is wrong; a second text of one field is joined by a backslash and an n, as Proxmox does it."""
+    if text:
+        errors[where] = f"{errors[where]}\\n{text}" if where in errors else text
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+@recorded(214, 253, 422, 423)
+@source("JSONSchema.pm check_prop")
+def _property(wanted: Property, value: Any, path: str) -> str:
+    """Return what is wrong with one value: type, then format, pattern, length, range, enumeration; empty if nothing."""
+    kind = wanted.get("type", "")
+    if isinstance(value, list) and not str(wanted.get("format", "")).endswith("-list"):
+        return f"type check ('{kind}') failed - got ARRAY"
+    text = text_of(value)
+    if not _typed(kind, text):
+        return f"type check ('{kind}') failed - got '{text}'"
+    try:
+        _format(wanted.get("format", ""), text, path)
+    except Bad as bad:
+        return f"invalid format - {bad}\n"
+    return _limits(wanted, text)
+
+
+def _typed(kind: str, text: str) -> bool:
+    match kind:
+        case "boolean":
+            return text in {"0", "1"}
+        case "integer":
+            return re.fullmatch(r"[+-]?\d+", text) is not None
+        case "number":
+            return NUMBER.fullmatch(text) is not None
+        case _:
+            return True
+
+
+def _limits(wanted: Property, text: str) -> str:
+    if "pattern" in wanted and not re.search(f"^{wanted['pattern']}$", text):  # anchored as Proxmox does, `a|b` badly
+        return "value does not match the regex pattern"
+    if len(text) > wanted.get("maxLength", len(text)):
+        return f"value may only be {wanted['maxLength']} characters long"
+    if len(text) < wanted.get("minLength", 0):
+        return f"value must be at least {wanted['minLength']} characters long"
+    if NUMBER.fullmatch(text) and (outside := _range(wanted, float(text))):
+        return outside
+    if "enum" in wanted and text not in wanted["enum"]:
+        return f"value '{text}' does not have a value in the enumeration '{', '.join(wanted['enum'])}'"
+    return ""
+
+
+def _range(wanted: Property, number: float) -> str:
+    if number > wanted.get("maximum", number):
+        return f"value must have a maximum value of {wanted['maximum']}"
+    if number < wanted.get("minimum", number):
+        return f"value must have a minimum value of {wanted['minimum']}"
+    return ""
+
+
+@source("JSONSchema.pm check_format")
+def _format(name: str | Properties, text: str, path: str) -> None:
+    """Check a value's format: a property string by its own schema, anything else by the rule of that name."""
+    members = _api()["formats"].get(name) if isinstance(name, str) else name
+    if members is not None:
+        found = _members(members, text)
+        errors = Errors()
+        _object(members, found, errors, path)
+        if errors:
+            lines = "".join(f"{where}: {errors[where]}\n" for where in sorted(errors))
+            raise Bad(f"format error\n{lines}".removesuffix("\n"))
+    if isinstance(name, str) and name in CODE:
+        CODE[name](text)
+    elif isinstance(name, str) and name.endswith("-list") and (rule := LISTS.get(name.removesuffix("-list"))):
+        for each in formatted(text):
+            rule(each)
+
+
+@recorded(214, 216, 297)
+@source("JSONSchema.pm parse_property_string")
+def _members(wanted: Properties, text: str) -> dict[str, str]:
+    """Split `a,b=c`; a part without `=` is the value of the default key, another name of a key is resolved."""
+    found: dict[str, str] = {}
+    default = ""
+    for part in filter(str.strip, text.split(",")):
+        key, equals, value = part.partition("=")
+        if equals and not (key and value):
+            raise Bad("missing key in comma-separated list property")
+        if equals:
+            _take(wanted, found, key, value)
+        elif default or not (default := _default(wanted, found)):
+            raise Bad(f"duplicate key in comma-separated list property: {default}")
+        else:
+            found[default] = _worded(wanted, default, part)
     return found
 
 
-@recorded(214, 335)
-def dns_name(_name: str, text: str) -> Value:
-    """Take a DNS name."""
-    if not re.fullmatch(rf"{LABEL}(?:\.{LABEL})*", text):
-        raise Bad("invalid format - value does not look like a valid DNS name\n")
-    return text
+def _default(wanted: Properties, found: Mapping[str, str]) -> str:
+    """Return the default key; one that is set already may be set again if it is as good as nothing."""
+    key = next((name for name, each in wanted.items() if each.get("default_key")), "")
+    if not key:
+        raise Bad("value without key, but schema does not define a default key")
+    if found.get(key, "0") != "0":
+        raise Bad(f"duplicate key in comma-separated list property: {key}")
+    return key
 
 
-@recorded(364, 422, 466)
-def enum(*values: str) -> Kind:
-    """Make a kind of a few words."""
-
-    def kind(_name: str, text: str) -> Value:
-        if text not in values:
-            raise Bad(f"value '{text}' does not have a value in the enumeration '{', '.join(values)}'")
-        return text
-
-    return kind
-
-
-@recorded(423)
-def disk_size(_name: str, text: str) -> Value:
-    """Take a size such as `40G` or `+1G`."""
-    if not re.fullmatch(r"\+?\d+(\.\d+)?[KMGT]?", text):
-        raise Bad("value does not match the regex pattern")
-    return text
+def _take(wanted: Properties, found: dict[str, str], key: str, value: str) -> None:
+    each = wanted.get(key, {})
+    if key in found:
+        raise Bad(f"duplicate key in comma-separated list property: {key}")
+    if model := each.get("keyAlias"):
+        if model in found:
+            raise Bad(f"key alias '{model}' is already defined")
+        found[model] = key
+    key = each.get("alias", key)
+    if "alias" in each and key in found:
+        raise Bad(f"key '{key}' is already defined (via alias)")
+    found[key] = _worded(wanted, key, value)
 
 
-@recorded(221)
-def tags(_name: str, text: str) -> Value:
-    """Take a list of tags with any separator."""
-    for tag in re.split(r"[;,\s]+", text):
-        if tag and not re.fullmatch(r"[a-zA-Z0-9_][a-zA-Z0-9_\-+.]*", tag):
-            raise Bad("invalid format - invalid characters in tag\n")
-    return text
+def _worded(wanted: Properties, key: str, value: str) -> str:
+    return _boolean(value) if wanted.get(key, {}).get("type") == "boolean" else value
 
 
-@recorded(250)
-def cpu_model(_name: str, text: str) -> Value:
-    """Take a processor: one of QEMU's models or a custom one."""
-    model = parse(text, "cputype").get("cputype", "")
-    if model not in BUILT_IN and not model.startswith("custom-"):
-        raise Bad(f"invalid format - Built-in cputype '{model}' is not defined (missing 'custom-' prefix?)\n")
-    return text
-
-
-def pattern(expression: str) -> Kind:
-    """Make a kind of text that a regular expression describes."""
-
-    def kind(_name: str, text: str) -> Value:
-        if not re.fullmatch(expression, text):
-            raise Bad("value does not match the regex pattern")
-        return text
-
-    return kind
-
-
-@recorded(289, 291)
-def urlencoded(_name: str, text: str) -> Value:
-    """Take text that is URL-encoded once more than the form is (`failures.md` P13)."""
-    if not re.fullmatch(r"[-%a-zA-Z0-9_.!~*'()]*", text):
-        raise Bad(f"invalid format - invalid urlencoded string: {text}\n")
-    return text
-
-
-@recorded(214, 253, 377)
-def memory(name: str, text: str) -> Value:
-    """Take MiB, at least 16; stored as text."""
-    current = parse(text, "current").get("current", "")
-    try:
-        integer(16)(name, current)
-    except Bad as bad:
-        raise Bad(f"invalid format - format error\n{name}.current: {bad}\n") from bad
-    return text
-
-
-@recorded(216)
-def net(name: str, text: str) -> Value:
-    """Take a network device in either spelling."""
-    unknown = parse_net(text).keys() - NET_KEYS
-    if unknown:
-        lines = "".join(f"{name}.{key}: {UNDEFINED}\n" for key in sorted(unknown))
-        raise Bad(f"invalid format - format error\n{lines}")
-    return text
-
-
-@recorded(214)
-def drive(name: str, text: str) -> Value:
-    """Take a drive: `storage:GiB`, `storage:cloudinit` or a volume ID, then options; `none` for an empty CD-ROM."""
-    file = parse(text, "file").get("file", "")
-    if ":" not in file and file not in {"none", "cdrom"} and not file.startswith("/"):
-        raise Bad(
-            f"invalid format - format error\n{name}.file: invalid format - unable to parse volume ID '{file}'\n\n"
-        )
-    return text
-
-
-@recorded(296, 297)
-def ipconfig(name: str, text: str) -> Value:
-    """Take a cloud-init address; IPv4 needs its prefix length."""
-    parts = parse(text, "ip")
-    unknown = sorted(parts.keys() - IP_KEYS)
-    if unknown:
-        raise Bad(f"invalid format - format error\n{name}.{unknown[0]}: {UNDEFINED}\n")
-    if not IPV4.fullmatch(parts.get("ip", "dhcp")):
-        why = "invalid format - value does not look like a valid ipv4 network configuration\n"
-        raise Bad(f"invalid format - format error\n{name}.ip: {why}\n")
-    return text
-
-
-@recorded(460, 100)
-def identifier(_name: str, text: str) -> Value:
-    """Take an id of two characters or more, as pools, storages and snapshots have."""
-    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9\-_./]+", text):
-        raise Bad(f"invalid format - invalid configuration ID '{text}'\n")
-    return text
-
-
-@recorded(729)
-def upid(_name: str, text: str) -> Value:
-    """Take a UPID."""
-    if not re.fullmatch(r"UPID:[^:]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:", text):
-        raise Bad("unable to parse worker upid")
-    return text
-
-
-@recorded(22, 201, 210, 214, 344, 1097)
-def validate(
-    raw: Mapping[str, str], look_up: Callable[[str], Kind | None], params: Mapping[str, Param]
-) -> dict[str, Any]:
-    """Return the checked values, or refuse with every bad, unknown and missing field at once."""
-    values: dict[str, Any] = {}
-    required = {name for name, param in params.items() if param.required}
-    errors = dict.fromkeys(sorted(required - raw.keys()), "property is missing and it is not optional")
-    needed = {param.needs: name for name, param in params.items() if param.needs and name in raw}
-    errors |= {need: f"missing property required by '{name}'" for need, name in needed.items() if need not in raw}
-    for name, text in raw.items():
-        kind = look_up(name)
-        try:
-            if kind is None:
-                errors[name] = UNDEFINED
-            else:
-                values[name] = kind(name, text)
-        except Bad as bad:
-            errors[name] = str(bad)
-    if errors:
-        raise invalid(errors)
-    return values
+def _boolean(value: str) -> str:
+    """Inside a property string, and only there, words are booleans too."""
+    if TRUE.fullmatch(value):
+        return "1"
+    return "0" if FALSE.fullmatch(value) else value

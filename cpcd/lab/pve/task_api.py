@@ -4,19 +4,26 @@ In lists the exit text is called `status`; an active task's user is the whole to
 its status and a 200 for its log. Next: `tasks.py`, which runs them.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
-from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.auth import allowed, check
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
-from cpcd.lab.pve.errors import unknown_task
+from cpcd.lab.pve.errors import invalid, unknown_task
+from cpcd.lab.pve.formats import formatted
 from cpcd.lab.pve.tasks import Task
 
 __all__ = ["cluster_tasks", "list_tasks", "stop_task", "task_log", "task_status"]
 
-PAGE = 50
-RECENT = 25
+PAGE: Final = 50
+RECENT: Final = 25
+KINDS: Final = frozenset(("ok", "warning", "error", "unknown"))
+UPID: Final = re.compile(
+    r"UPID:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?:[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:[0-9A-Fa-f]{8}:"
+    r"[^:\s]+:[^:\s]*:(?P<user>[^:\s]+):"
+)
 
 
 def _user(task: Task) -> dict[str, str]:
@@ -35,18 +42,29 @@ def _identity(task: Task) -> dict[str, Any]:
     }
 
 
-def _own(call: Call, task: Task) -> bool:
-    return task.user in {call.user, call.token.id}
+@source("API2/Tasks.pm check_task_user")
+def _own(call: Call, user: str) -> bool:
+    """Tell whether a task is the caller's: a token sees its own, a user also those of its tokens."""
+    return call.token.id in {user, user.partition("!")[0]}
 
 
-@recorded(952, 953)
-def _find(cluster: Cluster, call: Call, privilege: str = "Sys.Audit") -> Task | None:
-    task = cluster.tasks.tasks.get(call.params["upid"])
-    if task is None or task.node != call.node:
-        return None
-    if not _own(call, task):
+@recorded(727, 729, 730, 952, 953)
+@source("API2/Tasks.pm read_task_status")
+def _find(cluster: Cluster, call: Call, privilege: str = "Sys.Audit", *, log: bool = False) -> Task | None:
+    """Return a task of this node; whose it is stands in its UPID, so that this is asked of one that is not there too.
+
+    Only a log may be asked for that is not there.
+    """
+    parsed = UPID.fullmatch(call.params["upid"])
+    if parsed is None:
+        raise invalid({"upid": "unable to parse worker upid"})
+    task = cluster.tasks.tasks.get(parsed[0])
+    found = task if task and task.node == call.node else None
+    if found is None and not log:
+        raise unknown_task()
+    if not _own(call, parsed["user"]):
         check(cluster, call.token, f"/nodes/{call.node}", privilege)
-    return task
+    return found
 
 
 @recorded(284, 285, 712, 717, 727, 731, 783)
@@ -54,8 +72,7 @@ def _find(cluster: Cluster, call: Call, privilege: str = "Sys.Audit") -> Task | 
 def task_status(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Return a task's state; `exitstatus` is there only when it has stopped."""
     task = _find(cluster, call)
-    if task is None:
-        raise unknown_task()
+    assert task is not None, "only a log may be asked for that is not there"
     state = {"status": "running"} if task.running else {"status": "stopped", "exitstatus": task.exit}
     return _identity(task) | _user(task) | {"pstart": task.pstart} | state
 
@@ -64,7 +81,7 @@ def task_status(cluster: Cluster, call: Call) -> dict[str, Any]:
 @schema("/nodes/{node}/tasks/{upid}/log")
 def task_log(cluster: Cluster, call: Call) -> Reply:
     """Return a page of a task's log, 50 lines by default; a task that nobody knows has one line that says so."""
-    task = _find(cluster, call)
+    task = _find(cluster, call, log=True)
     unknown = ["unable to open file - No such file or directory"]
     lines = unknown if task is None else task.log or ["no content"]
     first = call.params.get("start", 0)
@@ -77,8 +94,7 @@ def task_log(cluster: Cluster, call: Call) -> Reply:
 def stop_task(cluster: Cluster, call: Call) -> Reply:
     """Send SIGTERM to a worker and wait for its end; stopping a finished task is no error."""
     task = _find(cluster, call, "Sys.Modify")
-    if task is None:
-        raise unknown_task()
+    assert task is not None, "only a log may be asked for that is not there"
     return Reply(seconds=cluster.tasks.interrupt(task))
 
 
@@ -92,35 +108,60 @@ def _listed(task: Task) -> dict[str, Any]:
 
 @recorded(714, 724, 725, 726, 910)
 @schema("/nodes/{node}/tasks")
+@source("API2/Tasks.pm node_tasks")
 def list_tasks(cluster: Cluster, call: Call) -> Reply:
     """Return a node's tasks, newest first: finished ones by default, `source=active` or `all` for the others."""
     params, where = call.params, call.params.get("source", "archive")
     audited = allowed(cluster, call.token, f"/nodes/{call.node}", "Sys.Audit")
-    found = [t for t in cluster.tasks.tasks.values() if t.node == call.node and (audited or _own(call, t))]
-    kept = [t for t in found if where == "all" or t.running == (where == "active")]
-    kept = [t for t in kept if _matches(t, params)][::-1]
+    found = [t for t in cluster.tasks.tasks.values() if t.node == call.node and (audited or _own(call, t.user))]
+    kept = [t for t in found if (where == "all" or t.running == (where == "active")) and _matches(t, params)][::-1]
+    kept.sort(key=lambda task: not task.running)
     start = params.get("start", 0)
-    page = kept[start : start + (params.get("limit", PAGE) or len(kept))]
+    page = kept[start : start + params.get("limit", PAGE)]
     return Reply([_listed(task) for task in page], {"total": len(kept)})
 
 
 def _matches(task: Task, params: Any) -> bool:
+    wanted = params.get("userfilter", "").lower()
+    user, began = task.user if task.running else task.user.partition("!")[0], int(task.start)
     return (
-        (params.get("vmid") is None or task.id == str(params["vmid"]))
+        wanted in user.lower()
+        and (params.get("vmid") is None or task.id == str(params["vmid"]))
         and params.get("typefilter", task.kind) == task.kind
-        and params.get("userfilter", "") in task.user
-        and not (params.get("errors") and task.exit in {"OK", None})
-        and params.get("since", 0) <= task.start <= params.get("until", task.start)
+        and _kind(task) in _kinds(params)
+        and params.get("since", began) <= began <= params.get("until", began)
     )
+
+
+@source("API2/Tasks.pm node_tasks")
+def _kinds(params: Any) -> frozenset[str]:
+    """Return the kinds of outcome that are asked for; `errors` are all but the good, warnings included."""
+    if params.get("errors"):
+        return KINDS - {"ok"}
+    return frozenset(formatted(params["statusfilter"].lower())) if "statusfilter" in params else KINDS
+
+
+@source("UPID.pm normalize_status_type")
+def _kind(task: Task) -> str:
+    """Return the kind of a task's outcome; one that runs has none yet."""
+    match task.exit:
+        case None | "unexpected status":
+            return "unknown"
+        case "OK":
+            return "ok"
+        case text:
+            return "warning" if re.fullmatch(r"WARNINGS: \d+", text) else "error"
 
 
 @recorded(715, 909)
 @schema("/cluster/tasks")
+@source("API2/Cluster.pm tasks")
 def cluster_tasks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    """Return the recent tasks of all nodes; a running one has no `status`."""
+    """Return the recent tasks of all nodes; a running one has no `status`. A token sees none without Sys.Audit on `/`."""
+    audited = allowed(cluster, call.token, "/", "Sys.Audit")
     entries = []
     for task in list(cluster.tasks.tasks.values())[::-1]:
-        if not (_own(call, task) or allowed(cluster, call.token, f"/nodes/{task.node}", "Sys.Audit")):
+        if not (audited or task.user.partition("!")[0] == call.token.id):
             continue
         end = {"saved": "0"} if task.running else {"saved": "1", "status": task.exit, "endtime": int(task.end)}
         line = _identity(task) | _user(task) | end

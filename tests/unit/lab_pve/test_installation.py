@@ -7,10 +7,12 @@ TICKET = "PVE:root@pam=secret"
 
 
 def test_without_pvedaemon_only_what_needs_no_root_is_answered(lab) -> None:
-    """Recorded 1193-1196: the version comes from pveproxy itself."""
+    """Recorded 1193-1196, and the schema's `protected`: what is not comes from pveproxy itself; who may is asked first."""
     lab.pve.set_service("pvedaemon", running=False)
+    paths = ("/version", "/nodes", "/cluster/resources", "/nodes/pve1/qemu", "/cluster/status", "/nosuch")
 
-    assert (lab.get("/version").status, lab.get("/nodes").status) == (200, 595)
+    assert [200, 200, 200, 595, 595, 501] == [lab.get(path).status for path in paths]
+    assert (401, "No ticket") == (lab.get("/cluster/status", token="").status, lab.get("/nosuch", token="").reason)
 
 
 def test_without_pmxcfs_nothing_is_answered_until_it_is_back(lab) -> None:

@@ -130,7 +130,7 @@ def test_pool_rights_reach_its_members(least, bare) -> None:
 
     assert dict.fromkeys(sorted(ROLE), 1) == permissions["/pool/k8s"]
     assert dict.fromkeys(sorted(ROLE), 0) == permissions["/vms/9000"]
-    assert {"/vms/9000": dict.fromkeys(sorted(ROLE), 1)} == one
+    assert {"/vms/9000": dict.fromkeys(sorted(ROLE), 0)} == one
     assert [each["vmid"] for each in least.get("/nodes/pve1/qemu", token=bare).data] == [9000]
 
 
@@ -166,7 +166,14 @@ def test_provisioning_role_is_enough_for_a_machine_s_life(least, bare, provision
     vm = "/nodes/pve1/qemu/100"
     clone = least.post("/nodes/pve1/qemu/9000/clone", newid=100, name="a", token=bare)
     least.outcome(clone)
-    change = least.put(f"{vm}/config", cores=2, tags="x", ipconfig0="ip=dhcp", smbios1="uuid=x", token=bare)
+    change = least.put(
+        f"{vm}/config",
+        cores=2,
+        tags="x",
+        ipconfig0="ip=dhcp",
+        smbios1="uuid=da553691-1836-499e-89ea-368e5f9b9490",
+        token=bare,
+    )
     tasks = [
         least.outcome(least.put(f"{vm}/resize", disk="scsi0", size="8G", token=bare)),
         least.outcome(least.post(f"{vm}/status/start", token=bare)),
