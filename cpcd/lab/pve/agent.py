@@ -4,15 +4,18 @@ Their errors tell four different things that clients must keep apart: not config
 a real answer that says no (`failures.md` P03, P33). Next: `vm.py`, whose backend answers.
 """
 
-from typing import Any
+import base64
+from typing import Any, Final
 
-from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import failed
 from cpcd.lab.pve.vm import Vm
 
 __all__ = ["file_read", "host_name", "interfaces", "ping"]
+
+MOST: Final = 16 * 1024**2  # bytes that one read may bring
 
 
 @recorded(518, 520, 533, 601, 652)
@@ -52,10 +55,14 @@ def host_name(cluster: Cluster, call: Call) -> dict[str, Any]:
 
 @recorded(685, 686)
 @schema("/nodes/{node}/qemu/{vmid}/agent/file-read")
+@source("API2/Qemu/Agent.pm file-read")
 def file_read(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """Return a file's text; this answer is not wrapped in `result`."""
+    """Return a file, or `count` bytes of it from `offset` on; this answer is not wrapped in `result`."""
     path = call.params["file"]
     text = cluster.backend.agent_file(_guest(cluster, call), path)
     if text is None:
         raise failed(f"Agent error: failed to open file '{path}' (mode: 'r'): No such file or directory")
-    return {"content": text, "bytes-read": len(text.encode())}
+    rest = text.encode()[call.params.get("offset", 0) :]
+    read = rest[: call.params.get("count", MOST)]
+    content = read.decode(errors="replace") if call.params.get("decode", 1) else base64.b64encode(read).decode()
+    return {"content": content, "bytes-read": len(read)} | ({"truncated": 1} if len(read) < len(rest) else {})

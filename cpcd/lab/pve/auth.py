@@ -21,6 +21,11 @@ __all__ = [
 NO_ROLE: Final[frozenset[str]] = frozenset()
 ROOT: Final = "root@pam"
 PATH: Final = re.compile(r"[\w./-]+")
+ROOTS: Final = (
+    "stateuri", "skiplock", "keepActive", "migratedfrom", "migration_type", "migration_network", "targetstorage",
+    "force-cpu", "with-conntrack-state", "nets-host-mtu", "nocheck",
+)  # fmt: skip
+"""Parameters that are for root and for migrations (Qemu.pm)."""
 FIXED: Final = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 
@@ -75,8 +80,8 @@ def check(cluster: Cluster, token: Token, path: str, *any_of: str) -> None:
 
 @recorded(462, 463, 793, 1208, 1209)
 def refuse_skiplock(call: Call) -> None:
-    """Refuse `skiplock` to all but root@pam with a ticket: no API token may use it, not even one of root@pam."""
-    for name in ("skiplock", "keepActive", "migratedfrom"):
+    """Refuse `skiplock` and the like to all but root@pam with a ticket: no API token may, not even one of root@pam."""
+    for name in ROOTS:
         if call.params.get(name) and call.token.id != ROOT:
             raise invalid({name: "Only root may use this option."})
 

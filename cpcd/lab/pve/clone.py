@@ -68,9 +68,7 @@ class _Order:
 @schema("/nodes/{node}/qemu/{vmid}/clone")
 def clone(cluster: Cluster, call: Call) -> str:
     """Clone a VM in a task; what can be known at once is refused at once."""
-    vm = cluster.vms.get(call.vmid)
-    if vm is None or vm.node != call.node:
-        raise failed(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
+    vm = cluster.located(call.node, call.vmid)
     full = bool(call.params.get("full", not vm.template))
     order = _Order(call, call.node, vm.vmid, call.params["newid"], full, vm.running)
     _load_and_check(cluster, order)

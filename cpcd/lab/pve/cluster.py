@@ -13,7 +13,7 @@ from typing import Literal
 
 from cpcd.lab.events import Events, Handle
 from cpcd.lab.provenance import guess, recorded, source
-from cpcd.lab.pve.errors import Refused, failed, missing
+from cpcd.lab.pve.errors import Refused, failed, missing, nowhere
 from cpcd.lab.pve.flocks import Flocks
 from cpcd.lab.pve.settings import Node, Settings, Storage, Token
 from cpcd.lab.pve.statistics import Statistics
@@ -91,6 +91,7 @@ class Cluster:
         self.statistics = Statistics(self.durations.statistics, self.durations.proxy_cache, rng)
         self.quorum = True
         self.expected: int | None = None  # votes that somebody said are expected; the number of nodes without
+        self.noticed: tuple[object, bool] | None = None  # who was there, and quorum, when somebody said it
         self.stopped: set[str] = set()  # services of the entry node that somebody stopped
         self.next_id = (100, 1_000_000)  # datacenter option next-id
         self.neighbours: dict[str, Host] = {name: Host(Node(name), up=False) for name in settings.neighbours}
@@ -115,6 +116,22 @@ class Cluster:
         return self.quorum and 2 * votes > (self.expected or len(self.hosts))
 
     @property
+    @source("pve/README.md [1326]", "pmxcfs/status.c cfs_set_quorate")
+    def told_quorate(self) -> bool:
+        """Tell what the cluster's status says of quorum: news of expected votes alone do not reach it."""
+        if self.noticed and self.noticed[0] == self._present():
+            return self.noticed[1]
+        return self.quorate
+
+    def _present(self) -> object:
+        return (self.quorum, {name: host.member for name, host in self.hosts.items()})
+
+    def expect_votes(self, votes: int) -> None:
+        """Take another number of votes for all there are."""
+        self.noticed = (self._present(), self.told_quorate)
+        self.expected = votes
+
+    @property
     @guess("clients reach the first node that is up, as behind a list of endpoints")
     def entry(self) -> Host | None:
         """The node that answers the client: the first that is up, as behind a list of endpoints."""
@@ -124,7 +141,7 @@ class Cluster:
         """Let the statistics see the state up to now; called before anything changes."""
         for name, host in self.hosts.items():
             if host.up:
-                self.statistics.catch_up(name, self.vms.values(), self.events.now)
+                self.statistics.catch_up(name, self.vms.values(), self.events.now, cpus=host.node.cpus)
 
     def at(self, delay: float, effect: Callable[[], None]) -> Handle:
         """Plan an effect that changes this state."""
@@ -140,6 +157,13 @@ class Cluster:
         vm = self.vms.get(vmid)
         if vm is None or vm.node != node:
             raise missing(node, vmid)
+        return vm
+
+    def located(self, node: str, vmid: int) -> Vm:
+        """Return a VM of this node as `vm` does; one that is not there is told in the words of who looks for its process."""
+        vm = self.vms.get(vmid)
+        if vm is None or vm.node != node:
+            raise nowhere(node, vmid)
         return vm
 
     @recorded(67, 68, 69, 70, 343, 1181, 1183, 1186, 1189, 1322)

@@ -130,33 +130,35 @@ def _bootable(vm: Vm) -> list[str]:
 @schema("/nodes/{node}/qemu/{vmid}/template")
 def make_template(cluster: Cluster, call: Call) -> str:
     """Convert a stopped VM to a template; there is no way back."""
+    disk = str(call.params.get("disk", ""))
     vm = cluster.vm(call.node, call.vmid)
-    _check_template(cluster, vm)
+    _check_template(cluster, vm, disk)
 
-    def worker(_task: Task) -> Worker:
-        yield Flock(config_path(vm.vmid), seconds=cluster.durations.template)
-        _check_template(cluster, vm)
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(call.vmid), seconds=cluster.durations.template)
+        vm = cluster.vm(task.node, call.vmid)
+        _check_template(cluster, vm, disk)
         yield Sleep(cluster.durations.template)
         cluster.check_writable(vm)
-        seal(cluster, vm)
+        seal(cluster, vm, disk)
 
     return cluster.tasks.start("qmtemplate", call.node, str(vm.vmid), user=call.token.id, worker=worker)
 
 
 @recorded(310, 461, 562)
-def _check_template(cluster: Cluster, vm: Vm) -> None:
+def _check_template(cluster: Cluster, vm: Vm, disk: str) -> None:
     cluster.check_lock(vm)
-    if vm.template:
+    if vm.template and not disk:
         raise failed("you can't convert a template to a template")
     if vm.running:
         raise failed("you can't convert a VM to template if VM is running")
 
 
 @recorded(307, 309)
-def seal(cluster: Cluster, vm: Vm) -> None:
-    """Set the template flag and rename the disks to `base-…`."""
+def seal(cluster: Cluster, vm: Vm, disk: str = "") -> None:
+    """Set the template flag and rename the disks to `base-…`, or one of them."""
     vm.config["template"] = 1
-    for name in vm.disks:
+    for name in [name for name in vm.disks if disk in {"", name}]:
         found = cluster.volumes.find(vm.node, volume(str(vm.config[name])))
         if found is not None:
             parts = parse(str(vm.config[name]), "file") | {"file": cluster.volumes.seal(found).volid}
@@ -193,9 +195,9 @@ def _check_destroy(cluster: Cluster, call: Call) -> Vm:
 def _destroy(cluster: Cluster, task: Task, call: Call) -> Worker:
     yield Flock(config_path(call.vmid), seconds=cluster.durations.destroy)
     vm = _check_destroy(cluster, call)
-    cluster.check_lock(vm, skip=bool(call.params.get("skiplock")))
+    cluster.check_lock(vm, skip=bool(call.params.get("skiplock")) or vm.lock == "suspended")
     yield Sleep(cluster.durations.destroy * CHECKING)
-    for found in _referenced(cluster, vm):
+    for found in _referenced(cluster, vm) if vm.template else ():
         if cluster.volumes.in_use(found):
             raise failed(f"base volume '{found.volid}' is still in use by linked cloned")
     cluster.check_writable(vm)
@@ -207,7 +209,8 @@ def _destroy(cluster: Cluster, task: Task, call: Call) -> Worker:
 
 
 def _referenced(cluster: Cluster, vm: Vm) -> list[Volume]:
-    named = [str(value) for key, value in vm.config.items() if is_drive(key) or key.startswith("unused")]
+    options = [*vm.config.items(), *vm.pending.items()]
+    named = [str(value) for key, value in options if is_drive(key) or key.startswith("unused")]
     found = filter(None, (cluster.volumes.find(vm.node, volume(value)) for value in named))
     return [each for each in found if each.vmid == vm.vmid]
 

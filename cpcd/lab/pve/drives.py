@@ -65,7 +65,7 @@ def resize(cluster: Cluster, call: Call) -> str:
         vm = cluster.vm(task.node, call.vmid)
         if call.params.get("digest") not in {None, "", vm.digest}:
             raise failed("checksum mismatch (file change by other user?)")
-        cluster.check_lock(vm)
+        cluster.check_lock(vm, skip=bool(call.params.get("skiplock")))
         found = _resizable(cluster, vm, call)
         size = _new_size(found, call.params["size"])
         if size != found.size:

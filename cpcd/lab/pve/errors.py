@@ -6,9 +6,12 @@ no handler builds a response. Next: `http.py`, which turns a `Refused` into a re
 
 from collections.abc import Mapping
 
-from cpcd.lab.provenance import recorded
+from cpcd.lab.provenance import recorded, source
 
-__all__ = ["NOT_VERIFIED", "Refused", "Silent", "denied", "failed", "invalid", "locked_out", "missing", "unknown_task"]
+__all__ = [
+    "NOT_VERIFIED", "Refused", "Silent", "denied", "failed", "invalid", "locked_out", "missing", "nowhere", "unanswered",
+    "unknown_task",
+]  # fmt: skip
 
 NOT_VERIFIED = "Parameter verification failed."
 
@@ -53,6 +56,18 @@ def denied(what: str = "") -> Refused:
 def missing(node: str, vmid: int) -> Refused:
     """Make the 500 that a VM gets which this node does not have, wherever it may be."""
     return failed(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist")
+
+
+@recorded(339)
+@source("QemuConfig.pm assert_config_exists_on_node")
+def nowhere(node: str, vmid: int) -> Refused:
+    """Make the other 500 for a VM that this node does not have: what looks for its process says it so."""
+    return failed(f"unable to find configuration file for VM {vmid} on node '{node}'")
+
+
+def unanswered(what: str) -> Refused:
+    """Make the 501 of what Proxmox has and the lab has not: it answers with an error rather than with a guess."""
+    return Refused(501, f"{what} is not modelled by the lab")
 
 
 @recorded(754, 827, 835)

@@ -6,10 +6,11 @@ Unlike the cluster's resources these are read at the node and are current. Next:
 import re
 from typing import Any
 
-from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.auth import allowed
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.properties import parse
 from cpcd.lab.pve.resources import node_entry
 from cpcd.lab.pve.statistics import Row, usage
 from cpcd.lab.pve.vm import Vm
@@ -18,6 +19,8 @@ __all__ = [
     "current", "list_networks", "list_nodes", "list_vms", "node_status", "version",
 ]  # fmt: skip
 
+MIB = 1024**2
+SHARES = 1000  # of memory, where a VM says nothing
 BRIDGED = {"any_bridge", "any_local_bridge", "bridge"}
 PROCESSOR = {
     "model": "AMD EPYC",
@@ -85,19 +88,30 @@ def node_status(cluster: Cluster, call: Call) -> Row:
 
 
 @recorded(202, 203, 531, 1295)
+@source("QemuServer.pm vmstatus")
 def _listed(cluster: Cluster, vm: Vm) -> Row:
-    entry: Row = {"vmid": vm.vmid, "cpus": vm.cpus} | usage(vm, cluster.events.now)
+    entry: Row = {"vmid": vm.vmid, "cpus": vm.shown_cpus(cluster.hosts[vm.node].node.cpus)}
+    entry |= usage(vm, cluster.events.now)
+    if balloon := int(vm.config.get("balloon", 0)):
+        entry |= {"balloon_min": balloon * MIB, "shares": int(vm.config.get("shares", SHARES))}
     if vm.config.get("tags"):
         entry["tags"] = vm.config["tags"]
     if vm.lock:
         entry["lock"] = vm.lock
     if vm.template:
         entry["template"] = 1
-    if "serial0" in vm.config:
+    if any(name.startswith("serial") for name in vm.config):
         entry["serial"] = 1
     if vm.running:
         entry |= PRESSURE | {"pid": vm.pid}
     return entry
+
+
+@recorded(203)
+@source("QemuServer.pm vmstatus")
+def _full(cluster: Cluster, vm: Vm) -> Row:
+    """Return a VM's line with what QEMU itself says of it."""
+    return _listed(cluster, vm) | {"qmpstatus": _qmp(vm)} | (_running(cluster, vm) if vm.running else {})
 
 
 @recorded(202, 203, 531, 944)
@@ -106,21 +120,24 @@ def list_vms(cluster: Cluster, call: Call) -> list[Row]:
     """Return the node's VMs that the token may see; complete at once, unlike the cluster's resources."""
     vms = [vm for vm in cluster.vms.values() if vm.node == call.node]
     seen = [vm for vm in vms if allowed(cluster, call.token, f"/vms/{vm.vmid}", "VM.Audit")]
-    full = call.params.get("full")
-    return [_listed(cluster, vm) | ({"qmpstatus": _qmp(vm)} if full else {}) for vm in seen]
+    line = _full if call.params.get("full") else _listed
+    return [line(cluster, vm) for vm in seen]
 
 
 @recorded(200, 308, 446, 530, 593, 645, 661, 747, 786, 1215)
 @schema("/nodes/{node}/qemu/{vmid}/status/current")
+@source("Qemu.pm vm_status")
 def current(cluster: Cluster, call: Call) -> Row:
     """Return a VM's state now; a template and an enabled agent show only when they are there."""
     vm = cluster.vm(call.node, call.vmid)
-    entry = _listed(cluster, vm) | {"qmpstatus": _qmp(vm), "ha": {"managed": 0}}
+    entry = _full(cluster, vm) | {"ha": {"managed": 0}}
     if vm.agent:
         entry["agent"] = 1
-    if "vga" in vm.config:
-        entry["clipboard"] = None
-    return entry | (_running(cluster, vm) if vm.running else {})
+    if vga := parse(str(vm.config.get("vga", "")), "type"):
+        entry["clipboard"] = vga.get("clipboard")
+        if re.match(r"virtio|qxl[234]?$", vga.get("type", "")):
+            entry["spice"] = 1
+    return entry
 
 
 @recorded(573)

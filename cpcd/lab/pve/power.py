@@ -8,7 +8,7 @@ from cpcd.lab.provenance import guess, recorded, schema, source
 from cpcd.lab.pve.auth import ROOT, refuse_skiplock
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster, Host
-from cpcd.lab.pve.errors import failed
+from cpcd.lab.pve.errors import failed, unanswered
 from cpcd.lab.pve.flocks import config_path
 from cpcd.lab.pve.pending import apply_pending
 from cpcd.lab.pve.properties import is_cloudinit, parse, parse_net
@@ -43,28 +43,34 @@ def _power_off(cluster: Cluster, vm: Vm) -> None:
     apply_pending(cluster, vm)
 
 
-def start_task(cluster: Cluster, node: str, vmid: int, user: str) -> str:
-    """Start a VM in a task and return its UPID."""
+def start_task(cluster: Cluster, node: str, vmid: int, user: str, *, skip: bool = False) -> str:
+    """Start a VM in a task and return its UPID; `skip` is root's `skiplock`."""
 
     def worker(task: Task) -> Worker:
-        return _start(cluster, task, vmid)
+        return _start(cluster, task, vmid, skip=skip)
 
     return cluster.tasks.start("qmstart", node, str(vmid), user=user, worker=worker)
 
 
-@recorded(311, 400, 451, 523, 528, 651, 788)
-def _start(cluster: Cluster, task: Task, vmid: int) -> Worker:
+@recorded(311, 400, 451, 523, 528, 636, 651, 788)
+@source("QemuServer.pm vm_start")
+def _start(cluster: Cluster, task: Task, vmid: int, *, skip: bool) -> Worker:
+    """Start a VM; one that a backup has running already is let go on instead."""
     yield Flock(config_path(vmid), seconds=cluster.durations.start)
     vm = cluster.vm(task.node, vmid)
     if vm.template:
         raise failed("you can't start a vm if it's a template")
-    cluster.check_lock(vm)
+    if vm.running and vm.lock == "backup":
+        vm.paused = False
+        return
+    cluster.check_lock(vm, skip=skip)
     if vm.running:
         raise failed(f"VM {vmid} already running")
     apply_pending(cluster, vm)
-    _check_config(cluster, vm)
-    if any(map(is_cloudinit, vm.drives.values())):
-        task.log.append("generating cloud-init ISO")
+    _cloud_init(cluster, task, vm)
+    host = cluster.hosts[vm.node].node
+    if vm.most_cpus > host.cpus:
+        raise failed(f"MAX {host.cpus} vcpus allowed per VM on this node")
     _warn(task, vm)
     yield Sleep(cluster.durations.start * PREPARING)
     _check_host(cluster, task, vm)
@@ -79,15 +85,15 @@ def switched_on(cluster: Cluster, vm: Vm, *, pid: int) -> None:
     cluster.backend.power_on(vm)
 
 
-@recorded(636, 1060)
-def _check_config(cluster: Cluster, vm: Vm) -> None:
-    """Refuse what Proxmox refuses before it prepares anything."""
-    host = cluster.hosts[vm.node].node
-    if vm.cpus > host.cpus:
-        raise failed(f"MAX {host.cpus} vcpus allowed per VM on this node")
-    for snippet in parse(str(vm.config.get("cicustom", "")), "user").values():
-        if cluster.volumes.find(vm.node, snippet) is None:
-            raise failed(f"volume '{snippet}' does not exist")
+@recorded(651, 1060)
+@source("Cloudinit.pm apply_cloudinit_config")
+def _cloud_init(cluster: Cluster, task: Task, vm: Vm) -> None:
+    """Make the cloud-init image; what `cicustom` names has to be there, if there is a drive for it."""
+    snippets = parse(str(vm.config.get("cicustom", "")), "user").values()
+    if missing := [each for each in snippets if cluster.volumes.find(vm.node, each) is None]:
+        raise failed(f"volume '{missing[0]}' does not exist")
+    if any(map(is_cloudinit, vm.drives.values())):
+        task.log.append("generating cloud-init ISO")
 
 
 @source("P09", "OVMF.pm")
@@ -118,7 +124,11 @@ def start(cluster: Cluster, call: Call) -> str:
     """Start a VM: a UPID even for one that does not exist; only a lost quorum is refused at once."""
     refuse_skiplock(call)
     cluster.check_quorum()
-    return start_task(cluster, call.node, call.vmid, call.token.id)
+    return start_task(cluster, call.node, call.vmid, call.token.id, skip=_skips(call))
+
+
+def _skips(call: Call) -> bool:
+    return bool(call.params.get("skiplock"))
 
 
 @recorded(505, 506, 608, 612, 1307)
@@ -147,29 +157,47 @@ def _stop(cluster: Cluster, task: Task, call: Call) -> Worker:
     if call.params.get("overrule-shutdown"):
         _overrule(cluster, task, call.vmid)
     yield Flock(config_path(call.vmid), seconds=cluster.durations.stop)
-    vm = cluster.vm(task.node, call.vmid)
+    vm = cluster.located(task.node, call.vmid)
     if not vm.running:
         return
-    cluster.check_lock(vm)
+    cluster.check_lock(vm, skip=_skips(call))
     yield Sleep(cluster.durations.stop)
     _power_off(cluster, vm)
 
 
 @recorded(508, 580, 582, 589, 592, 604, 607, 702)
 @schema("/nodes/{node}/qemu/{vmid}/status/shutdown")
+@source("Qemu.pm vm_shutdown")
 def shutdown(cluster: Cluster, call: Call) -> str:
-    """Ask the guest to power off and wait for it, 60 s by default; `forceStop` then takes the power away."""
+    """Ask the guest to power off and wait for it, 60 s by default; `forceStop` then takes the power away.
+
+    A paused guest cannot hear: that is refused at once, or with `forceStop` the power is taken away without asking.
+    """
     refuse_skiplock(call)
+    found = cluster.vms.get(call.vmid)
+    paused = found is not None and found.node == call.node and found.paused
+    if paused and not call.params.get("forceStop"):
+        raise failed("VM is paused - cannot shutdown")
 
     def worker(task: Task) -> Worker:
+        if paused:
+            yield from _stop(cluster, task, call)
+            return
         yield Flock(config_path(call.vmid))
-        vm = cluster.vm(task.node, call.vmid)
+        vm = cluster.located(task.node, call.vmid)
         if vm.running:
-            cluster.check_lock(vm)
+            cluster.check_lock(vm, skip=_skips(call))
             yield from _quit(cluster, task, vm, call)
 
     cluster.record("shutdown", call.vmid, call.token.id)
     return cluster.tasks.start("qmshutdown", call.node, str(call.vmid), user=call.token.id, worker=worker)
+
+
+@source("QemuServer.pm _do_vm_stop")
+def _patience(vm: Vm, call: Call) -> float:
+    """Return the seconds that a guest has: those of the call, of the VM's `startup`, or a minute."""
+    down = parse(str(vm.config.get("startup", "")), "order").get("down")
+    return float(call.params.get("timeout", down or GRACE))
 
 
 def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
@@ -178,7 +206,7 @@ def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
         why = f"VM {vm.vmid} qga command 'guest-ping' failed - got timeout"
         task.log.append(f"QEMU Guest Agent is not running - {why}")
     cluster.backend.shutdown(vm)
-    gone = not vm.running or (yield PowerOff(vm.vmid, float(call.params.get("timeout", GRACE))))
+    gone = not vm.running or (yield PowerOff(vm.vmid, _patience(vm, call)))
     if not gone and not call.params.get("forceStop"):
         raise failed("VM quit/powerdown failed - got timeout")
     if not gone:
@@ -203,15 +231,18 @@ def _ping(cluster: Cluster, task: Task) -> Worker:
 @schema("/nodes/{node}/qemu/{vmid}/status/reboot")
 def reboot(cluster: Cluster, call: Call) -> str:
     """Shut the guest down and start it cold, which applies pending values; a stopped VM is refused at once."""
-    vm = cluster.vm(call.node, call.vmid)
+    vm = cluster.located(call.node, call.vmid)
+    if vm.paused:
+        raise failed("VM is paused - cannot shutdown")
     _check_running(vm)
 
     def worker(task: Task) -> Worker:
-        yield Flock(config_path(vm.vmid))
-        cluster.check_lock(vm)
+        yield Flock(config_path(call.vmid))
+        vm = cluster.located(task.node, call.vmid)
         vm.rebooting = vm.running
         try:
             if vm.running:
+                cluster.check_lock(vm)
                 yield from _quit(cluster, task, vm, call)
         except (Exception, Interrupted):
             vm.rebooting = False
@@ -232,12 +263,13 @@ def _check_running(vm: Vm) -> None:
 def reset(cluster: Cluster, call: Call) -> str:
     """Press the reset button: pending values stay pending."""
     refuse_skiplock(call)
-    vm = cluster.vm(call.node, call.vmid)
+    vm = cluster.located(call.node, call.vmid)
     _check_running(vm)
 
-    def worker(_task: Task) -> Worker:
-        yield Flock(config_path(vm.vmid), seconds=cluster.durations.reset)
-        cluster.check_lock(vm)
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(call.vmid), seconds=cluster.durations.reset)
+        vm = cluster.vm(task.node, call.vmid)
+        cluster.check_lock(vm, skip=_skips(call))
         yield Sleep(cluster.durations.reset)
         cluster.backend.reset(vm)
 
@@ -248,29 +280,34 @@ def reset(cluster: Cluster, call: Call) -> str:
 @recorded(516, 570, 573)
 @schema("/nodes/{node}/qemu/{vmid}/status/suspend")
 def suspend(cluster: Cluster, call: Call) -> str:
-    """Pause a running VM."""
+    """Pause a running VM; the lab does not write one to disk."""
+    if call.params.get("todisk"):
+        raise unanswered("suspend to disk")
     return _pause(cluster, call, "qmpause", paused=True)
 
 
 @recorded(517, 574)
 @schema("/nodes/{node}/qemu/{vmid}/status/resume")
 def resume(cluster: Cluster, call: Call) -> str:
-    """Let a paused VM go on."""
+    """Let a paused VM go on; one that goes on already is no error, whatever holds it."""
     return _pause(cluster, call, "qmresume", paused=False)
 
 
+@source("RunState.pm vm_suspend", "RunState.pm vm_resume")
 def _pause(cluster: Cluster, call: Call, kind: str, *, paused: bool) -> str:
     refuse_skiplock(call)
-    vm = cluster.vm(call.node, call.vmid)
-    _check_running(vm)
+    _check_running(cluster.located(call.node, call.vmid))
 
-    def worker(_task: Task) -> Worker:
-        yield Flock(config_path(vm.vmid))
-        cluster.check_lock(vm)
+    def worker(task: Task) -> Worker:
+        yield Flock(config_path(call.vmid))
+        vm = cluster.vm(task.node, call.vmid)
+        if not paused and not vm.paused:
+            return
+        cluster.check_lock(vm, skip=_skips(call) or vm.lock == "backup")
         _check_running(vm)
         vm.paused = paused
 
-    return cluster.tasks.start(kind, call.node, str(vm.vmid), user=call.token.id, worker=worker)
+    return cluster.tasks.start(kind, call.node, str(call.vmid), user=call.token.id, worker=worker)
 
 
 @source("P21", "P22")

@@ -225,7 +225,7 @@ class Pve:
     def expect_votes(self, votes: int) -> None:
         """Say how many votes are expected, so that fewer nodes than a majority are quorate."""
         self._now()
-        self.cluster.expected = votes
+        self.cluster.expect_votes(votes)
 
     def node_down(self, node: str) -> None:
         """Cut a node's power; no-op when it is off."""

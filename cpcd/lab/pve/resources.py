@@ -4,11 +4,11 @@
 to 10 s old and may go back in time; nothing here is proof of anything (`statistics.py`). Next: `nodes.py`.
 """
 
-from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.auth import allowed
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster, Host, Pool
-from cpcd.lab.pve.errors import invalid
+from cpcd.lab.pve.errors import failed, invalid
 from cpcd.lab.pve.settings import Storage
 from cpcd.lab.pve.statistics import Row
 from cpcd.lab.pve.vm import Vm
@@ -16,63 +16,91 @@ from cpcd.lab.pve.vm import Vm
 __all__ = ["next_id", "node_entry", "pool_members", "resources", "status"]
 
 
-@recorded(360, 894, 943, 1294, 1366, 1369, 1374, 1383)
-def _vm_entry(cluster: Cluster, vm: Vm, statistics: dict[str, dict[int, Row]]) -> Row:
+@recorded(360, 880, 1294, 1366, 1369, 1374, 1383)
+@source("API2Tools.pm extract_vm_stats")
+def _vm_stats(vm: Vm, statistics: dict[str, dict[int, Row]]) -> Row:
+    """Return what is known of a VM from broadcasts; of one that nobody has spoken of only where it is."""
     entry: Row = {"id": f"qemu/{vm.vmid}", "node": vm.node, "type": "qemu", "vmid": vm.vmid, "status": "unknown"}
-    for key in ("tags", "lock"):
-        if value := vm.config.get(key):
-            entry[key] = value
-    if pool := cluster.pool_of(vm.vmid):
+    return entry | statistics.get(vm.node, {}).get(vm.vmid, {})
+
+
+@recorded(894, 943)
+@source("API2/Cluster.pm resources")
+def _vm_entry(cluster: Cluster, call: Call, vm: Vm, statistics: dict[str, dict[int, Row]]) -> Row:
+    """Return a VM's line: tags, lock and pool are those of now, the pool for who may audit it."""
+    entry = _vm_stats(vm, statistics)
+    entry |= {key: vm.config[key] for key in ("tags", "lock") if vm.config.get(key)}
+    pool = cluster.pool_of(vm.vmid)
+    if pool and allowed(cluster, call.token, f"/pool/{pool}", "Pool.Audit"):
         entry["pool"] = pool
-    if cluster.hosts[vm.node].member:
-        entry |= statistics.get(vm.node, {}).get(vm.vmid, {})
     return entry
 
 
 @recorded(64, 77, 1293, 1294)
+@source("API2Tools.pm extract_node_stats")
 def node_entry(cluster: Cluster, host: Host, *, audited: bool) -> Row:
-    """Return a node's line; sizes only for who may audit it, nothing but its name while it is away."""
+    """Return a node's line; sizes only for who may audit it, of one that is away for five minutes more."""
     node = host.node
     entry: Row = {"id": f"node/{node.name}", "node": node.name, "type": "node"}
-    if not host.member:
-        return entry | {"status": "offline"}
-    entry |= {"status": "online", "level": ""}
+    entry["status"] = "online" if host.member else "offline"
+    if not (host.member or cluster.statistics.known(node.name, cluster.events.now)):
+        return entry
+    entry["level"] = ""
     if not audited:
+        return entry
+    entry |= {"maxcpu": node.cpus, "maxmem": node.memory, "maxdisk": node.disk}
+    if not host.member:
         return entry
     guests = [vm for vm in cluster.vms.values() if vm.node == node.name and vm.running]
     return entry | {
         "cpu": round(0.02 * (1 + len(guests)), 4),
-        "maxcpu": node.cpus,
         "mem": sum(vm.memory // 2 for vm in guests) + 1_239_429_120,
-        "maxmem": node.memory,
         "disk": 38_942_957_568,
-        "maxdisk": node.disk,
         "uptime": int(cluster.events.now - host.booted) + 3947,
     }
 
 
 @recorded(77, 361, 1294)
+@source("API2Tools.pm extract_storage_stats")
 def _storage_entry(cluster: Cluster, host: Host, storage: Storage) -> Row:
+    """Return a storage's line for a node; without news of that node for five minutes there is no size."""
+    name = host.node.name
     entry: Row = {
-        "id": f"storage/{host.node.name}/{storage.name}",
-        "node": host.node.name,
+        "id": f"storage/{name}/{storage.name}",
+        "node": name,
         "type": "storage",
         "storage": storage.name,
         "plugintype": storage.plugin,
         "content": ",".join(storage.content),
         "shared": int(storage.shared),
+        "status": "unknown",
     }
-    if not host.member:
-        return entry | {"status": "unknown"}
-    used = cluster.volumes.used(storage.name, host.node.name)
+    if not (host.member or cluster.statistics.known(name, cluster.events.now)):
+        return entry
+    used = cluster.volumes.used(storage.name, name)
     return entry | {"status": "available", "disk": used, "maxdisk": storage.total}
+
+
+@source("API2/Cluster.pm resources")
+def _pool_entry(cluster: Cluster, name: str) -> Row:
+    """Return a pool's line, with the sums of its running VMs if it has any."""
+    entry: Row = {"id": f"/pool/{name}", "pool": name, "type": "pool"}
+    statistics = cluster.statistics.read(cluster.events.now)
+    vms = [_vm_stats(cluster.vms[vmid], statistics) for vmid in cluster.pools[name].vms if vmid in cluster.vms]
+    running = [vm for vm in vms if vm.get("uptime")]
+    if not running:
+        return entry
+    processors = sum(vm["maxcpu"] for vm in running)
+    sums = {key: sum(vm[key] for vm in running) for key in ("mem", "maxmem")}
+    load = sum(vm["cpu"] * vm["maxcpu"] for vm in running) / processors
+    return entry | sums | {"uptime": max(vm["uptime"] for vm in running), "maxcpu": processors, "cpu": load}
 
 
 @recorded(77, 895)
 def _other_entries(cluster: Cluster, call: Call) -> list[Row]:
     pools = [name for name in sorted(cluster.pools) if allowed(cluster, call.token, f"/pool/{name}", "Pool.Audit")]
-    entries: list[Row] = [{"id": f"/pool/{name}", "pool": name, "type": "pool"} for name in pools]
-    if allowed(cluster, call.token, "/sdn/zones/localnetwork", "SDN.Audit", "SDN.Use"):
+    entries = [_pool_entry(cluster, name) for name in pools]
+    if allowed(cluster, call.token, "/sdn/zones/localnetwork", "SDN.Audit"):
         for name in cluster.hosts:
             zone = {"network": "localnetwork", "network-type": "zone", "status": "ok"}
             entries.append({"id": f"network/{name}/zone/localnetwork", "type": "network", "node": name} | zone)
@@ -88,7 +116,7 @@ def resources(cluster: Cluster, call: Call) -> list[Row]:
     if wanted in {None, "vm"}:
         statistics = cluster.statistics.read(cluster.events.now)
         seen = [vm for vm in cluster.vms.values() if allowed(cluster, call.token, f"/vms/{vm.vmid}", "VM.Audit")]
-        entries += [_vm_entry(cluster, vm, statistics) for vm in seen]
+        entries += [_vm_entry(cluster, call, vm, statistics) for vm in seen]
     if wanted in {None, "node"}:
         for host in cluster.hosts.values():
             audited = allowed(cluster, call.token, f"/nodes/{host.node.name}", "Sys.Audit")
@@ -98,9 +126,9 @@ def resources(cluster: Cluster, call: Call) -> list[Row]:
     return entries
 
 
+@source("API2/Cluster.pm resources")
 def _storages(cluster: Cluster, call: Call) -> list[Row]:
-    needed = ("Datastore.Audit", "Datastore.AllocateSpace")
-    seen = [s for s in cluster.storages if allowed(cluster, call.token, f"/storage/{s.name}", *needed)]
+    seen = [s for s in cluster.storages if allowed(cluster, call.token, f"/storage/{s.name}", "Datastore.Audit")]
     return [
         _storage_entry(cluster, host, storage)
         for host in cluster.hosts.values()
@@ -110,17 +138,21 @@ def _storages(cluster: Cluster, call: Call) -> list[Row]:
 
 
 @recorded(880, 943)
+@source("API2/Pool.pm index")
 def pool_members(cluster: Cluster, pool: Pool) -> list[Row]:
-    """Return a pool's members as the resources view has them; a VMID without a VM is left out."""
+    """Return a pool's members: VMs without what only the resources view adds, each storage once, on the entry node."""
     statistics = cluster.statistics.read(cluster.events.now)
-    vms = [cluster.vms[vmid] for vmid in sorted(pool.vms) if vmid in cluster.vms]
-    members = [{k: v for k, v in _vm_entry(cluster, vm, statistics).items() if k != "pool"} for vm in vms]
-    names = sorted(pool.storages)
-    return members + [
-        _storage_entry(cluster, host, cluster.volumes.storage(name))
-        for name in names
-        for host in cluster.hosts.values()
-    ]
+    vms = [_vm_stats(cluster.vms[vmid], statistics) for vmid in sorted(pool.vms, key=str) if vmid in cluster.vms]
+    named = [storage for storage in cluster.storages if storage.name in pool.storages]
+    return vms + [_storage_entry(cluster, _where(cluster, storage), storage) for storage in named]
+
+
+def _where(cluster: Cluster, storage: Storage) -> Host:
+    entry = cluster.entry
+    assert entry is not None, "no node answers"
+    if storage.on(entry.node.name):
+        return entry
+    return cluster.hosts[min(storage.nodes)]
 
 
 @recorded(71, 1137, 1292, 1359)
@@ -129,7 +161,7 @@ def status(cluster: Cluster, _call: Call) -> list[Row]:
     """Return quorum and nodes, without a cluster the one node alone; `local` is the node that answers."""
     entry, nodes, clustered = cluster.entry, len(cluster.hosts), bool(cluster.name)
     head: Row = {"id": "cluster", "type": "cluster", "name": cluster.name, "version": nodes, "nodes": nodes}
-    entries = [head | {"quorate": int(cluster.quorate)}] if clustered else []
+    entries = [head | {"quorate": int(cluster.told_quorate)}] if clustered else []
     for number, host in enumerate(cluster.hosts.values(), 1):
         line: Row = {"id": f"node/{host.node.name}", "type": "node", "name": host.node.name}
         line |= {"nodeid": number if clustered else 0}
@@ -145,4 +177,8 @@ def next_id(cluster: Cluster, call: Call) -> str:
     asked = call.params.get("vmid")
     if asked in cluster.vms:
         raise invalid({"vmid": f"VM {asked} already exists"})
-    return str(asked or next(vmid for vmid in range(*cluster.next_id) if vmid not in cluster.vms))
+    lower, upper = cluster.next_id
+    free = asked or next((vmid for vmid in range(lower, upper) if vmid not in cluster.vms), None)
+    if free is None:
+        raise failed(f"unable to get any free VMID in range [{lower}, {upper}]")
+    return str(free)

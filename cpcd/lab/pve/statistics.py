@@ -16,6 +16,7 @@ from cpcd.lab.pve.vm import Vm
 __all__ = ["Row", "Statistics", "broadcast", "usage"]
 
 Row = dict[str, Any]
+KEPT = 300.0  # seconds
 
 
 @recorded(360, 531)
@@ -39,9 +40,9 @@ def usage(vm: Vm, now: float) -> Row:
 
 
 @recorded(360, 748)
-def broadcast(vm: Vm, now: float) -> Row:
-    """Return what a node tells the others about a VM."""
-    counters = {"diskread": 0, "diskwrite": 0, "maxcpu": vm.cpus, "template": int(vm.template)}
+def broadcast(vm: Vm, now: float, cpus: int) -> Row:
+    """Return what a node of so many processors tells the others about a VM."""
+    counters = {"diskread": 0, "diskwrite": 0, "maxcpu": vm.shown_cpus(cpus), "template": int(vm.template)}
     return usage(vm, now) | counters
 
 
@@ -54,11 +55,12 @@ class Statistics:
     random: random.Random
     phases: dict[str, float] = field(default_factory=dict)
     ticks: dict[str, int] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)  # when each node last said anything
     rows: dict[str, dict[int, Row]] = field(default_factory=dict)
     workers: list[tuple[float, dict[str, dict[int, Row]]]] = field(default_factory=lambda: [(-math.inf, {})] * 3)
 
     @recorded(1366, 1369, 1374)
-    def catch_up(self, node: str, vms: Iterable[Vm], now: float) -> None:
+    def catch_up(self, node: str, vms: Iterable[Vm], now: float, *, cpus: int) -> None:
         """Take the snapshot that a node has broadcast since the last call, if one was due; nothing changed since."""
         if node not in self.phases:
             self.phases[node] = self.random.uniform(0, self.interval)
@@ -67,12 +69,18 @@ class Statistics:
             return
         self.ticks[node] = tick
         due = self.phases[node] + tick * self.interval
-        self.rows[node] = {vm.vmid: broadcast(vm, due) for vm in vms if vm.node == node}
+        self.rows[node] = {vm.vmid: broadcast(vm, due, cpus) for vm in vms if vm.node == node}
+        self.heard[node] = due
+
+    @source("pmxcfs/status.c rrd_entry_is_old")
+    def known(self, node: str, now: float) -> bool:
+        """Tell whether what a node last said is still kept: five minutes long, also when the node has died meanwhile."""
+        return now - self.heard.get(node, -math.inf) <= KEPT
 
     @source("pve/README.md /cluster/resources")
     def read(self, now: float) -> dict[str, dict[int, Row]]:
         """Return node -> VMID -> row as one proxy worker, picked by chance, has them."""
         worker = self.random.randrange(len(self.workers))
         if now - self.workers[worker][0] >= self.cache:
-            self.workers[worker] = (now, dict(self.rows))
+            self.workers[worker] = (now, {node: rows for node, rows in self.rows.items() if self.known(node, now)})
         return self.workers[worker][1]

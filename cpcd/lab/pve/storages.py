@@ -6,11 +6,12 @@ changes a volume (`volumes.py`). Next: `nodes.py`.
 
 from typing import Any
 
-from cpcd.lab.provenance import recorded, schema
+from cpcd.lab.provenance import recorded, schema, source
 from cpcd.lab.pve.auth import allowed
 from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import failed, invalid
+from cpcd.lab.pve.formats import formatted
 from cpcd.lab.pve.settings import Storage
 from cpcd.lab.pve.volumes import Volume
 
@@ -48,27 +49,36 @@ def _formats(storage: Storage) -> Row:
 
 @recorded(89, 90, 91, 907)
 @schema("/nodes/{node}/storage")
+@source("API2/Storage/Status.pm index")
 def list_storages(cluster: Cluster, call: Call) -> list[Row]:
-    """Return the node's storages that the token may use, with free bytes; `content` filters."""
-    name, content = call.params.get("storage"), call.params.get("content")
-    seen = [
-        s for s in cluster.storages if s.on(call.node) and allowed(cluster, call.token, f"/storage/{s.name}", *NEEDED)
-    ]
-    entries: list[Row] = []
-    for storage in seen:
-        if name in {None, storage.name} and (not content or content in storage.content):
-            entry = {"storage": storage.name, **_storage(cluster, call.node, storage)}
-            entry |= {"used_fraction": entry["used"] / entry["total"] if entry["total"] else 0}
-            entries.append(entry | (_formats(storage) if call.params.get("format") else {}))
-    return entries
+    """Return the node's storages that the token may use, with free bytes.
+
+    `content` keeps those that take any of some kinds, `target` those that are shared with another node.
+    """
+    name, wanted = call.params.get("storage"), set(formatted(call.params.get("content", "")))
+    here = [s for s in cluster.storages if s.on(call.node) and (not wanted or wanted & set(s.content))]
+    if name and name not in {storage.name for storage in here}:
+        raise invalid({"storage": "No such storage."})
+    seen = [s for s in here if name in {None, s.name} and allowed(cluster, call.token, f"/storage/{s.name}", *NEEDED)]
+    target = call.params.get("target", "localhost")
+    if target not in {"localhost", call.node}:
+        seen = [storage for storage in seen if storage.shared and storage.on(target)]
+    return [_entry(cluster, call, storage) for storage in seen]
+
+
+def _entry(cluster: Cluster, call: Call, storage: Storage) -> Row:
+    entry = {"storage": storage.name, **_storage(cluster, call.node, storage)}
+    if entry["total"]:
+        entry["used_fraction"] = entry["used"] / entry["total"]
+    return entry | (_formats(storage) if call.params.get("format") else {})
 
 
 @recorded(92, 93)
 @schema("/nodes/{node}/storage/{storage}/status")
 def storage_status(cluster: Cluster, call: Call) -> Row:
-    """Return one storage's state; this is the one place where a missing one is a 400."""
+    """Return one storage's state; here and in the list a missing one is a 400, and one of other nodes is missing."""
     for storage in cluster.storages:
-        if storage.name == call.path["storage"]:
+        if storage.name == call.params["storage"] and storage.on(call.node):
             return _storage(cluster, call.node, storage)
     raise invalid({"storage": "No such storage."})
 
@@ -77,7 +87,7 @@ def storage_status(cluster: Cluster, call: Call) -> Row:
 @schema("/nodes/{node}/storage/{storage}/content")
 def storage_content(cluster: Cluster, call: Call) -> list[Row]:
     """Return a storage's volumes that the token may see, also those that no VM's configuration knows."""
-    storage, wanted = cluster.volumes.storage(call.path["storage"]), call.params.get("vmid")
+    storage, wanted = cluster.volumes.storage(call.params["storage"]), call.params.get("vmid")
     if not storage.on(call.node):
         raise failed(f"storage '{storage.name}' is not available on node '{call.node}'")
     place = cluster.volumes.place(storage.name, call.node)
@@ -94,11 +104,19 @@ def _asked_for(volume: Volume, call: Call, vmid: int | None) -> bool:
 
 
 @recorded(934)
+@source("Storage.pm check_volume_access")
 def _seen(cluster: Cluster, call: Call, volume: Volume) -> bool:
-    """Tell whether the token sees a volume: a disk by the right to configure its VM's disks, a file by the storage's."""
-    if volume.content != "images" or allowed(cluster, call.token, f"/storage/{volume.storage}", "Datastore.Allocate"):
+    """Tell whether the token sees a volume: a disk by the right to configure its VM's disks, a file by the storage's.
+
+    Nobody but who may all on the storage sees its snippets.
+    """
+    path = f"/storage/{volume.storage}"
+    if allowed(cluster, call.token, path, "Datastore.Allocate"):
         return True
-    return allowed(cluster, call.token, f"/vms/{volume.vmid}", "VM.Config.Disk")
+    if volume.content != "images":
+        return volume.content in {"iso", "vztmpl", "import"}
+    audited = allowed(cluster, call.token, path, "Datastore.Audit")
+    return audited and allowed(cluster, call.token, f"/vms/{volume.vmid}", "VM.Config.Disk")
 
 
 @recorded(172, 184, 309, 934)

@@ -89,9 +89,14 @@ class Vm:
         return int(parse(str(self.config.get("memory", 512)), "current").get("current", 512)) * MIB
 
     @property
-    def cpus(self) -> int:
-        """Number of virtual CPUs."""
-        return int(self.config.get("vcpus", 0)) or int(self.config.get("cores", 1)) * int(self.config.get("sockets", 1))
+    def most_cpus(self) -> int:
+        """Number of virtual CPUs that the VM could have: cores times sockets."""
+        sockets = self.config.get("sockets", self.config.get("smp", 1))
+        return int(self.config.get("cores", 1)) * int(sockets)
+
+    def shown_cpus(self, host: int) -> int:
+        """Return the number that lists show: no more than the host has, unless `vcpus` says another."""
+        return int(self.config.get("vcpus", 0)) or min(self.most_cpus, host)
 
     @property
     def agent(self) -> bool:

@@ -26,7 +26,9 @@ class LateRows:
 
     def note(self, now: float) -> None:
         """Remember how the VMs look now."""
-        self._seen.append((now, {vmid: broadcast(vm, now) for vmid, vm in self._pve.vms.items()}))
+        processors = {name: host.node.cpus for name, host in self._pve.cluster.hosts.items()}
+        vms = {vmid: broadcast(vm, now, processors.get(vm.node, 1)) for vmid, vm in self._pve.vms.items()}
+        self._seen.append((now, vms))
         while len(self._seen) > 1 and self._seen[0][0] < now - LATE:
             self._seen.popleft()
 
