@@ -16,6 +16,10 @@ from cpcd.lab.pve import Pve, Settings, Vm
 __all__ = ["World"]
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+HOSTNAME = "/etc/hostname"
+COUNTERS = dict.fromkeys(
+    (f"{way}-{what}" for way in ("rx", "tx") for what in ("bytes", "dropped", "errs", "packets")), 0
+)
 
 
 class World:
@@ -56,12 +60,15 @@ class World:
     def power_on(self, vm: Vm) -> None:
         """Boot a VM's machine, which exists from its first power-on."""
         guest = self.guests.setdefault(vm.vmid, Guest(vm.vmid, self))
-        guest.power_on(vm.booted or {})
+        guest.power_on(vm.booted or {}, system=not self.pve.blank(vm))
 
+    @recorded(580, 582, 697)
     def shutdown(self, vm: Vm) -> None:
-        """Press the power button."""
+        """Press the power button; without an operating system nobody hears it."""
         guest = self.guests[vm.vmid]
         boot = guest.boot_id
+        if not guest.system:
+            return
 
         def off() -> None:
             if guest.boot_id == boot and guest.booted is not None:
@@ -97,26 +104,55 @@ class World:
         guest = self.guests.get(vm.vmid)
         return guest is not None and guest.agent_up
 
+    @recorded(655)
     @source("P23")
     def agent_interfaces(self, vm: Vm) -> list[dict[str, Any]]:
-        """Return loopback and net0 as the agent sees them."""
+        """Return loopback and net0 as the agent sees them, link-local addresses and counters included."""
         guest = self.guests[vm.vmid]
-        own = {"name": "eth0", "hardware-address": vm.mac.lower(), "ip-addresses": [_ipv4(guest.address)]}
-        return [{"name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": [_ipv4("127.0.0.1")]}, own]
+        lo = {"name": "lo", "hardware-address": "00:00:00:00:00:00"}
+        own = {"name": "eth0", "hardware-address": vm.mac.lower()}
+        loopback, reached = [_ip("127.0.0.1", 8), _ip("::1", 128)], [_ip(_link_local(vm.mac), 64)]
+        if guest.address:
+            reached.insert(0, _ip(guest.address, guest.hardware.prefix))
+        return [
+            lo | {"ip-addresses": loopback, "statistics": COUNTERS},
+            own | {"ip-addresses": reached, "statistics": COUNTERS},
+        ]
 
+    @recorded(657, 685, 686)
     def agent_file(self, vm: Vm, path: str) -> str | None:
-        """Return the SSH host key's file; no other file is modelled."""
+        """Return a file that somebody wrote, the host's name or its public SSH host key; no other file is modelled."""
         guest = self.guests.get(vm.vmid)
-        return f"{guest.host_key}\n" if guest is not None and path == HOST_KEY else None
+        if guest is None:
+            return None
+        if path in guest.disk.files:
+            return guest.disk.files[path].text
+        return {HOST_KEY: f"{guest.host_key}\n", HOSTNAME: f"{guest.hostname}\n"}.get(path)
 
+    @recorded(551, 553, 558)
     def hotplug(self, vm: Vm, changes: Mapping[str, Any]) -> set[str]:
-        """Let the running guest take processors, memory and disk size."""
+        """Let the running guest take processors, memory, disks; what no system drives is taken, and never let go."""
         guest = self.guests.get(vm.vmid)
         if guest is None or guest.booted is None:
             return set()
-        guest.hotplug({**(vm.booted or {}), **{key: value for key, value in changes.items() if value is not None}})
-        return set(changes)
+        taken = {name for name, value in changes.items() if guest.system or _grows(vm, name, value)}
+        seen = {name: changes[name] for name in taken if changes[name] is not None}
+        guest.hotplug({**(vm.booted or {}), **seen})
+        return taken
 
 
-def _ipv4(address: str) -> dict[str, Any]:
-    return {"ip-address-type": "ipv4", "ip-address": address, "prefix": 24}
+def _grows(vm: Vm, name: str, value: Any) -> bool:
+    """Tell whether a device is new, or a disk larger; then nothing has to be let go first."""
+    return value is not None and (name not in vm.config or name.startswith("scsi"))
+
+
+def _ip(address: str, prefix: int) -> dict[str, Any]:
+    return {"ip-address": address, "ip-address-type": "ipv6" if ":" in address else "ipv4", "prefix": prefix}
+
+
+def _link_local(mac: str) -> str:
+    """Return the IPv6 address that follows from a MAC (RFC 4291, appendix A)."""
+    octets = [int(part, 16) for part in mac.split(":")] if mac else [0] * 6
+    octets = [octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]]
+    groups = [f"{octets[n] << 8 | octets[n + 1]:x}" for n in range(0, 8, 2)]
+    return f"fe80::{':'.join(groups)}"

@@ -98,6 +98,30 @@ def test_another_text_is_a_mismatch(seq: int) -> None:
     assert changed(seq, reason="something else") == {seq: "mismatch"}
 
 
+@pytest.mark.parametrize("name", ["Content-Type", "Cache-Control", "Pragma", "Server", "Content-Length"])
+def test_another_header_is_a_mismatch(name: str) -> None:
+    """What an answer says of itself; a 401 without a body has no Content-Type."""
+    headers = next(dict(each.headers or {}) for each in recording() if each.seq == 207)
+
+    assert changed(207, headers={key: value for key, value in headers.items() if key != name}) == {207: "mismatch"}
+    assert name == "Content-Length" or changed(207, headers={**headers, name: "x"}) == {207: "mismatch"}
+
+
+def test_a_connection_that_stays_after_an_error_is_a_mismatch() -> None:
+    """Proxmox closes after each error; that it closes now and then after a success is its own count."""
+    headers = next(dict(each.headers or {}) for each in recording() if each.seq == 207)
+    fine = next(dict(each.headers or {}) for each in recording() if each.seq == 199)
+
+    assert changed(207, headers={**headers, "Connection": "Keep-Alive"}) == {207: "mismatch"}
+    assert changed(199, headers={**fine, "Connection": "close"}) == {}
+
+
+@pytest.mark.parametrize(("seq", "seconds"), [(44, 0.01), (652, 0.01), (827, 1.0), (207, 3.0), (1186, 3.0)])
+def test_an_answer_that_takes_another_time_is_a_mismatch(seq: int, seconds: float) -> None:
+    """A 401 waits 3 s, a silent agent 3 s, a held lock 10 s, a silent node 30 s; a plain refusal does not wait."""
+    assert seq in changed(seq, seconds=seconds)
+
+
 def test_a_missing_key_is_a_mismatch() -> None:
     """A configuration without its boot order is another configuration."""
     shown = body(199)
@@ -252,10 +276,12 @@ def test_command_prints_the_sums_and_fails_below_the_share(tmp_path: Path, capsy
     wrong["response"]["reason"] = "no"
     (tmp_path / "wrong.jsonl").write_text(json.dumps(wrong))
 
-    failed = command.main([str(tmp_path / "wrong.jsonl")])
+    failed = command.main([str(tmp_path / "wrong.jsonl"), "--profile", "recorded"])
     told = capsys.readouterr().out
+    with pytest.raises(SystemExit) as nothing:
+        command.main([])
 
-    assert (failed, command.main([])) == (1, 2)
+    assert (failed, nothing.value.code) == (1, 2)
     assert "matched 0 of 1 in scope, 0 out of scope" in told
     assert "reason: recorded 'no'" in told
 

@@ -57,6 +57,7 @@ class Machine:
         self.booted: float | None = None
         self.boot_id = ""
         self.halting = False
+        self.system = True  # something boots from its disk
         self.cut = False
         self.containerd = True  # the service runs
         self.registry = True  # images can be had
@@ -110,7 +111,7 @@ class Machine:
         return ["root"] if late else self.disk.users
 
     def _up(self, seconds: float) -> bool:
-        return self.booted is not None and not self.halting and self.now >= self.booted + seconds
+        return self.system and self.booted is not None and not self.halting and self.now >= self.booted + seconds
 
     @property
     @recorded(1007, 1069)
@@ -131,9 +132,9 @@ class Machine:
         first = self.booted == self.disk.instance_at
         return "running" if first and not self._up(self.durations.cloud_init) else "done"
 
-    def power_on(self, config: Mapping[str, Any]) -> None:
-        """Boot with the configuration as it is now."""
-        self.hardware = hardware(config, self.vmid)
+    def power_on(self, config: Mapping[str, Any], *, system: bool = True) -> None:
+        """Boot with the configuration as it is now; without a system nothing ever comes up."""
+        self.hardware, self.system = hardware(config, self.vmid), system
         self._boot()
 
     def _boot(self) -> None:

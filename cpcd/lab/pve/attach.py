@@ -148,7 +148,7 @@ def _imported(cluster: Cluster, vm: Vm, storage: str, *, parts: dict[str, str], 
     if not origin.startswith("/"):
         owner = _drive_of(cluster, base)
         log.append(f"create full clone of drive {owner}({origin})")
-    made = cluster.volumes.allocate(storage, vm.node, vm.vmid, size=base.size, form=form)
+    made = cluster.volumes.allocate(storage, vm.node, vm.vmid, size=base.size, form=form, blank=base.blank)
     if origin.startswith("/"):
         log.append(formatting(cluster, made))
     else:

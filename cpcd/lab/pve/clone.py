@@ -254,7 +254,9 @@ def _copy(
     storage = order.storage or base.storage
     yield Flock(storage_path(storage), seconds=0)
     form = order.call.params.get("format") or base.form
-    copy = cluster.volumes.allocate(storage, order.node, order.target, size=base.size, form=form, cloudinit=cloudinit)
+    copy = cluster.volumes.allocate(
+        storage, order.node, order.target, size=base.size, form=form, cloudinit=cloudinit, blank=base.blank
+    )
     yield Release(storage_path(storage))
     volumes.append(copy)
     log_allocation(cluster, task.log, copy)

@@ -92,7 +92,7 @@ class Cluster:
         self.quorum = True
         self.expected: int | None = None  # votes that somebody said are expected; the number of nodes without
         self.noticed: tuple[object, bool] | None = None  # who was there, and quorum, when somebody said it
-        self.stopped: set[str] = set()  # services of the entry node that somebody stopped
+        self.stopped: dict[str, float] = {}  # services of the entry node that somebody stopped, and when
         self.next_id = (100, 1_000_000)  # datacenter option next-id
         self.neighbours: dict[str, Host] = {name: Host(Node(name), up=False) for name in settings.neighbours}
         self.calls: Counter[str] = Counter()
@@ -140,7 +140,7 @@ class Cluster:
     def catch_up(self) -> None:
         """Let the statistics see the state up to now; called before anything changes."""
         for name, host in self.hosts.items():
-            if host.up:
+            if host.up and not (host is self.entry and "pvestatd" in self.stopped):
                 self.statistics.catch_up(name, self.vms.values(), self.events.now, cpus=host.node.cpus)
 
     def at(self, delay: float, effect: Callable[[], None]) -> Handle:

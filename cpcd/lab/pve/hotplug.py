@@ -138,7 +138,9 @@ def _offer(cluster: Cluster, vm: Vm, offered: dict[str, Value | None]) -> None:
     for name in taken:
         set_option(cluster, vm, name, offered[name])
     if busy := sorted(devices - taken):
-        raise invalid({name: _still_busy(name) for name in busy}, cluster.durations.unplug)
+        durations = cluster.durations
+        seconds = sum(durations.unplug_disk if is_drive(name) else durations.unplug for name in busy)
+        raise invalid({name: _still_busy(name) for name in busy}, seconds)
 
 
 @recorded(553, 558)

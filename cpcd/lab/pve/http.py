@@ -35,8 +35,10 @@ def answer(cluster: Cluster, request: Request) -> Response:
     return _response(200, "OK", {"data": reply.data, **extra}, reply.seconds)
 
 
+@recorded(1, 3, 8, 16, 70, 210)
 def _response(status: int, reason: str, body: dict[str, Any] | None, seconds: float) -> Response:
     headers = {"Cache-Control": "max-age=0", "Pragma": "no-cache", "Server": "pve-api-daemon/3.0"}
+    headers["Connection"] = "close" if status >= 400 else "Keep-Alive"
     if body is not None:
         headers["Content-Type"] = "application/json;charset=UTF-8"
     if seconds:
@@ -89,10 +91,12 @@ def _found(cluster: Cluster, request: Request) -> tuple[Route, dict[str, str], T
 
 @recorded(1200, 1201, 1202)
 def _mounted(cluster: Cluster) -> None:
-    """Refuse everything while pmxcfs is stopped: who may what is not known then."""
-    if "pve-cluster" in cluster.stopped:
+    """Refuse everything while pmxcfs is stopped: who may what is not known then. At first it is sought for a while."""
+    since = cluster.stopped.get("pve-cluster")
+    if since is not None:
         text = "RPCEnvironment init request failed: Unable to load access control list: Connection refused"
-        raise Refused(500, text, seconds=cluster.durations.denial, body=False)
+        seeking = max(0.0, since + cluster.durations.seeking - cluster.events.now)
+        raise Refused(500, text, seconds=seeking + cluster.durations.denial, body=False)
 
 
 @source("pve/README.md Errors and HTTP", "HTTPServer.pm rest_handler")

@@ -18,7 +18,7 @@ from cpcd.lab.pve.cluster import Cluster, Destructive, Host, Reach
 from cpcd.lab.pve.create import complete, seal
 from cpcd.lab.pve.errors import Silent
 from cpcd.lab.pve.http import PREFIX, answer
-from cpcd.lab.pve.properties import mac, print_net, sorted_tags
+from cpcd.lab.pve.properties import mac, parse, print_net, sorted_tags, volume
 from cpcd.lab.pve.settings import Node, Settings, Storage, Token
 from cpcd.lab.pve.vm import Backend, Vm
 from cpcd.lab.pve.volumes import Volume
@@ -110,12 +110,21 @@ class Pve:
         address = mac(cluster.settings.mac_prefix, cluster.random)
         vm.config["net0"] = print_net({"model": "virtio", "macaddr": address, "bridge": bridge})
         vm.config["scsi0"] = attach(cluster, vm, "scsi0", f"{storage}:{disk}")
+        for made in cluster.volumes.of(vmid, node):
+            cluster.volumes.put(replace(made, blank=False))
         vm.config["boot"] = "order=scsi0"
         vm.config["ide2"] = attach(cluster, vm, "ide2", f"{storage}:cloudinit")
         complete(cluster, vm)
         seal(cluster, vm)
         cluster.vms[vmid] = vm
         return vm
+
+    def blank(self, vm: Vm) -> bool:
+        """Tell whether nothing boots from a VM's disk, for it was never written to."""
+        names = parse(str(vm.config.get("boot", "")), "legacy").get("order", "").split(";")
+        drives = [vm.drives[name] for name in names if name in vm.drives]
+        found = [self.cluster.volumes.find(vm.node, volume(value)) for value in drives]
+        return any(each.blank for each in found[:1] if each)
 
     def stop_vm(self, vmid: int) -> None:
         """Take a VM's power away behind the API's back; no-op on a stopped one."""
@@ -130,8 +139,8 @@ class Pve:
         """Remove a VM, its disks and its pool entry behind the API's back."""
         self.stop_vm(vmid)
         vm = self.cluster.vms.pop(vmid)
-        for volume in self.cluster.volumes.of(vmid, vm.node):
-            self.cluster.volumes.free(volume)
+        for each in self.cluster.volumes.of(vmid, vm.node):
+            self.cluster.volumes.free(each)
         for pool in self.cluster.pools.values():
             pool.vms.discard(vmid)
         self.cluster.backend.destroyed(vm)
@@ -167,14 +176,22 @@ class Pve:
 
     @recorded(1099)
     def add_volume(
-        self, volid: str, node: str, *, size: int, form: str, content: str = "images", file_size: int = 0
+        self,
+        volid: str,
+        node: str,
+        *,
+        size: int,
+        form: str,
+        content: str = "images",
+        file_size: int = 0,
+        blank: bool = False,
     ) -> None:
         """Put a volume on a storage by hand: a disk, or a file of `content` import, iso, snippets; sizes in bytes."""
         self._now()
         storage, _, path = volid.partition(":")
         owner = re.search(r"(?:^|/)(\d+)/[^/]+$|^(?:vm|base)-(\d+)-", path)
         vmid = int(owner[1] or owner[2]) if owner else 0
-        made = Volume(volid, storage, node, vmid, size, form, content=content, file_size=file_size)
+        made = Volume(volid, storage, node, vmid, size, form, content=content, file_size=file_size, blank=blank)
         self.cluster.volumes.put(replace(made, changed=self.cluster.wall))
 
     def adopt(self, vmid: int, node: str, config: Mapping[str, str | int]) -> Vm:
@@ -198,10 +215,11 @@ class Pve:
 
     @recorded(1194, 1201)
     def set_service(self, name: str, *, running: bool) -> None:
-        """Stop or start `pvedaemon` or `pve-cluster` (pmxcfs)."""
+        """Stop or start a service of the entry node: `pvedaemon`, `pve-cluster` (pmxcfs) or `pvestatd`."""
         self._now()
-        self.cluster.stopped -= {name}
-        self.cluster.stopped |= set() if running else {name}
+        self.cluster.stopped.pop(name, None)
+        if not running:
+            self.cluster.stopped[name] = self.events.now
 
     @recorded(1292)
     def join_node(self, name: str, node: Node) -> None:

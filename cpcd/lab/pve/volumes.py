@@ -18,7 +18,8 @@ __all__ = ["Volume", "Volumes"]
 class Volume:
     """One volume; `node` is empty on shared storage, `base` is the volume ID that a linked clone rests on.
 
-    `size` is what a guest sees, `file_size` what a file of `content` import takes; `changed` is wall-clock time.
+    `size` is what a guest sees, `file_size` what a file of `content` import takes; `changed` is wall-clock time. A
+    `blank` one has never been written to, so that nothing boots from it.
     """
 
     volid: str
@@ -31,6 +32,7 @@ class Volume:
     content: str = "images"
     file_size: int = 0
     changed: float = 0
+    blank: bool = False
 
     @property
     def parent(self) -> str | None:
@@ -100,16 +102,23 @@ class Volumes:
 
     @recorded(195, 283, 388, 550)
     def allocate(
-        self, storage: str, node: str, vmid: int, *, size: int, form: str = "", cloudinit: bool = False
+        self,
+        storage: str,
+        node: str,
+        vmid: int,
+        *,
+        size: int,
+        form: str = "",
+        cloudinit: bool = False,
+        blank: bool = True,
     ) -> Volume:
-        """Make an empty volume under the next free name; raises when the storage is full."""
+        """Make a volume under the next free name, empty unless something is copied to it; raises when the storage is full."""
         definition = self.storage(storage)
         self._room(definition, node, size)
         form = form or ("qcow2" if cloudinit else "raw")
         label = "cloudinit" if cloudinit else f"disk-{self._next_number(storage, node, vmid)}"
-        return self._add(
-            Volume(self._volid(definition, vmid, f"vm-{vmid}-{label}", form), storage, node, vmid, size, form)
-        )
+        volid = self._volid(definition, vmid, f"vm-{vmid}-{label}", form)
+        return self._add(Volume(volid, storage, node, vmid, size, form, blank=blank))
 
     def _add(self, volume: Volume) -> Volume:
         return self.put(replace(volume, node=self.place(volume.storage, volume.node), changed=self.wall()))
@@ -136,7 +145,7 @@ class Volumes:
         volid = self._volid(definition, vmid, f"vm-{vmid}-disk-{number}", form)
         if definition.directory:
             volid = f"{base.volid}/{volid.partition(':')[2]}"
-        return self._add(Volume(volid, base.storage, node, vmid, base.size, form, base.volid))
+        return self._add(Volume(volid, base.storage, node, vmid, base.size, form, base.volid, blank=base.blank))
 
     @recorded(307, 309)
     def seal(self, volume: Volume) -> Volume:

@@ -37,8 +37,9 @@ def application(pve: Pve, sleep: Sleep) -> web.Application:
             await asyncio.Event().wait()  # accepted and never answered, until the client goes
         headers = dict(answer.headers)
         await sleep(float(headers.pop(SECONDS, 0)))
+        closes = headers.pop("Connection") == "close"
         reply = web.Response(status=answer.status, reason=answer.reason, body=answer.body, headers=headers)
-        return _closing(reply) if answer.status >= 400 else reply
+        return _closing(reply) if closes else reply
 
     served = web.Application(client_max_size=_BODY)
     served.router.add_route("*", "/{path:.*}", handle)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cpcd.lab.pve import ADMINISTRATOR, AUDITOR, Pve, Storage, Token
+from cpcd.lab.world import World
 from tests.contract.replaying.recording import Exchange
 
 __all__ = ["IMAGES", "SECRET", "Accounts", "follow", "followed"]
@@ -32,6 +33,7 @@ IMAGES: dict[str, tuple[int, str]] = {
     "debian-13-guest.qcow2": (2500 * 1024**2, "qcow2"),
     "tiny.qcow2": (64 * 1024**2, "qcow2"),
 }
+BLANK = frozenset(("tiny.qcow2",))
 
 
 class Accounts:
@@ -117,7 +119,8 @@ def _image(pve: Pve, exchange: Exchange) -> None:
     if kind == "iso":
         virtual, form = int(size[1]) if size else 0, "iso"
     volid = f"{storage}:{kind}/{name}"
-    pve.add_volume(volid, "pve1", size=virtual, form=form, content=kind, file_size=int(size[1]) if size else 0)
+    taken = int(size[1]) if size else 0
+    pve.add_volume(volid, "pve1", size=virtual, form=form, content=kind, file_size=taken, blank=name in BLANK)
 
 
 def _allocated(pve: Pve, exchange: Exchange) -> None:
@@ -125,7 +128,15 @@ def _allocated(pve: Pve, exchange: Exchange) -> None:
     units = {"K": 1024, "M": 1024**2, "G": 1024**3}
     bytes_ = int(size[:-1]) * units[size[-1]] if size[-1] in units else int(size) * 1024
     form = exchange.params.get("format") or exchange.params["filename"].rpartition(".")[2]
-    pve.add_volume(exchange.data, "pve1", size=bytes_, form=form)
+    pve.add_volume(exchange.data, "pve1", size=bytes_, form=form, blank=True)
+
+
+def _written(pve: Pve, exchange: Exchange) -> None:
+    """A file was written through the agent."""
+    world = pve.cluster.backend
+    assert isinstance(world, World)
+    assert exchange.vmid is not None
+    world.guests[exchange.vmid].disk.write(exchange.params["file"], exchange.params["content"], world.events.now)
 
 
 def _freed(pve: Pve, exchange: Exchange) -> None:
@@ -144,6 +155,7 @@ def _options(pve: Pve, exchange: Exchange) -> None:
 
 DEFINITIONS: tuple[tuple[str, Callable[[Pve, Exchange], None]], ...] = (
     (r"^PUT /cluster/options$", _options),
+    (r"^POST /nodes/[^/]+/qemu/\d+/agent/file-write$", _written),
     (r"^(?:POST /storage|PUT /storage/[^/]+)$", _storage),
     (r"^DELETE /storage/[^/]+$", _no_storage),
     (r"^GET /nodes/[^/]+/tasks/UPID:[^/]*:(?:imgcopy|download):[^/]*/log$", _image),

@@ -34,9 +34,10 @@ def _kill(pve: Pve, bound: Bindings, found: Mapping[str, str]) -> None:
 
 
 def _unlock(pve: Pve, _bound: Bindings, found: Mapping[str, str]) -> None:
-    if int(found["vmid"]) not in pve.vms:
+    vmid = int(found["vmid"] or found["id"])
+    if vmid not in pve.vms:
         raise _GoneError
-    pve.set_lock(int(found["vmid"]), "")
+    pve.set_lock(vmid, "")
 
 
 def _extra_disk(pve: Pve, _bound: Bindings, found: Mapping[str, str]) -> None:
@@ -93,7 +94,7 @@ def _nothing(_pve: Pve, _bound: Bindings, _found: Mapping[str, str]) -> None:
 ACTS: tuple[tuple[str, Act], ...] = (
     (r"exec 9>>(?P<path>/var/lock/\S+); flock (?:-[xs] )?9; sleep (?P<seconds>\d+)", _hold),
     (r"kill -9 -?(?P<pid>\d+)$", _kill),
-    (r"sed -i /\^lock/d /etc/pve/qemu-server/(?P<vmid>\d+)\.conf", _unlock),
+    (r"sed -i /\^lock/d /etc/pve/qemu-server/(?P<vmid>\d+)\.conf|\bqm unlock (?P<id>\d+)$", _unlock),
     (r"qemu-img create -q -f (?P<form>\w+) /var/lib/vz/images/(?P<vmid>\d+)/(?P<name>\S+) (?P<mib>\d+)M", _extra_disk),
     (r'printf "(?P<text>[^"]*)" > /var/lib/vz/snippets/(?P<name>\S+)', _snippet),
     (r"\brm (?:-f )?/etc/pve/(?:nodes/\w+/)?qemu-server/(?P<vmid>\d+)\.conf", _removed),
@@ -106,8 +107,8 @@ ACTS: tuple[tuple[str, Act], ...] = (
     (r"pvecm expected (?P<votes>\d+)", _votes),
     (r"rm -rf /etc/pve/nodes/pve2|rm -f /etc/pve/corosync\.conf", _leave),
     (r"cp \S+ /etc/pve/corosync\.conf", _join),
-    (r"systemctl stop (?P<name>pvedaemon|pve-cluster)$", _service(running=False)),
-    (r"systemctl start (?P<name>pvedaemon|pve-cluster)$", _service(running=True)),
+    (r"systemctl stop (?P<name>pvedaemon|pve-cluster|pvestatd)$", _service(running=False)),
+    (r"systemctl (?:re)?start (?P<name>pvedaemon|pve-cluster|pvestatd)$", _service(running=True)),
     (r"^systemctl (?:re)?start \S+$|^sleep \d+$|^true$", _nothing),
 )
 

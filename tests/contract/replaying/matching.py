@@ -1,8 +1,8 @@
 """Compare an answer of the lab with the recorded one, value by value; strict but for what only a host decides.
 
-Equal means: status, reason phrase, the same keys, types (`"512"` is not 512) and values. Bound are UPIDs, MACs, UUIDs
-and digests (one recorded value is one of the lab's, both ways) and times (within `DRIFT`). `HOST` lists what is compared
-by type alone. It changes nothing. Next: `player.py`.
+Equal means: status, reason phrase, headers, how long the answer took (within `SLACK`), the same keys, types (`"512"` is
+not 512) and values. Bound are UPIDs, MACs, UUIDs and digests (one recorded value is one of the lab's, both ways) and
+times (within `DRIFT`). `HOST` lists what is compared by type alone. It changes nothing. Next: `player.py`.
 """
 
 import re
@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-__all__ = ["HOST", "Bindings", "Mismatch", "alike", "compare", "without_progress"]
+__all__ = ["HOST", "Bindings", "Mismatch", "alike", "compare", "headers_differ", "seconds_differ", "without_progress"]
 
+HEADERS = ("Cache-Control", "Content-Type", "Pragma", "Server")
+"""Headers that say something of the answer. Content-Length follows from the body, Date and Expires from the clock."""
+SLACK = 1.5  # seconds that the recorded host took to work, which the lab does not model; what blocks takes longer
 DRIFT = 60  # seconds between the recorded clock and the replayed one: tasks take their own time on each
 
 HOST = frozenset((
@@ -97,6 +100,24 @@ def _values(recorded: Any, lab: Any, bindings: Bindings, where: str) -> Iterator
         case _:
             if type(recorded) is not type(lab) or recorded != lab:
                 yield Mismatch(where, recorded, lab)
+
+
+def headers_differ(recorded: Mapping[str, str], lab: Mapping[str, str]) -> Iterator[Mismatch]:
+    """Return the headers that differ; any connection may be closed once it has carried a hundred requests."""
+    for name in HEADERS:
+        if recorded.get(name) != lab.get(name):
+            yield Mismatch(f"header {name}", recorded.get(name, "nothing"), lab.get(name, "nothing"))
+    kept, keeps = recorded.get("Connection", "").lower() != "close", lab.get("Connection", "").lower() != "close"
+    if kept and not keeps:
+        yield Mismatch("header Connection", recorded.get("Connection", "nothing"), lab["Connection"])
+    if ("Content-Length" in recorded) != ("Content-Type" in lab):
+        yield Mismatch("header Content-Length", "Content-Length" in recorded, "Content-Type" in lab)
+
+
+def seconds_differ(recorded: float, lab: float) -> Iterator[Mismatch]:
+    """Return the difference when an answer blocked for another time than was recorded."""
+    if recorded and not lab - 0.1 <= recorded <= lab + SLACK:
+        yield Mismatch("seconds", recorded, lab)
 
 
 def alike(recorded: Any, lab: Any, bindings: Bindings) -> bool:

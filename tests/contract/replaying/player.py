@@ -5,21 +5,27 @@ Calls in scope are compared; calls out of scope and interventions are done to th
 """
 
 import json
-import random
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from cpcd.lab.events import Events
-from cpcd.lab.pve import RECORDED, Pve, handle
-from cpcd.ports.proxmox import Request
-from tests.contract.replaying.guests import Machines
+from cpcd.lab.guests import Durations
+from cpcd.lab.pve import RECORDED, SECONDS, Settings, handle
+from cpcd.lab.world import World
+from cpcd.ports.proxmox import Request, Response
 from tests.contract.replaying.hands import SECRET, Accounts, follow, followed
 from tests.contract.replaying.interventions import perform
 from tests.contract.replaying.lists import LateRows, only_replayed, tasks_listed
-from tests.contract.replaying.matching import Bindings, Mismatch, compare, without_progress
+from tests.contract.replaying.matching import (
+    Bindings,
+    Mismatch,
+    compare,
+    headers_differ,
+    seconds_differ,
+    without_progress,
+)
 from tests.contract.replaying.recording import Entry, Exchange, Intervention
 from tests.contract.replaying.repair import empty, known, light
 from tests.contract.replaying.scope import Rule, load_rules, out_of_scope
@@ -30,6 +36,7 @@ NEEDED = 0.98
 PATIENCE = 4.0  # seconds that a task of the lab may take longer than it was seen to take
 STEP = 0.05
 HAND = 0.5  # seconds from what was done by hand to the next request
+GUESTS = Durations(agent=35.0, shutdown=3.0)  # those of the recorded guest (653, 654, 697, 702)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +103,12 @@ def _told(outcome: Outcome) -> list[str]:
 class Replay:
     """One lab, the clock that it reads, and the values that chance decided on both sides."""
 
-    def __init__(self, rules: Sequence[Rule], counted: Container[int]) -> None:
+    def __init__(self, rules: Sequence[Rule], counted: Container[int], settings: Settings) -> None:
         self.now = 0.0
+        self.settings = settings
         self.rules = rules
         self.counted = counted
-        machines = Machines()
-        self.pve = Pve(Events(lambda: self.now), machines, RECORDED, random.Random(1))
-        machines.pve = self.pve
+        self.pve = World(now=lambda: self.now, seed=1, settings=self.settings, durations=GUESTS).pve
         self.accounts = Accounts(self.pve)
         self.bindings = Bindings()
         self.report = Report()
@@ -167,7 +173,7 @@ class Replay:
 
     def _moment(self, exchange: Exchange) -> float:
         """Return when an exchange began: recorded in whole seconds, so that a pause is taken as whole seconds too."""
-        recorded = (exchange.time or 0) - RECORDED.epoch
+        recorded = (exchange.time or 0) - self.settings.epoch
         return self.now if recorded <= self.now else max(self.now, recorded + self.now % 1)
 
     def _next_moment(self, later: Sequence[Entry]) -> float:
@@ -196,14 +202,13 @@ class Replay:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def _send(self, exchange: Exchange) -> tuple[int, str, Any]:
+    def _send(self, exchange: Exchange) -> Response:
         path = self.bindings.to_lab(exchange.path)
         params = {name: self._translated(value) for name, value in exchange.params.items()}
         try:
-            answer = handle(self.pve, Request(exchange.method, path, params, _token(exchange)))
+            return handle(self.pve, Request(exchange.method, path, params, _token(exchange)))
         except Exception as error:  # noqa: BLE001 - whatever breaks in the lab is a mismatch of this exchange
-            return 0, f"the lab broke: {error!r}", ""
-        return answer.status, answer.reason, json.loads(answer.body) if answer.body else ""
+            return Response(0, f"the lab broke: {error!r}", b"", {})
 
     def _translated(self, value: Any) -> Any:
         return self.bindings.to_lab(value) if isinstance(value, str) else value
@@ -211,11 +216,15 @@ class Replay:
     def _differences(self, exchange: Exchange) -> list[Mismatch]:
         self._wait_for_end(exchange)
         self._rows.note(self.now)
-        status, reason, body = self._send(exchange)
-        if status != exchange.status:
-            return [Mismatch("status", f"{exchange.status} {exchange.reason}", f"{status} {reason}")]
-        recorded, lab = self._prepared(exchange, body)
-        found = compare(exchange.reason, reason, self.bindings, "reason")
+        answer = self._send(exchange)
+        if answer.status != exchange.status:
+            told = (f"{exchange.status} {exchange.reason}", f"{answer.status} {answer.reason}")
+            return [Mismatch("status", *told)]
+        recorded, lab = self._prepared(exchange, json.loads(answer.body) if answer.body else "")
+        found = compare(exchange.reason, answer.reason, self.bindings, "reason")
+        if exchange.headers is not None:
+            found += headers_differ(exchange.headers, answer.headers)
+        found += seconds_differ(exchange.seconds, float(answer.headers.get(SECONDS, 0)))
         return found + compare(recorded, lab, self.bindings)
 
     def _prepared(self, exchange: Exchange, body: Any) -> tuple[Any, Any]:
@@ -304,7 +313,12 @@ def _token(exchange: Exchange) -> str:
     return f"{'PVE:' if kind == 'ticket' else ''}{name}={'wrong' if wrong else SECRET}"
 
 
-def replay(entries: Sequence[Entry], rules: Sequence[Rule] | None = None, context: Sequence[Entry] = ()) -> Report:
+def replay(
+    entries: Sequence[Entry],
+    rules: Sequence[Rule] | None = None,
+    context: Sequence[Entry] = (),
+    settings: Settings = RECORDED,
+) -> Report:
     """Play a recording to a new lab and report on it.
 
     `context` are entries of the same session that were played before: they are played again for what they do, in the
@@ -312,4 +326,4 @@ def replay(entries: Sequence[Entry], rules: Sequence[Rule] | None = None, contex
     """
     given = {entry.seq for entry in entries}
     played = sorted([*entries, *(entry for entry in context if entry.seq not in given)], key=lambda entry: entry.seq)
-    return Replay(load_rules() if rules is None else rules, given).play(played)
+    return Replay(load_rules() if rules is None else rules, given, settings).play(played)

@@ -20,7 +20,10 @@ UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request with its answer; `auth` is `token:…`, `ticket:…`, `cookie` or empty, `time` Unix seconds or None."""
+    """One request with its answer; `auth` is `token:…`, `ticket:…`, `cookie` or empty, `time` Unix seconds or None.
+
+    `seconds` is how long the answer took, 0 where that was not kept.
+    """
 
     seq: int
     group: str
@@ -32,6 +35,7 @@ class Exchange:
     status: int
     reason: str
     body: Any
+    headers: Mapping[str, str] | None = None  # None where the recorder kept none
     seconds: float = 0.0
     time: int | None = None
     parallel: Mapping[str, Any] | None = None
@@ -122,6 +126,7 @@ def _exchange(line: Mapping[str, Any]) -> Exchange:
         response["status"],
         response["reason"],
         response["body"],
+        headers=response.get("headers"),
         seconds=line.get("seconds") or 0.0,
         time=line.get("time"),
         parallel=line.get("parallel"),
@@ -156,5 +161,11 @@ def _raw(line: Mapping[str, Any]) -> Exchange:
         int(status),
         reason,
         json.loads(answered.body) if as_json else answered.body,
+        headers={_header(name): value for name, value in answered.headers.items()},
         raw=line["raw_request"],
     )
+
+
+def _header(name: str) -> str:
+    """Return a header's name as recorded exchanges spell it."""
+    return "-".join(part.capitalize() for part in name.split("-"))

@@ -235,7 +235,8 @@ def _volumes(pve: Pve, vm: Vm, options: Mapping[str, Any]) -> None:
         found = re.search(r"size=(\d+)([KMGT]?)", str(value))
         if DRIVE.fullmatch(key) and ":" in volid and pve.cluster.volumes.find(vm.node, volid) is None:
             size = int(found[1]) * UNITS[found[2]] if found else 0
-            pve.add_volume(volid, vm.node, size=size, form=volid.rpartition(".")[2])
+            blank = "serial0" not in vm.config  # the recorded machines with a system have a serial console
+            pve.add_volume(volid, vm.node, size=size, form=volid.rpartition(".")[2], blank=blank)
 
 
 def _forget(pve: Pve, vm: Vm, before: set[str]) -> None:
