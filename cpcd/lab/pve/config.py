@@ -251,9 +251,13 @@ def _later(cluster: Cluster, vm: Vm, change: _Change) -> None:
 
 @recorded(369, 371, 403, 449, 1301, 1303)
 @schema("/nodes/{node}/qemu/{vmid}/config")
-def post_config(cluster: Cluster, call: Call) -> str:
-    """Change options in a task; digest and config lock are checked before it is forked."""
+def post_config(cluster: Cluster, call: Call) -> Reply:
+    """Change options in a task; digest and config lock are checked before it is forked.
+
+    With `background_delay` the answer waits so long for the task's end, and names no task if it has ended by then.
+    """
     change = _prepare(cluster, call)
+    wait = cluster.flocks.busy((call.node, config_path(call.vmid))) + cluster.durations.configure
 
     def worker(task: Task) -> Worker:
         yield Flock(config_path(call.vmid), seconds=cluster.durations.configure)
@@ -269,7 +273,9 @@ def post_config(cluster: Cluster, call: Call) -> str:
         drives = yield from attach_all(cluster, vm, change.values, log=task.log)
         _apply(cluster, vm, replace(change, values=change.values | drives))
 
-    return cluster.tasks.start("qmconfig", call.node, str(call.vmid), user=call.token.id, worker=worker)
+    upid = cluster.tasks.start("qmconfig", call.node, str(call.vmid), user=call.token.id, worker=worker)
+    delay = float(call.params.get("background_delay", 0))
+    return Reply(upid if wait > delay else None, seconds=min(wait, delay))
 
 
 @recorded(231, 931, 1300, 1302)

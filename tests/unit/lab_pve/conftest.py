@@ -97,8 +97,8 @@ class Lab:
         self.guests.pve = self.pve
 
     def call(self, method: str, path: str, /, *, token: str = FULL, **params: Any) -> Answer:
-        """Send one request; `_` in a parameter's name stands for `-`."""
-        named = {name.replace("_", "-"): value for name, value in params.items()}
+        """Send one request; `_` in a parameter's name stands for `-`, `__` for `_`."""
+        named = {name.replace("_", "-").replace("--", "_"): value for name, value in params.items()}
         response = self.pve.handle(Request(method, f"/api2/json{path}", named, token))
         seconds = float(response.headers.get(SECONDS, 0))
         return Answer(response.status, response.reason, json.loads(response.body) if response.body else None, seconds)

@@ -190,6 +190,18 @@ def test_a_task_says_what_it_could_not_delete_and_hides_passwords(lab, vm) -> No
     ] == lab.log(answer.data)
 
 
+def test_an_update_can_be_waited_for(lab, vm) -> None:
+    """Qemu.pm update_vm_api: with `background_delay` no task is named once it has ended; a held lock outlasts it."""
+    done = lab.post(f"{vm}/config", name="second", background__delay=5)
+    lab.run(1)
+    lab.pve.hold_lock("pve1", "/var/lock/qemu-server/lock-100.conf", 8)
+    waiting = lab.post(f"{vm}/config", name="third", background__delay=5)
+
+    assert (None, 0.1, "second") == (done.data, done.seconds, lab.config(100)["name"])
+    assert (True, 5.0) == (waiting.data.startswith("UPID:"), waiting.seconds)
+    assert "OK" == lab.outcome(waiting)
+
+
 def test_balloon_is_held_against_the_memory_that_is_there(lab, vm) -> None:
     """Qemu.pm update_vm_api: either may be in the call (recorded 378 has both)."""
     reason = "balloon value too large (must be smaller than assigned memory)"
