@@ -1,15 +1,18 @@
 """The simulated event loop: virtual time, a seeded order of ready handles, and nothing real.
 
 Time jumps to the next timer when nothing is ready, so a build of an hour takes a second. Sockets, threads and
-subprocesses are refused: a simulation that touched one would not be repeatable.
+subprocesses are refused, asked of the loop or of Python itself: a simulation that touched one would not be repeatable.
 """
 
 import asyncio
 import collections
 import contextlib
+import functools
 import itertools
 import random
 import selectors
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -27,6 +30,16 @@ _REFUSED: Final = {
     "threads": ("call_soon_threadsafe", "run_in_executor"),
     "subprocesses": ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"),
     "signals": ("add_signal_handler",),
+}  # fmt: skip
+
+# What Python says when somebody goes past the loop: https://docs.python.org/3/library/audit_events.html
+_AUDITED: Final = {
+    "sockets": (
+        "socket.__new__", "socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyaddr",
+        "socket.gethostbyname", "socket.getnameinfo", "socket.sendmsg", "socket.sendto",
+    ),
+    "threads": ("threading.Thread.start",),  # of which Python says nothing by itself
+    "subprocesses": ("subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
 }  # fmt: skip
 
 
@@ -73,7 +86,8 @@ class _NoSelector(selectors.BaseSelector):
 class SimLoop(asyncio.BaseEventLoop):
     """An event loop in virtual time; `seed` decides the order of handles that are ready at once.
 
-    Whatever reaches out of the process raises RealWorldError when it is called, not when it is awaited.
+    Whatever reaches out of the process raises RealWorldError when it is called, not when it is awaited, and so does
+    what goes past the loop to a socket, thread, or program while the loop runs (`simulate`).
     """
 
     def __init__(self, seed: int) -> None:
@@ -138,6 +152,29 @@ for _what, _names in _REFUSED.items():
         setattr(SimLoop, _name, _refusal(_what, _name))
 
 
+_PAST_THE_LOOP: Final = {event: what for what, events in _AUDITED.items() for event in events}
+
+
+def _past_the_loop(event: str, _given: tuple[Any, ...]) -> None:
+    """Refuse what is done inside a simulation and not through its loop; everywhere else nothing is refused."""
+    what = _PAST_THE_LOOP.get(event)
+    if what is not None and isinstance(asyncio._get_running_loop(), SimLoop):  # noqa: SLF001 - the public one raises where none runs
+        raise RealWorldError(f"no {what} in a simulation ({event})")
+
+
+@functools.cache
+def _seal() -> None:
+    """Listen to what Python does, once a process: a hook cannot be taken away again, and two would both be asked."""
+    sys.addaudithook(_past_the_loop)
+    start = threading.Thread.start
+
+    def start_outside(thread: threading.Thread) -> None:
+        _past_the_loop("threading.Thread.start", ())
+        start(thread)
+
+    threading.Thread.start = start_outside  # type: ignore[assignment] # the one door that is not audited
+
+
 class SimClock:
     """The clock of a simulation: the loop's virtual seconds."""
 
@@ -159,6 +196,7 @@ class SimClock:
 
 def simulate(main: Callable[[SimLoop], Coroutine[Any, Any, T]], *, seed: int) -> T:
     """Run a coroutine to its end in a loop of its own and return what it returns."""
+    _seal()
     loop = SimLoop(seed)
     try:
         asyncio.set_event_loop(loop)

@@ -48,7 +48,9 @@ class Branches:
         while len(self._running) >= self.width:
             self._reap()
         read, write = os.pipe()
+        asyncio._set_running_loop(None)  # a fork in a simulation is refused: this one is none of its business
         pid = os.fork()
+        asyncio._set_running_loop(loop)  # in the child too, where asyncio would have forgotten it
         if pid:
             os.close(write)
             self._running[pid] = (tag, read)
@@ -56,8 +58,6 @@ class Branches:
         os.close(read)
         self._running, self.results, self._pipe = {}, [], write
         signal.alarm(PATIENCE)
-        if loop is not None:
-            asyncio._set_running_loop(loop)  # asyncio forgets it in a child
         return True
 
     @property

@@ -1,8 +1,12 @@
 """The simulated event loop: nothing real is reached, time jumps, and one seed is one order."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -25,6 +29,16 @@ REACHES: dict[str, Callable[[SimLoop], Any]] = {
     "a shell": lambda _: asyncio.create_subprocess_shell("true"),
     "a pipe": lambda loop: loop.connect_read_pipe(asyncio.Protocol, None),
     "a signal": lambda loop: loop.add_signal_handler(2, print),
+    "a socket past the loop": lambda _: socket.socket(),
+    "a connection past the loop": lambda _: socket.create_connection(("127.0.0.1", 1)),
+    "a name past the loop": lambda _: socket.gethostbyname("localhost"),
+    "a thread past the loop": lambda _: threading.Thread(target=print).start(),
+    "a pool of threads": lambda _: ThreadPoolExecutor().submit(print),
+    "a timer": lambda _: threading.Timer(0, print).start(),
+    "a program past the loop": lambda _: subprocess.run(["true"], check=True),
+    "a shell past the loop": lambda _: os.system("true"),  # noqa: S605
+    "a spawned program": lambda _: os.posix_spawn("/bin/true", ["true"], {}),
+    "a fork": lambda _: os.fork() or os._exit(0),
 }
 
 
@@ -39,6 +53,23 @@ def test_the_real_world_is_refused(what: str) -> None:
 
     with pytest.raises(RealWorldError, match=r"no (sockets|threads|subprocesses|signals) in a simulation"):
         simulate(main, seed=1)
+
+
+def test_outside_of_a_simulation_nothing_is_refused() -> None:
+    """What is listened to for the whole process is refused only while a simulated loop runs, and in its thread."""
+
+    async def main(_: SimLoop) -> None:
+        return
+
+    simulate(main, seed=1)
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(1))
+    thread.start()
+    thread.join()
+    socket.socket().close()
+    subprocess.run(["true"], check=True)
+
+    assert done == [1]
 
 
 def test_a_simulation_that_waits_for_nothing_says_so() -> None:
