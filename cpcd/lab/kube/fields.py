@@ -28,8 +28,8 @@ def copy(value: T) -> T:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, dict):  # most of what is in an object is text, which needs no call
+        return {key: item if isinstance(item, str) else _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 

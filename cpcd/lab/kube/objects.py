@@ -74,13 +74,13 @@ class Objects:
     def put(self, obj: Object) -> Object:
         """Store an object (new or changed) and return it as stored; no revision passes if nothing changed."""
         before = self._shelf(obj).get(_name(obj))
-        fresh = self._identified(copy(obj), before)
+        fresh = self._identified({**obj, "metadata": {**obj["metadata"]}}, before)
         if before is not None and _same(before, fresh):
-            return before
+            return before  # most often by far: what does not differ is not worth a deep copy
         if before is not None and _released(before, fresh):
             self.drop(before)
-            return fresh
-        return self._write("MODIFIED" if before else "ADDED", fresh)
+            return copy(fresh)
+        return self._write("MODIFIED" if before else "ADDED", copy(fresh))
 
     def _identified(self, obj: Object, before: Object | None) -> Object:
         metadata = obj["metadata"]
