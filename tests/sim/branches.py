@@ -8,11 +8,12 @@ import asyncio
 import os
 import pickle
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-__all__ = ["Branches", "Outcome"]
+__all__ = ["Branches", "Outcome", "difference"]
 
 PATIENCE = 300  # seconds of real time that one run may take; then it hangs
 
@@ -21,7 +22,7 @@ PATIENCE = 300  # seconds of real time that one run may take; then it hangs
 class Outcome:
     """How one run ended: `words` is empty when it is good; `seconds` are of a processor, `lab` the lab's.
 
-    `known` are the breaches that are known and were met.
+    `deeds` has a line for each thing that hurt; `known` are the breaches that are known and were met.
     """
 
     words: str = ""
@@ -32,6 +33,22 @@ class Outcome:
     lab: float = 0.0
     trace: str = ""
     known: tuple[str, ...] = ()
+
+
+def difference(outcome: Outcome, base: Outcome) -> str:
+    """Return how a run ended otherwise than the one without luck, "" when it did not: its end, and what hurt how often."""
+    if outcome.words:
+        return outcome.words
+    if outcome.end != base.end:
+        return f"another end: {_versus(outcome.end, base.end)}"
+    if outcome.deeds != base.deeds:
+        return f"other deeds: {_versus(outcome.deeds, base.deeds)}"
+    return ""
+
+
+def _versus(these: tuple[str, ...], those: tuple[str, ...]) -> str:
+    more, less = Counter(these) - Counter(those), Counter(those) - Counter(these)
+    return f"+{sorted(more.elements())} -{sorted(less.elements())}"
 
 
 @dataclass

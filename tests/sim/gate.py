@@ -309,7 +309,7 @@ class GatedKube:
         return await self._read("get", f"{gvk.kind} {name}", lambda: self._inner.get(gvk, name, namespace))
 
     async def list(self, gvk: GVK, **options: str) -> tuple[list[Object], str]:
-        return await self._read("list", gvk.kind, lambda: self._inner.list(gvk, **options))
+        return await self._read("list", gvk.kind, lambda: self._inner.list(gvk, **options), given=options)
 
     async def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
         target = f"{obj['kind']} {obj['metadata']['name']}"
@@ -322,10 +322,11 @@ class GatedKube:
 
     async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
         effect = lambda: self._inner.delete(gvk, name, namespace=namespace, uid=uid)  # noqa: E731
-        await self._write("delete", f"{gvk.kind} {name}", effect)
+        await self._write("delete", f"{gvk.kind} {name}", effect, given={"namespace": namespace, "uid": uid})
 
     async def evict(self, namespace: str, name: str, uid: str) -> bool:
-        return await self._write("evict", f"Pod {name}", lambda: self._inner.evict(namespace, name, uid))
+        effect = lambda: self._inner.evict(namespace, name, uid)  # noqa: E731
+        return await self._write("evict", f"Pod {name}", effect, given={"namespace": namespace, "uid": uid})
 
     async def approve(self, csr: str) -> None:
         await self._write("approve", f"CertificateSigningRequest {csr}", lambda: self._inner.approve(csr))
@@ -343,12 +344,11 @@ class GatedKube:
     async def close(self) -> None:
         await self._inner.close()
 
-    async def _read(self, verb: str, target: str, effect: Callable[[], Awaitable[T]]) -> T:
-        return await self._gate.through(self._gate.call(self._life, "kube", verb, target), effect, lost=_hung)
+    async def _read(self, verb: str, target: str, effect: Callable[[], Awaitable[T]], **about: Any) -> T:
+        return await self._gate.through(self._gate.call(self._life, "kube", verb, target, **about), effect, lost=_hung)
 
-    async def _write(self, verb: str, target: str, effect: Callable[[], Awaitable[T]]) -> T:
-        call = self._gate.call(self._life, "kube", verb, target, writes=True)
-        return await self._gate.through(call, effect, lost=_hung)
+    async def _write(self, verb: str, target: str, effect: Callable[[], Awaitable[T]], **about: Any) -> T:
+        return await self._read(verb, target, effect, writes=True, **about)
 
 
 class PatientKube(LabKube):

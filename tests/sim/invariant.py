@@ -65,7 +65,8 @@ class Invariant(Witness):
 
     def cluster(self, name: str) -> Cluster | None:
         """The cluster as it is in force."""
-        return self.house.daemon.state.view.cluster(name) if self.house.daemon else None
+        # Not by `state.view`, which mints an id at each look: who only watches must not change what happens.
+        return self.house.daemon.state._view.cluster(name) if self.house.daemon else None
 
     def row_of(self, call: Call) -> Machine | None:
         """The row that a call is about: by the uid of a guest, or by VMID."""

@@ -1,32 +1,32 @@
 """What holds in every simulated run, whatever its seed, faults and crashes: the promises about machines, as witnesses.
 
-Next: `invariants_kept.py` for what is kept and said, `watch.py` for all of them together.
+Next: `invariants_hurt.py` for what hurts, `invariants_kept.py` for what is kept and said, `watch.py` for all together.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cpcd.lab.guests import Guest
-from cpcd.lab.kube import Member
 from cpcd.lab.pve import Vm
-from cpcd.model.keys import Key, Role, Uid, system_uuid
+from cpcd.lab.pve.volumes import Volume
+from cpcd.model.keys import Key, Role, Uid
 from cpcd.model.ledger import CloseOp, DropMachine, Machine, Op, OpenOp, PutMachine
 from tests.sim.gate import Call, Run
 from tests.sim.house import House
 from tests.sim.invariant import MARK, Invariant, changes
 
 __all__ = [
-    "AWorkerIsLeft", "FreshEvidence", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine",
-    "OpFirst", "PausedIsStill", "QuorumKept",
+    "AWorkerIsLeft", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine", "OpFirst",
+    "PausedIsStill",
 ]  # fmt: skip
 
+SITE: Final = "127.0.0.1"
 PATIENCE: Final = 40.0  # seconds that a call is waited for (`failures.md` T01)
 
 
 class OnePassAKey(Invariant):
-    """Two passes of one key would be two hands on one machine."""
+    """Two passes of one key would be two hands on one machine, and so would two open ops on one target."""
 
     name = "one-pass-a-key"
     promise = "one key never runs twice at once (section 5)"
@@ -45,21 +45,40 @@ class OnePassAKey(Invariant):
         if self._running.get(run.key) is run:
             del self._running[run.key]
 
+    def called(self, call: Call, answer: Any) -> None:
+        if any(isinstance(change, OpenOp) for change in changes(call)):
+            held = Counter(op.target for op in self.ops)
+            for target, count in held.items():
+                if count > 1:
+                    self.breach(f"{count} operations are open on {target}; {call}")
+
 
 class OneVmAMachine(Invariant):
-    """A machine has at most one VM, and no two rows share what belongs to one."""
+    """A machine has at most one VM from its first to its last, and no two rows share what belongs to one."""
 
     name = "one-vm-a-machine"
-    promise = "no duplicate VM (promise 3)"
+    promise = "no duplicate VM (promise 3); at most one VM a machine, ever"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._made: dict[str, int] = {}
 
     def called(self, call: Call, answer: Any) -> None:
         if call.port == "proxmox" and call.writes:
-            marks = Counter(mark for vm in self.vms.values() if (mark := self.marked(vm)) is not None)
-            for mark, count in marks.items():
-                if count > 1:
-                    self.breach(f"{count} VMs carry the mark of {mark[2]}; {call}")
+            self._look(str(call))
         if call.port == "journal" and call.verb == "commit":
+            self._look(str(call))
             self._alone(call)
+
+    def over(self) -> None:
+        self._look("at the end")
+
+    def _look(self, when: str) -> None:
+        """See each VM that is whole; half of one, whose clone died, is quarantined and its machine made elsewhere."""
+        for vm in self.vms.values():
+            mark = self.marked(vm) if vm.lock != "clone" else None
+            if mark is not None and self._made.setdefault(mark[2], vm.vmid) != vm.vmid:
+                self.breach(f"{mark[2]} has VM {vm.vmid} and had VM {self._made[mark[2]]}; {when}")
 
     def _alone(self, call: Call) -> None:
         for what in ("vmid", "address", "name"):
@@ -70,10 +89,19 @@ class OneVmAMachine(Invariant):
 
 
 class NothingForgotten(Invariant):
-    """A row goes only after its VM; at the end each VM of ours has its row."""
+    """A row goes only after its VM; at the end each VM and volume that was not there before has its row."""
 
     name = "nothing-forgotten"
     promise = "no forgotten VM (promise 3); unknown is not absent (promise 7)"
+
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._before = set(self.vms)
+        self._old_volumes = set(self._volumes)
+
+    @property
+    def _volumes(self) -> Mapping[tuple[str, str], Volume]:
+        return self.house.world.pve.cluster.volumes.volumes
 
     def calling(self, call: Call) -> None:
         for change in changes(call):
@@ -83,11 +111,26 @@ class NothingForgotten(Invariant):
                     self.breach(f"{change.uid} is forgotten, and its VM {left[0]} is there; {call}")
 
     def over(self) -> None:
+        """Whatever was made is ours, marked or not: half a clone has no mark yet."""
         for vm in self.vms.values():
-            mark = self.marked(vm)
-            quarantined = f"vmid/127.0.0.1/{vm.vmid}" in self.house.gate.ledger.facts
-            if mark is not None and self.own(vm) and mark[2] not in self.rows and not quarantined:
-                self.breach(f"VM {vm.vmid} ({vm.name}) has our mark and is in no row")
+            if vm.vmid not in self._before and not self._remembered(vm):
+                self.breach(f"VM {vm.vmid} ({vm.name}, lock {vm.lock or 'none'}) is in no row")
+        for place in self._volumes.keys() - self._old_volumes:
+            volume = self._volumes[place]
+            vm_of = self.vms.get(volume.vmid)
+            named = vm_of is not None and any(volume.volid in drive for drive in vm_of.drives.values())
+            if not named and not self._quarantined(volume.vmid):
+                self.breach(f"volume {volume.volid} is left over")
+
+    def _remembered(self, vm: Vm) -> bool:
+        mark = self.marked(vm)
+        row = self.rows.get(Uid(mark[2])) if mark is not None and self.own(vm) else None
+        return self._quarantined(vm.vmid) or (row is not None and row.vmid == vm.vmid)
+
+    def _quarantined(self, vmid: int) -> bool:
+        """Whether a person was told of it: a VMID that only cools down has a date."""
+        facts = self.house.gate.ledger.facts
+        return f"vmid/{SITE}/{vmid}" in facts and facts[f"vmid/{SITE}/{vmid}"] is None
 
 
 class NothingForeign(Invariant):
@@ -127,106 +170,6 @@ class NothingForeign(Invariant):
             vm = self.vms.get(vmid)
             if vm is None or self._picture(vm) != before:
                 self.breach(f"somebody else's VM {vmid} was {'changed' if vm else 'destroyed'}; {when}")
-
-
-class QuorumKept(Invariant):
-    """What takes a control plane down leaves a healthy majority, and nobody else is unhealthy then."""
-
-    name = "quorum-kept"
-    promise = "quorum is never spent (promise 5)"
-
-    def calling(self, call: Call) -> None:
-        if call.port == "proxmox" and call.verb in {"stop", "shutdown", "reset", "reboot", "destroy"}:
-            member = self._member(self.house.world.guests.get(call.vmid))
-            if member is not None:
-                self._judge(call, member, removal=False)
-        elif call.port == "guests":
-            self._on_guest(call)
-
-    def _on_guest(self, call: Call) -> None:
-        if call.verb == "etcd_remove":
-            listed = next((m for m in self._members() if str(m.id) == str(call.given["id"])), None)
-            if listed is not None and not listed.learner and listed.name:
-                self._judge(call, listed, removal=True)
-        elif call.given.get("verb") == "reset":
-            uuid = system_uuid(Uid(call.uid))
-            guests = (guest for guest in self.house.world.guests.values() if guest.system_uuid == uuid)
-            made = any(name.startswith("identity/") for name in self.house.gate.ledger.facts)
-            if made and any(self._member(guest) is not None for guest in guests):
-                self.breach(f"a listed etcd member is reset; {call}")
-
-    def _members(self) -> list[Member]:
-        return [member for cluster in self.house.world.clusters for member in cluster.etcd.members]
-
-    def _member(self, guest: Guest | None) -> Member | None:
-        """The voter that runs on a machine now."""
-        kubelet = guest.disk.kubelet if guest is not None and guest.booted is not None else None
-        own = (m for m in self._members() if m.host is kubelet and kubelet is not None)
-        return next((m for m in own if not m.learner), None)
-
-    def _judge(self, call: Call, target: Member, *, removal: bool) -> None:
-        etcd = next(c.etcd for c in self.house.world.clusters if target in c.etcd.members)
-        others = [member for member in etcd.members if not member.learner and member is not target]
-        sick = [member for member in others if not etcd.up(member)]
-        healthy, future = len(others) - len(sick), len(others) + (not removal)
-        if not others and not removal:
-            return  # an announced outage of the API
-        if sick:
-            self.breach(f"{target.name} is disturbed while {sick[0].name or sick[0].peer_url} is unhealthy; {call}")
-        if healthy <= future // 2:
-            self.breach(f"{healthy} healthy voters of {future} are left; {call}")
-
-
-class FreshEvidence(Invariant):
-    """Before power or life is taken, the pass itself has read config and status, after the last write to that VM."""
-
-    name = "fresh-evidence"
-    promise = "VMID, mark, name and SMBIOS UUID agree, read just before (promise 4); unknown is not absent (promise 7)"
-
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
-        super().__init__(house, breach)
-        self._written: dict[int, float] = {}
-        self._read: dict[tuple[int, str], tuple[Call, bool]] = {}
-        self._free: dict[int, tuple[Call, bool]] = {}
-
-    def calling(self, call: Call) -> None:
-        if call.port != "proxmox":
-            return
-        if call.verb in {"stop", "shutdown", "reset", "destroy"}:
-            for what in ("config", "status/current"):
-                self._demand(call, self._read.get((call.vmid, what)), f"its {what} was not read")
-        if call.verb == "destroy":
-            self._agreed(call)
-        if call.verb == "clone":
-            self._demand(call, self._free.get(call.vmid), "VMID was not proved free")
-
-    def _demand(self, call: Call, read: tuple[Call, bool] | None, words: str) -> None:
-        late = self._written.get(call.vmid, -1.0)
-        fresh = read is not None and read[1] and read[0].run == call.run and read[0].at >= late
-        if not fresh:
-            self.breach(f"{words} completely by this pass after the last write; {call}")
-
-    def _agreed(self, call: Call) -> None:
-        row, vm = self.row_of(call), self.vms.get(call.vmid)
-        if row is None or not row.retire:
-            self.breach(f"its row is wanted or unknown; {call}")
-        elif vm is not None:
-            uuid = f"uuid={system_uuid(row.uid)}" in str(vm.config.get("smbios1", ""))
-            if vm.name != row.name or not (uuid or not row.started):
-                self.breach(f"name or SMBIOS UUID do not agree; {call}")
-
-    def called(self, call: Call, answer: Any) -> None:
-        if call.port != "proxmox":
-            return
-        whole = getattr(answer, "status", 0) == 200
-        if call.writes:
-            self._written[call.vmid] = self.house.gate.now()
-            return
-        for what in ("config", "status/current"):
-            if call.target.endswith(f"/qemu/{call.vmid}/{what}"):
-                self._read[call.vmid, what] = (call, whole)
-        if call.target.endswith("/cluster/nextid"):
-            self._free[int(call.given["vmid"])] = (call, whole)
 
 
 ONCE: Final = {"clone", "resize", "start", "stop", "shutdown", "reset", "reboot", "destroy"}
@@ -398,6 +341,8 @@ class PausedIsStill(Invariant):
         return call.port == "journal" and OpenOp not in kinds and (CloseOp in kinds or PutMachine not in kinds)
 
     def called(self, call: Call, answer: Any) -> None:
+        if call.port != "journal":
+            return
         paused = {name.partition("/")[2] for name in self.house.gate.ledger.facts if name.startswith("paused/")}
         for cluster in paused - self._since.keys():
             self._since[cluster] = self.house.gate.runs

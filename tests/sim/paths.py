@@ -34,6 +34,7 @@ async def _walked(play: Play, way: Story) -> Outcome:
     play.story = way
     try:
         await play.perform()
+        await play.rest(hours=False)
         return play.outcome()
     except AssertionError as error:
         return Outcome(words=str(error))

@@ -29,6 +29,7 @@ __all__ = ["Play", "quieted", "say", "workshop"]
 
 SHM = Path("/dev/shm")
 BUILD_LIMIT = 1800.0
+RESYNC = 660.0  # seconds: cpcd/loop/dispatcher.py, with its jitter
 LAG = 5.0  # seconds until Kubernetes' own controllers have taken note of the last write
 
 
@@ -39,26 +40,44 @@ def say(text: str) -> None:
 
 
 class Deeds(Witness):
-    """What was done that hurts, by name: the set that a crash must not change."""
+    """What hurt, by name and as often as it did: what a crash must not change.
+
+    The world tells it, not the replies: a call that is on its way when the daemon dies can have its effect all the same.
+    """
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._names: dict[int, str] = {}
-        self.done: set[str] = set()
+        self._vms: dict[int, str] = {}
+        self._known: dict[tuple[str, object], str] = {}
+        self._resets: dict[str, str] = {}
 
     def calling(self, call: Call) -> None:
-        if call.vmid:
-            vm = self._house.world.pve.vms.get(call.vmid)
-            self._names[call.number] = vm.name if vm is not None else "nobody"
+        if call.writes and call.port != "journal":
+            self._look()
 
-    def called(self, call: Call, answer: Any) -> None:
-        name = self._names.pop(call.number, "")
-        if call.port == "proxmox" and call.verb in {"stop", "shutdown", "reset", "destroy"}:
-            self.done |= {f"{call.verb} {name}"} if answer.status == 200 else set()
-        elif call.verb in {"delete", "etcd_remove"} and not isinstance(answer, Exception):
-            self.done.add(f"{call.verb} {call.target}" if call.port == "kube" else "etcd_remove")
-        elif call.given.get("verb") == "reset" and not isinstance(answer, Exception):
-            self.done.add(f"kubeadm reset {call.target}")
+    def _look(self) -> None:
+        """Note who is there before anything can go."""
+        world = self._house.world
+        self._vms |= {vmid: vm.name for vmid, vm in world.pve.vms.items()}
+        self._known |= self._there()
+        for guest in world.guests.values():
+            self._resets |= {op: guest.disk.hostname for op, job in guest.disk.ops.items() if job.verb == "reset"}
+
+    def _there(self) -> dict[tuple[str, object], str]:
+        found: dict[tuple[str, object], str] = {}
+        for cluster in self._house.world.clusters:
+            found |= {("etcd member", member.id): member.host.node for member in cluster.etcd.members}
+            nodes = (node["metadata"] for node in cluster.store.objects.all("Node"))
+            found |= {("Node", node["uid"]): node["name"] for node in nodes}
+        return found
+
+    def done(self) -> tuple[str, ...]:
+        """Return a line for each power cut, destruction and reset, and each member and Node that is gone."""
+        self._look()
+        there = self._there()
+        cut = [f"{one.verb} {self._vms.get(one.vmid, 'nobody')}" for one in self._house.world.pve.history]
+        gone = [f"{key[0]} {name} is gone" for key, name in self._known.items() if key not in there]
+        return tuple(sorted([*cut, *gone, *(f"kubeadm reset {name}" for name in self._resets.values())]))
 
 
 class Trace(Witness):
@@ -168,11 +187,24 @@ class Play:
         await asyncio.sleep(LAG)
         await self.house.until(self.settled, limit=self.story.limit, what=f"the end of {self.story.name}, still")
 
-    async def rest(self) -> None:
-        """Let three resyncs pass, in which nothing is to happen."""
-        await asyncio.sleep(30)
+    async def rest(self, *, hours: bool) -> None:
+        """Let three resyncs pass, in which nothing is to happen: asked for at once, or each in its own time."""
+        await asyncio.sleep(LAG)
         await self.house.until(self.settled, limit=self.story.limit, what="settled again")
-        await self.watch.quiet(asyncio.sleep)
+        await self.watch.quiet((lambda: asyncio.sleep(RESYNC)) if hours else self._look_again)
+        self.watch.check()
+
+    async def _look_again(self) -> None:
+        """Ask for a pass over every object, as `cpcd reconcile` does, and wait until each has had it."""
+        daemon = self.house.daemon
+        assert daemon is not None, "a settled house has a daemon"
+        left = set(daemon.keys())
+        done = lambda one: left.discard(one.key)  # noqa: E731
+        self.watch.listeners.append(done)
+        for key in daemon.keys():
+            daemon.dispatcher.reset(key)
+        await self.house.until(lambda: not left and self.settled(), limit=60, what="a look at everything")
+        self.watch.listeners.remove(done)
 
     def settled(self) -> bool:
         """Whether the house is settled; raises the first breach of an invariant."""
@@ -187,7 +219,7 @@ class Play:
     def result(self) -> Outcome:
         """Return how it went."""
         return Outcome(
-            end=tuple(end_state(self.house, renames=self.story.renames)), deeds=tuple(sorted(self.deeds.done)), calls=self.house.gate.calls - self._calls,
+            end=tuple(end_state(self.house, renames=self.story.renames)), deeds=self.deeds.done(), calls=self.house.gate.calls - self._calls,
             seconds=time.process_time() - self._began, lab=self.loop.time() - self._lab, trace=self.trace.digest(),
             known=tuple(sorted(self.watch.known)),
         )  # fmt: skip
@@ -208,8 +240,8 @@ class Play:
             if self.house.daemon is not None:
                 await self.house.crash()
             await asyncio.sleep(self.luck.uniform(0.2, 8))
+            self.house.gate.dead.clear()  # now, not when the new life's first step comes: it would be buried alive
             self._live()
-            await asyncio.sleep(0)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.ledger import DropFact, PutFact
-from tests.sim.branches import Branches, Outcome
+from tests.sim.branches import Branches, Outcome, difference
 from tests.sim.gate import Call, Fate
 from tests.sim.known import known
 from tests.sim.play import Play, quieted, say, workshop
@@ -122,7 +122,7 @@ def seeds(story: Story, numbers: range, *, width: int = 2, tell: bool = False) -
         if base.words:
             yield Seeded(story.name, -1, base.words, base)
         for seed, outcome in branches.join():
-            yield Seeded(story.name, seed, _difference(outcome, base), outcome)
+            yield Seeded(story.name, seed, difference(outcome, base), outcome)
 
 
 async def _stem(
@@ -157,8 +157,7 @@ async def _told(
         await play.perform(over=over)
         end()
         reached = play.result()
-        if rests:
-            await play.rest()
+        await play.rest(hours=rests)
         return replace(play.outcome(), lab=reached.lab, calls=reached.calls)
     except AssertionError as error:
         return replace(play.result(), words=str(error))
@@ -174,12 +173,6 @@ def _reseed(play: Play, seed: int) -> None:
     house.world.random.seed(seed)
     if house.daemon is not None:
         house.daemon.dispatcher._random.seed(seed)
-
-
-def _difference(outcome: Outcome, base: Outcome) -> str:
-    if outcome.words or outcome.end == base.end:
-        return outcome.words
-    return f"another end: +{sorted({*outcome.end} - {*base.end})} -{sorted({*base.end} - {*outcome.end})}"
 
 
 def main() -> int:

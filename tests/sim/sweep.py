@@ -1,7 +1,7 @@
 """The crash sweep: a story is played once without luck, and once for each way in which one call can end badly.
 
 At each port call and commit the run is forked: the daemon dies before the effect, or after it and before the reply, or
-lives and the reply is lost. The future must come to the same end by the same destructive deeds.
+lives and the reply is lost. The future must come to the same end by the same destructive deeds, and be quiet then.
 
     python -m tests.sim.sweep --story build --every 50
     python -m tests.sim.sweep --story build --call 123 --fate crash-after
@@ -14,19 +14,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cpcd.lab.simloop import SimLoop, simulate
-from tests.sim.branches import Branches, Outcome
-from tests.sim.gate import Call, Fate
+from tests.sim.branches import Branches, Outcome, difference
+from tests.sim.gate import Call, Fate, Witness
 from tests.sim.known import known
 from tests.sim.play import Play, quieted, say, workshop
 from tests.sim.stories import STORIES, Story
 
-__all__ = ["Point", "Result", "difference", "fates", "replay", "sweep"]
+__all__ = ["Point", "Result", "fates", "replay", "sweep"]
 
 
 MOMENT: Final = 0.05  # seconds
+SITS: Final = 32  # each so-manieth call's futures sit through three resyncs, the others have everything looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Point:
     number: int
     fate: Fate
     words: str
+
+    @property
+    def sits(self) -> bool:
+        """Whether this future sits through three resyncs in their own time."""
+        return self.number % SITS == 0
 
     @property
     def command(self) -> str:
@@ -64,15 +70,19 @@ def fates(call: Call) -> tuple[Fate, ...]:
     return (Fate.BEFORE, Fate.AFTER, Fate.LOST) if call.writes else (Fate.BEFORE, Fate.LOST)
 
 
-class Distinct:
+class Distinct(Witness):
     """Leaves out a death that is the one before it: reads come in bursts, and a read changes nothing.
 
-    Between two reads of the same moment without a write or commit in between, disk and world are the same. Every reply
-    can be lost on its own, and every write and commit is a moment of its own.
+    Between two reads of the same moment, with no write or commit that began or had its effect in between, disk and
+    world are the same. Every reply can be lost on its own, and every write and commit is a moment of its own.
     """
 
     def __init__(self) -> None:
         self._last, self._changed = -MOMENT, True
+        self.left_out = 0
+
+    def called(self, call: Call, answer: Any) -> None:
+        self._changed |= call.writes
 
     def fates(self, call: Call) -> tuple[Fate, ...]:
         """Return how a call can end badly and none before it has."""
@@ -82,26 +92,32 @@ class Distinct:
             return found
         same = not self._changed and call.at - self._last < MOMENT
         if same:
+            self.left_out += 1
             return tuple(fate for fate in found if fate is not Fate.BEFORE)
         self._last, self._changed = call.at, False
         return found
 
 
-def sweep(story: Story, *, width: int = 2, every: int = 1, first: int = 0) -> Iterator[Result]:
-    """Yield the result of every point of a story, or of every so-manieth from the `first` on."""
-    branches, points, distinct = Branches(width), itertools.count(), Distinct()
+def sweep(
+    story: Story, *, width: int = 2, every: int = 1, first: int = 0, distinct: Distinct | None = None
+) -> Iterator[Result]:
+    """Yield the result of every point of a story, or of every so-manieth from the `first` on.
+
+    `distinct` says which points there are, and in the end how many it has left out.
+    """
+    branches, points, distinct = Branches(width), itertools.count(), distinct or Distinct()
     with workshop() as directory, quieted():
 
-        def chosen(call: Call, loop: SimLoop, play: Play) -> Fate:
+        def chosen(call: Call, loop: SimLoop, play: Play) -> Point | None:
             for fate in distinct.fates(call):
                 if next(points) % every == first % every:
                     point = Point(story.name, call.number, fate, str(call))
                     if branches.part(point, loop):
                         _alone(play, directory / f"{call.number}-{fate.value}")
-                        return fate
-            return Fate.NONE
+                        return point
+            return None
 
-        base = _played(story, directory / "base", chosen)
+        base = _played(story, directory / "base", chosen, distinct)
         if branches.child:
             branches.finish(base)
         if base.words:
@@ -113,36 +129,20 @@ def sweep(story: Story, *, width: int = 2, every: int = 1, first: int = 0) -> It
 def replay(story: Story, number: int, fate: Fate, *, tell: bool = False) -> Result:
     """Play one point again, in this process, and compare it with a run without luck."""
     with workshop() as directory, quieted():
-        base = _played(story, directory / "base", lambda *_: Fate.NONE)
-        struck: list[Call] = []
+        base = _played(story, directory / "base", lambda *_: None)
+        struck = [Point(story.name, number, fate, "there is no such call")]
 
-        def once(call: Call, _loop: SimLoop, play: Play) -> Fate:
+        def once(call: Call, _loop: SimLoop, play: Play) -> Point | None:
             if call.number != number:
-                return Fate.NONE
-            struck.append(call)
+                return None
+            struck.append(Point(story.name, number, fate, str(call)))
             if tell:
                 play.tell()
             _alone(play, directory / "struck")
-            return fate
+            return struck[-1]
 
         outcome = _played(story, directory / "again", once)
-    words = str(struck[0]) if struck else "there is no such call"
-    return Result(Point(story.name, number, fate, words), difference(outcome, base), outcome.seconds)
-
-
-def difference(outcome: Outcome, base: Outcome) -> str:
-    """Return how a future ended otherwise than the run without luck, "" when it did not."""
-    if outcome.words:
-        return outcome.words
-    if outcome.end != base.end:
-        return f"another end: {_versus(outcome.end, base.end)}"
-    if outcome.deeds != base.deeds:
-        return f"other deeds: {_versus(outcome.deeds, base.deeds)}"
-    return ""
-
-
-def _versus(these: tuple[str, ...], those: tuple[str, ...]) -> str:
-    return f"+{[one for one in these if one not in those]} -{[one for one in those if one not in these]}"
+    return Result(struck[-1], difference(outcome, base), outcome.seconds)
 
 
 def _alone(play: Play, directory: Path) -> None:
@@ -153,14 +153,27 @@ def _alone(play: Play, directory: Path) -> None:
     play.restart_clock()
 
 
-def _played(story: Story, directory: Path, decide: Callable[[Call, SimLoop, Play], Fate]) -> Outcome:
+def _played(
+    story: Story, directory: Path, choose: Callable[[Call, SimLoop, Play], Point | None], *witnesses: Witness
+) -> Outcome:
+    """Play a story; `choose` gives the point that this future is about at its call, None at any other."""
+
     async def main(loop: SimLoop) -> Outcome:
-        play = Play(loop, story, directory)
+        play, points = Play(loop, story, directory), [Point(story.name, 0, Fate.NONE, "the run without luck")]
+
+        def decide(call: Call) -> Fate:
+            point = choose(call, loop, play)
+            points.extend([point] if point else [])
+            return point.fate if point else Fate.NONE
+
         try:
             await play.given()
             gc.freeze()
-            play.house.gate.decide = lambda call: decide(call, loop, play)
+            play.house.gate.witnesses += witnesses
+            play.house.gate.decide = decide
             await play.perform()
+            play.house.gate.decide = lambda _: Fate.NONE
+            await play.rest(hours=points[-1].sits)
             return play.outcome()
         except AssertionError as error:
             return replace(play.result(), words=str(error))
@@ -168,7 +181,7 @@ def _played(story: Story, directory: Path, decide: Callable[[Call, SimLoop, Play
     return simulate(main, seed=1)
 
 
-def report(results: Iterator[Result]) -> int:
+def report(results: Iterator[Result], distinct: Distinct | None = None) -> int:
     """Print what went wrong as it does, and the sums; return how many were wrong and not known."""
     began, count, wrong = time.perf_counter(), 0, 0
     for result in results:
@@ -179,7 +192,8 @@ def report(results: Iterator[Result]) -> int:
                 f"{'KNOWN' if known(result.words) else 'WRONG'} {result.point.words}\n  {result.words}\n  {result.point.command}"
             )
     seconds = time.perf_counter() - began
-    say(f"{count} futures in {seconds:.0f} s ({count / seconds:.1f} a second), {wrong} wrong")
+    same = f", {distinct.left_out} deaths left out as the same as one that is played" if distinct else ""
+    say(f"{count} futures in {seconds:.0f} s ({count / seconds:.1f} a second), {wrong} wrong{same}")
     return wrong
 
 
@@ -200,7 +214,9 @@ def main() -> int:
     wrong = 0
     for story in stories:
         say(f"{story.name}:")
-        wrong += report(sweep(story, width=given.width, every=given.every, first=given.first))
+        distinct = Distinct()
+        told = sweep(story, width=given.width, every=given.every, first=given.first, distinct=distinct)
+        wrong += report(told, distinct)
     return min(wrong, 1)
 
 

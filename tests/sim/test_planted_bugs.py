@@ -175,7 +175,7 @@ async def played(play: Play, name: str, bug: Bug, branches: Branches) -> Outcome
     house.file.commit(bug.edit)
     try:
         if bug.waits:
-            await play.rest()
+            await play.rest(hours=True)
         await house.until(lambda: False, limit=1200, what="the bug comes out")
     except AssertionError as error:
         return Outcome(words=str(error))

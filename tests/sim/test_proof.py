@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from tests.sim import paths
-from tests.sim.branches import Outcome
+from tests.sim.branches import Outcome, difference
 from tests.sim.gate import Fate
 from tests.sim.known import known
 from tests.sim.seeds import seeds
 from tests.sim.stories import PATHS, STORIES, Story
-from tests.sim.sweep import difference, replay, sweep
+from tests.sim.sweep import replay, sweep
 
 SEEDS = range(25)
 SAMPLE = 18  # futures a story, about
@@ -63,12 +63,13 @@ def test_another_end_and_other_deeds_are_told() -> None:
     ends = [
         replace(base, end=("a", "c")),
         replace(base, deeds=("stop x", "stop y")),
+        replace(base, deeds=("stop x", "stop x")),
         replace(base, words="broken"),
         base,
     ]
 
     assert [difference(one, base) for one in ends] == [
-        "another end: +['c'] -['b']", "other deeds: +['stop y'] -[]", "broken", "",
+        "another end: +['c'] -['b']", "other deeds: +['stop y'] -[]", "other deeds: +['stop x'] -[]", "broken", "",
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -14,7 +14,6 @@ from tests.sim.house import House
 from tests.sim.invariant import BreachError, Invariant
 from tests.sim.invariants import (
     AWorkerIsLeft,
-    FreshEvidence,
     Limits,
     NothingForeign,
     NothingForgotten,
@@ -22,19 +21,18 @@ from tests.sim.invariants import (
     OneVmAMachine,
     OpFirst,
     PausedIsStill,
-    QuorumKept,
 )
+from tests.sim.invariants_hurt import BlastRadius, ConsentGiven, FreshEvidence, QuorumKept
 from tests.sim.invariants_kept import Bounded, ConvergedIsQuiet, NoSecrets
 from tests.sim.known import known
 
 __all__ = ["INVARIANTS", "Watch"]
 
 RESYNCS: Final = 3
-RESYNC: Final = 660.0  # seconds: cpcd/loop/dispatcher.py, with its jitter
 
 INVARIANTS: Final[tuple[type[Invariant], ...]] = (
-    OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, OpFirst, Limits,
-    AWorkerIsLeft, PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
+    OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, ConsentGiven, BlastRadius,
+    OpFirst, Limits, AWorkerIsLeft, PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
 )  # fmt: skip
 
 
@@ -57,12 +55,12 @@ class Watch:
         if self.breaches:
             raise BreachError(self.breaches[0])
 
-    async def quiet(self, pause: Callable[[float], Any]) -> None:
-        """Let three resyncs pass over a settled house."""
+    async def quiet(self, resync: Callable[[], Awaitable[None]]) -> None:
+        """Let three resyncs pass over a settled house, each as `resync` brings it about."""
         for invariant in self.invariants:
             invariant.settled()
         for _ in range(RESYNCS):
-            await pause(RESYNC)
+            await resync()
             for invariant in self.invariants:
                 invariant.resynced()
 
