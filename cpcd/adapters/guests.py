@@ -9,15 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+import asyncssh
 
 from cpcd.adapters.answers import part, words
 from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import LONG_VERBS, SHORT_VERBS, Guests, Host
-
-if TYPE_CHECKING:
-    import asyncssh
 
 __all__ = ["GuestsOverSsh", "Playing"]
 
@@ -67,7 +66,7 @@ class _Line:
     """One machine's connection, who uses it, and when it is closed for idleness."""
 
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-    connection: "asyncssh.SSHClientConnection | None" = None
+    connection: asyncssh.SSHClientConnection | None = None
     user: str = ""
     uses: int = 0
     idle: asyncio.TimerHandle | None = None
@@ -150,9 +149,7 @@ class GuestsOverSsh(Guests):
             ended = await self._run(host, line.connection, encode_request(bundle(), verb, given, op=op))
         return _output(host, verb, ended)
 
-    async def _run(self, host: Host, connection: "asyncssh.SSHClientConnection", request: bytes) -> _Ended:
-        import asyncssh
-
+    async def _run(self, host: Host, connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
         try:
             async with asyncio.timeout(ANSWER_S / self._scale):
                 return await _exchange(connection, request)
@@ -183,10 +180,8 @@ class GuestsOverSsh(Guests):
             del self._lines[host]
         _hang_up(line)
 
-    async def _open(self, host: Host) -> "tuple[asyncssh.SSHClientConnection, str]":
+    async def _open(self, host: Host) -> tuple[asyncssh.SSHClientConnection, str]:
         """Return a connection and its user: the first of the host's that is let in (`failures.md` G07, S07)."""
-        import asyncssh
-
         if not host.host_key:
             raise Failure(Code.AUTH, "no host key is pinned yet, so no connection is made", target=host.name)
         for user in host.users:
@@ -202,9 +197,7 @@ class GuestsOverSsh(Guests):
         tried = ", ".join(host.users)
         raise Failure(Code.AUTH, f"the key is refused for {tried}", target=host.name)
 
-    async def _log_in(self, host: Host, user: str) -> "asyncssh.SSHClientConnection":
-        import asyncssh
-
+    async def _log_in(self, host: Host, user: str) -> asyncssh.SSHClientConnection:
         try:
             key, pinned = asyncssh.read_private_key(self._key), asyncssh.import_public_key(host.host_key)
         except (OSError, asyncssh.KeyImportError) as error:
@@ -223,7 +216,7 @@ class GuestsOverSsh(Guests):
         )
 
 
-async def _exchange(connection: "asyncssh.SSHClientConnection", request: bytes) -> _Ended:
+async def _exchange(connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
     """Run the one command; when cancelled, its channel is closed without waiting (`failures.md` S05)."""
     process = await connection.create_process(COMMAND, encoding=None)
     try:
