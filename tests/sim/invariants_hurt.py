@@ -51,12 +51,12 @@ class QuorumKept(Invariant):
                 self._judge(call, listed, removal=True)
         elif call.given.get("verb") == "reset" and self._made() and self._member(self._guest(call)) is not None:
             self.breach(f"a listed etcd member is reset; {call}")
+        elif call.given.get("verb") == "join":
+            self._on_join(call)
 
     def _made(self) -> bool:
         """Whether there is a cluster: before, a failed init is reset and begun anew."""
         return any(name.startswith("identity/") for name in self.house.gate.ledger.facts)
-        elif call.given.get("verb") == "join":
-            self._on_join(call)
 
     def _on_join(self, call: Call) -> None:
         row = self.row_of(call)
