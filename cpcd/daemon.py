@@ -29,6 +29,7 @@ from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key, Role
 from cpcd.model.ledger import PutFact
 from cpcd.model.report import Pass
+from cpcd.model.seen import Asked
 from cpcd.model.view import View
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
@@ -61,7 +62,7 @@ class Parts:
     journal: Journal
     ports: Callable[[Callable[[], View]], Ports]
     specs: Callable[[Callable[[], View]], Specs]
-    names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]]
+    names_of: Callable[[str], Asked]
     rng: random.Random = field(default_factory=random.Random)
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:12])
     listeners: tuple[Callable[[Pass], None], ...] = ()

@@ -6,13 +6,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from cpcd.model.keys import Instant, Uid, system_uuid
 
 __all__ = [
     "AddonSeen",
     "Api",
+    "Asked",
     "Claim",
     "Csr",
     "Facts",
@@ -216,15 +217,25 @@ class Pod:
     deleting: bool
 
 
+class Asked(NamedTuple):
+    """What a request for a serving certificate asks for: the subject's common name, DNS names and addresses."""
+
+    subject: str
+    dns_names: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Csr:
-    """A pending kubelet-serving CertificateSigningRequest, its request decoded."""
+    """A pending kubelet-serving CertificateSigningRequest, its request decoded; `trouble` says why it could not be."""
 
     name: str
     username: str
-    dns_names: tuple[str, ...]
-    addresses: tuple[str, ...]
     usages: tuple[str, ...]
+    subject: str = ""
+    dns_names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 Reference = tuple[str, str, str, str, str]

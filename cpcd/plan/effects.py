@@ -580,7 +580,8 @@ def joined_view(view: View, row: Machine) -> View:
     view = see(view, scopes.node(row.cluster, row.name), node)
     nodes = {**(view.known(scopes.nodes(row.cluster)) or {}), row.name: node}
     view = see(view, scopes.nodes(row.cluster), nodes)
-    request = Csr(f"expected-{row.name}", f"system:node:{row.name}", (row.name,), (row.address,), ("server auth",))
+    user, usages = f"system:node:{row.name}", ("digital signature", "server auth")
+    request = Csr(f"expected-{row.name}", user, usages, user, (row.name,), (row.address,))
     view = see(view, scopes.csrs(row.cluster), (*(view.known(scopes.csrs(row.cluster)) or ()), request))
     if row.role is not Role.CONTROL_PLANE:
         return view

@@ -27,6 +27,7 @@ __all__ = ["KIND", "ApproveCsr", "SetNode", "apply", "keys", "plan", "reads", "w
 KIND = Kind.NODES
 APPLIED = "cpcd.dev/applied"
 ZONE = "topology.kubernetes.io/zone"
+USAGES = frozenset({"digital signature", "key encipherment", "server auth"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +106,16 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     if not node.of(row.uid):
         return Plan(wait=Wait("NameTaken", f"Node {key.name} is that of another machine", 10))
     step = _correction(key, node, group, _labels(cluster, row, group))
-    steps = (step,) if step else _approve(key, view, cluster, row)
-    if steps:
+    requests = _pending(view, cluster, row)
+    approvals = (ApproveCsr(key=key, csr=csr) for csr, objection in requests.items() if not objection)
+    if steps := (step,) if step else tuple(approvals):
         return Plan(steps=steps)
     if view.known(scopes.csrs(key.cluster)) is None:
         why = because(view, scopes.csrs(key.cluster))
         said = f"the certificate requests of {key.cluster} cannot be listed now{why}"
         return Plan(wait=Wait("RequestsUnknown", said, 10))
-    sentence = f"Node {node.name} has its labels and taints"
+    refused = [f"; its request {csr.name} is not approved: {objection}" for csr, objection in requests.items()]
+    sentence = f"Node {node.name} has its labels and taints{''.join(refused[:1])}"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
 
 
@@ -189,15 +192,26 @@ def _taints(node: Node, group: Group, applied: list[tuple[Any, ...]]) -> tuple[t
     return (*foreign, *((k, v, e) for (k, e), v in wanted.items()))
 
 
-def _approve(key: Key, view: View, cluster: Cluster, row: Machine) -> tuple[Action, ...]:
+def _pending(view: View, cluster: Cluster, row: Machine) -> dict[Csr, str]:
+    """Return the machine's own requests with what speaks against each: empty for one that is to be approved."""
     pending: tuple[Csr, ...] = view.known(scopes.csrs(cluster.name)) or ()
-    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}" and _own(csr, row, cluster.domain)]
-    return tuple(ApproveCsr(key=key, csr=csr) for csr in mine) if cluster.approve_csr else ()
+    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}"] if cluster.approve_csr else []
+    return {csr: _objection(csr, row, cluster.domain) for csr in mine}
 
 
-def _own(csr: Csr, row: Machine, domain: str) -> bool:
-    """Only the machine's own name and address, only for serving: a kubelet cannot borrow another's identity."""
-    serving = "server auth" in csr.usages and "client auth" not in csr.usages
+def _objection(csr: Csr, row: Machine, domain: str) -> str:
+    """Only the machine's own name and address, only for serving: a kubelet cannot borrow another's identity.
+
+    Usages are those that the signer takes (kubernetes: pkg/apis/certificates/helpers.go).
+    """
     own = {row.name, f"{row.name}.{domain}"} if domain else {row.name}
-    names = set(csr.dns_names) <= own
-    return serving and names and set(csr.addresses) <= {row.address} and bool(csr.dns_names or csr.addresses)
+    foreign = sorted({*csr.dns_names} - own) + sorted({*csr.addresses} - {row.address})
+    if csr.trouble:
+        return csr.trouble
+    if csr.subject != csr.username:
+        return f"its subject is {csr.subject}"
+    if {*csr.usages} not in (USAGES, USAGES - {"key encipherment"}) or len(csr.usages) != len({*csr.usages}):
+        return f"its usages are {', '.join(csr.usages) or 'none'}"
+    if foreign:
+        return f"it asks for {foreign[0]}, which is not the machine's own"
+    return "" if csr.dns_names or csr.addresses else "it asks for no name and no address"

@@ -7,7 +7,7 @@ from typing import Any
 
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Scope
-from cpcd.model.seen import AddonSeen, Api, Csr, Node, Pod
+from cpcd.model.seen import AddonSeen, Api, Asked, Csr, Node, Pod
 from cpcd.model.view import View
 from cpcd.plan import applyset
 from cpcd.ports.bundle import Ports, WrittenKubeconfig
@@ -25,14 +25,14 @@ KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 
 
 class ClusterReader:
-    """Reads the scopes of a cluster; `names_of` decodes a request's DNS names and addresses."""
+    """Reads the scopes of a cluster; `names_of` decodes what a certificate request asks for."""
 
     def __init__(
         self,
         ports: Ports,
         view: Callable[[], View],
         clock: Clock,
-        names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
+        names_of: Callable[[str], Asked],
     ) -> None:
         self._ports, self._view, self._clock, self._names_of = ports, view, clock, names_of
 
@@ -70,7 +70,7 @@ class ClusterReader:
     async def _csrs(self, kube: Kube) -> tuple[Csr, ...]:
         listed, _ = await kube.list(CSR)
         pending = [c for c in listed if c["spec"]["signerName"] == KUBELET_SERVING and not _decided(c)]
-        return tuple(decode.csr(one, self._names_of(one["spec"]["request"])) for one in pending)
+        return tuple(decode.csr(one, self._names_of) for one in pending)
 
     async def _addon(self, kube: Kube, scope: Scope) -> AddonSeen:
         cluster = self._view().cluster(scope.owner)

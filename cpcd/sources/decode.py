@@ -5,14 +5,14 @@ not of its shape raises Failure(NetworkError), and is never taken for something 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from cpcd.model.errors import Code, Failure
-from cpcd.model.seen import Csr, Facts, Member, Members, Node, Pod, Quorum, Resource, Task, Vm
+from cpcd.model.seen import Asked, Csr, Facts, Member, Members, Node, Pod, Quorum, Resource, Task, Vm
 
 __all__ = [
     "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "shared_storages", "task", "understood", "vm",
@@ -179,12 +179,14 @@ def pod(obj: JSON) -> Pod:
 
 
 @understood("a certificate signing request")
-def csr(obj: JSON, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Csr:
-    """Decode a CertificateSigningRequest whose request was parsed already."""
+def csr(obj: JSON, names_of: Callable[[str], Asked]) -> Csr:
+    """Decode a CertificateSigningRequest; what cannot be read of its request is its own trouble, and nobody else's."""
     spec = obj["spec"]
-    return Csr(
-        _name(obj["metadata"]["name"]), _text(spec.get("username")), names[0], names[1], _names(spec.get("usages"))
-    )
+    given = (_name(obj["metadata"]["name"]), _text(spec.get("username")), _names(spec.get("usages")))
+    try:
+        return Csr(*given, *names_of(_text(spec.get("request"))))
+    except Failure as failure:
+        return Csr(*given, trouble=failure.what)
 
 
 @understood("an object's metadata")

@@ -13,7 +13,7 @@ from cpcd.model.desired import TemplateRef
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Instant, OpId, Role, Scope, Uid
 from cpcd.model.ledger import Machine
-from cpcd.model.seen import Quorum, Resource, Seen, Task, Vm
+from cpcd.model.seen import Asked, Quorum, Resource, Seen, Task, Vm
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.ports.bundle import Ports
@@ -42,7 +42,7 @@ class Reader:
         view: Callable[[], View],
         silent: Callable[[str], Failure | None],
         lacking: Callable[[str], Failure | None],
-        names_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
+        names_of: Callable[[str], Asked],
     ) -> None:
         self._ports, self._clock, self._view = ports, clock, view
         self._silent, self._lacking = silent, lacking

@@ -228,12 +228,7 @@ async def _pods(api: KubeApi, kind: str) -> tuple[Pod, ...]:
 
 async def _csrs(api: KubeApi, kind: str) -> tuple[Csr, ...]:
     listed, _ = await api.list(KINDS[kind])
-    return tuple(decode.csr(one, names_of(_request(one))) for one in listed)
-
-
-def _request(obj: Object) -> str:
-    spec = obj.get("spec")
-    return str(spec.get("request")) if isinstance(spec, dict) else ""
+    return tuple(decode.csr(one, names_of) for one in listed)
 
 
 async def _get(api: KubeApi, kind: str) -> Object | None:

@@ -187,8 +187,8 @@ def test_after_any_edits_one_correction_makes_the_node_equal(
 
 def csr(**changes: Any) -> Csr:
     """Return the worker's own request for a serving certificate."""
-    usages = ("digital signature", "key encipherment", "server auth")
-    return replace(Csr("csr-1", f"system:node:{ROW.name}", (ROW.name,), (ROW.address,), usages), **changes)
+    usages, user = ("digital signature", "key encipherment", "server auth"), f"system:node:{ROW.name}"
+    return replace(Csr("csr-1", user, usages, user, (ROW.name,), (ROW.address,)), **changes)
 
 
 def approved(*requests: Csr, **changes: Any) -> list[str]:
@@ -218,7 +218,15 @@ def test_a_machines_own_request_is_approved() -> None:
         {"addresses": ("127.0.0.1",)},
         {"dns_names": (), "addresses": ()},
         {"usages": ("client auth",)},
+        {"usages": ("server auth",)},
         {"usages": ("server auth", "client auth")},
+        {"usages": ("digital signature", "server auth", "client auth")},
+        {"usages": ("digital signature", "server auth", "key encipherment", "any")},
+        {"usages": ("digital signature", "server auth", "server auth")},
+        {"usages": ("key encipherment", "server auth")},
+        {"subject": "system:node:lab-general-2"},
+        {"subject": ""},
+        {"trouble": "it cannot be read"},
         {"usages": ()},
         {"username": "system:node:lab-general-2"},
         {"username": "system:serviceaccount:default:x"},
@@ -228,6 +236,32 @@ def test_a_machines_own_request_is_approved() -> None:
 def test_a_foreign_name_address_usage_or_user_is_never_approved(changes: dict[str, Any]) -> None:
     """A kubelet cannot borrow another's identity."""
     assert [] == approved(csr(**changes))
+
+
+@pytest.mark.parametrize("usages", [("digital signature", "server auth"), ("server auth", "digital signature")])
+def test_a_request_without_key_encipherment_is_one_too(usages: tuple[str, ...]) -> None:
+    """Keys other than RSA's do not encipher."""
+    assert ["csr-1"] == approved(csr(usages=usages))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"trouble": "it cannot be read"}, "it cannot be read"),
+        ({"subject": "system:node:other"}, "its subject is system:node:other"),
+        ({"usages": ()}, "its usages are none"),
+        ({"addresses": ("10.0.0.5",)}, "it asks for 10.0.0.5, which is not the machine's own"),
+        ({"dns_names": (), "addresses": ()}, "it asks for no name and no address"),
+    ],
+)
+def test_what_is_not_approved_is_said(changes: dict[str, Any], why: str) -> None:
+    """The Node is as wanted, and its status says what waits there; another's request is not this Node's business."""
+    strange = csr(name="csr-2", username="system:node:x", trouble="it cannot be read")
+    plan = decided(put(REST, bulk={scopes.csrs(NAME): seen((strange, csr(**changes)))}))
+
+    (ready,) = plan.conditions
+    assert () == plan.steps
+    assert f"Node {ROW.name} has its labels and taints; its request csr-1 is not approved: {why}" == ready.message
 
 
 NAMES = st.lists(st.sampled_from((ROW.name, "lab-general-2", "lab-cp-1", "kubernetes", "")), max_size=3)
