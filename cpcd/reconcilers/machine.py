@@ -4,7 +4,7 @@ provision → prepare → member → upkeep, or retire. The actions stand in `pl
 `plan/{provision,prepare,member,upkeep,retire}.py`; here is what is read and how each action reaches its port.
 """
 
-from cpcd.model.errors import Bug
+from cpcd.model.errors import Bug, Failure, Unreachable
 from cpcd.model.keys import Instant, Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Observations, Plan, Status
@@ -209,11 +209,21 @@ async def _remove(action: effects.RemoveMember, ports: Ports) -> None:
 
 
 async def _sweep(action: effects.Drain, ports: Ports) -> None:
-    """Cordon, then one eviction a pod; a budget's refusal is no error, the next sweep asks again."""
-    kube = ports.kube(action.row.cluster)
+    """Cordon, then one eviction a pod; a budget's refusal is no error, the next sweep asks again.
+
+    A pod whose eviction fails (two budgets for it, a webhook) keeps no other on the machine; the first failure is told.
+    """
+    kube, first = ports.kube(action.row.cluster), None
     await kube.patch(NODE, action.row.name, {"spec": {"unschedulable": True}})
     for namespace, name, uid in action.pods:
-        await kube.evict(namespace, name, uid)
+        try:
+            await kube.evict(namespace, name, uid)
+        except Unreachable:
+            raise
+        except Failure as failure:
+            first = first or failure
+    if first is not None:
+        raise first
 
 
 def _written(action: effects.Configure) -> dict[str, object]:
