@@ -26,9 +26,9 @@ from cpcd.loop.state import State
 from cpcd.loop.supervisor import Supervisor
 from cpcd.model.desired import Cluster, Desired, Retry
 from cpcd.model.errors import Code, Failure, Unreachable
-from cpcd.model.keys import Key, Role
+from cpcd.model.keys import Key, Role, Scope
 from cpcd.model.ledger import PutFact
-from cpcd.model.report import Pass
+from cpcd.model.report import Endpoint, Pass
 from cpcd.model.seen import Asked
 from cpcd.model.view import View
 from cpcd.plan.guards import GUARDS
@@ -42,7 +42,7 @@ from cpcd.sources.inside import Inside
 from cpcd.sources.observer import Observer
 from cpcd.sources.reading import Reader
 from cpcd.sources.specs import SpecNews, Specs
-from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, sentence
+from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, joined, pass_context, sentence
 
 __all__ = ["Daemon", "Parts"]
 
@@ -81,15 +81,17 @@ class Daemon:
         self.memory = Memory(
             state=self.state, journal=self.journal, clock=self.clock, first=self._installation, thawed=self._go_on
         )  # fmt: skip
-        self.endpoints = Endpoints(self.clock, self.state.signal)
+        self.endpoints = Endpoints(self.clock, self.state.signal, self._endpoint)
         self.ports = parts.ports(lambda: self.state.view)
         self.specs = parts.specs(lambda: self.state.view)
         self.read = Reader(
-            ports=self.ports, clock=self.clock, view=lambda: self.state.view, silent=self._silence,
-            names_of=parts.names_of, lacking=self._lacking,
+            ports=self.ports, clock=self.clock, view=lambda: self.state.view, silent=self.endpoints.why,
+            names_of=parts.names_of, lacking=self._lacking, answered=self._answered,
         )  # fmt: skip
         self.board, self.metrics = Board(), Metrics()
-        self._publish = Publisher(board=self.board, metrics=self.metrics, journal=self.journal, clock=parts.clock)
+        self._publish = Publisher(
+            board=self.board, metrics=self.metrics, journal=self.journal, clock=parts.clock, view=lambda: self.state.view
+        )  # fmt: skip
         self._listeners = parts.listeners
         runner = Runner(
             reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve, read=self.read, state=self.state,
@@ -97,7 +99,7 @@ class Daemon:
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             queue=self.queue, runner=runner, state=self.state, endpoints=self.endpoints, clock=self.clock,
-            rng=parts.rng, policy=self._policy, report=self._report, new_run=parts.new_id, owned=self._owned,
+            rng=parts.rng, policy=self._policy, report=self._report, new_run=parts.new_id, owned=self._owned, context=pass_context,
         )  # fmt: skip
         self.observer = Observer(
             state=self.state, ports=self.ports, clock=self.clock, endpoints=self.endpoints, read=self.read,
@@ -170,33 +172,31 @@ class Daemon:
         )  # fmt: skip
 
     def troubles(self) -> list[str]:
-        """Return what is wrong with cpcd itself and its ways to the world, worst first, as sentences with codes."""
+        """Return what is wrong with cpcd itself and what its tokens may not do, worst first, as sentences with codes.
+
+        A Proxmox that is down is told with the endpoints.
+        """
         ledger = [self.state.frozen] if self.state.frozen else []
-        known = (self.observer.silent, self.observer.lacking)
-        proxmox = [why for each in known for endpoint, why in each.items() if self._owned(endpoint)]
-        failures = [*ledger, *self.impaired.values(), *proxmox]
-        return [f"{failure}. {failure.hint}" for failure in failures]
+        sites = [f"pve:{site}" for site in self.state.view.desired.sites]
+        up = {name: why for name, why in self.observer.silent.items() if self.endpoints.why(name) is None}
+        found = [each[site] for each in (up, self.observer.lacking) for site in sites if site in each]
+        return [failure.told for failure in (*ledger, *self.impaired.values(), *found)]
 
     def sentence(self) -> str:
         """Return the one sentence for systemd's STATUS=: troubles first."""
-        return "; ".join([*self.troubles(), sentence(self.state.view, self.board)])
+        return joined([*self.troubles(), sentence(self.state.view, self.board)])
 
     def impair(self, name: str, failure: Failure | None) -> None:
         """Note that something is lacking, or with None that it is there again."""
         self.impaired.pop(name, None)
         if failure is not None:
             self.impaired[name] = failure
-            _log.warning("%s. %s", failure, failure.hint)
+            _log.warning("%s", failure.told)
 
     def scrape(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
-        self.note_endpoints()
         self.metrics.refresh(self.state.view, self.board, self.vitals())
         return self.metrics.render()
-
-    def note_endpoints(self) -> None:
-        """Let the board know who answers."""
-        self.board.endpoints = {endpoint.name: endpoint.up for endpoint in self.endpoints.all()}
 
     def unhealthy(self) -> str:
         """Return why the daemon is not live, "" when it is."""
@@ -226,6 +226,10 @@ class Daemon:
         changes = tuple(change for change in news.changes if isinstance(change, PutFact))
         await self.memory.put(*changes)
         self._watch(news.desired)
+        known = {f"pve:{site}" for site in news.desired.sites} | {f"kube:{name}" for name in news.desired.clusters}
+        for name in self.board.endpoints.keys() - known:
+            self.endpoints.forget(name)
+            del self.board.endpoints[name]
         keys = self.keys()
         for gone in self.board.objects.keys() - set(keys):
             self.board.forget(gone)
@@ -280,19 +284,24 @@ class Daemon:
         kind = "ansible" if verb == "prepare" else "network" if failure.code is Code.NETWORK else "default"
         return (cluster.retry if cluster else {}).get(kind, Retry())
 
-    def _silence(self, endpoint: str) -> Failure | None:
-        """Return why an endpoint is not asked now; its owner knows more than that it is down."""
-        if not self.endpoints.is_down(endpoint):
-            return None
-        known = self.observer.silent.get(endpoint)
-        return known or Unreachable(endpoint, f"{endpoint} does not answer")
-
     def _owned(self, endpoint: str) -> bool:
         return endpoint.removeprefix("pve:") in self.state.view.desired.sites
 
     def _lacking(self, endpoint: str) -> Failure | None:
         """Return which privileges a token lacks, as the observer found it."""
         return self.observer.lacking.get(endpoint)
+
+    def _answered(self, scope: Scope, why: Failure | None) -> None:
+        """An API of a cluster that exists is up or down as it was last seen; nothing parks on it (ADR 0013)."""
+        if scope.kind == "api" and f"identity/{scope.owner}" in self.state.view.facts:
+            name = f"kube:{scope.owner}"
+            self.endpoints.up(name) if why is None else self.endpoints.down(name, why)
+
+    def _endpoint(self, before: Endpoint | None, now: Endpoint) -> None:
+        kind, _, name = now.name.partition(":")
+        clusters = self.state.view.desired.clusters.values()
+        needing = [one.name for one in clusters if (one.infrastructure.site if kind == "pve" else one.name) == name]
+        self._publish.endpoint(before, now, needing, self._new_id())
 
     def _report(self, done: Pass) -> None:
         self._publish(done)

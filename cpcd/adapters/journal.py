@@ -52,19 +52,21 @@ CREATE TABLE machines (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGE
 CREATE TABLE ops (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGER NOT NULL, row TEXT NOT NULL);
 CREATE TABLE facts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sum INTEGER NOT NULL, row TEXT NOT NULL);
 CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, key TEXT NOT NULL, run TEXT NOT NULL,
-                     severity TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL);
+                     severity TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL{added});
 CREATE INDEX events_by_key ON events (key, seq);
 CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
 INSERT INTO probe VALUES (1, 0);
 """
 
+# What came to history later: an older ledger gets it when it is opened for writing.
+_ADDED: Final = ("code TEXT NOT NULL DEFAULT ''", "name TEXT NOT NULL DEFAULT ''")
 _ROWS: Final = ("machines", "ops", "facts")
 _TALLY: Final = "CREATE TABLE IF NOT EXISTS tally (id INTEGER PRIMARY KEY CHECK (id = 1), rows TEXT NOT NULL)"
 # Rows and checksums of each table: a page that a disk lost or misplaced can leave one that is sound, and empty.
 _COUNTED: Final = " || ' ' || ".join(f"(SELECT count(*) || '/' || total(sum) FROM {table})" for table in _ROWS)  # noqa: S608 - our own three table names
 
 _HISTORY: Final = """
-SELECT at, key, run, severity, reason, message FROM events
+SELECT at, key, run, severity, reason, message, code, name FROM events
 WHERE :key IN ('', key) OR substr(key, 1, length(:key) + 1) = :key || '/' ORDER BY seq DESC LIMIT :limit
 """
 
@@ -318,6 +320,7 @@ def _open(path: Path | str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(_TALLY)  # ledgers of before it was kept have none
+        _add_columns(db)
     except BaseException:
         db.close()
         raise
@@ -345,7 +348,20 @@ def _create(path: Path) -> None:
 
 
 def _lay_out(db: sqlite3.Connection) -> None:
-    db.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; {_TABLES} COMMIT;")
+    db.executescript(
+        f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; {_tables(*_ADDED)} COMMIT;"
+    )
+
+
+def _tables(*added: str) -> str:
+    return _TABLES.format(added="".join(f", {column}" for column in added))
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    known = {row[1] for row in db.execute("PRAGMA table_info(events)")}
+    for column in _ADDED:
+        if column.split()[0] not in known:
+            db.execute(f"ALTER TABLE events ADD COLUMN {column}")
 
 
 def _sync(directory: Path) -> None:
@@ -363,7 +379,8 @@ def _recognise(db: sqlite3.Connection, path: Path | str) -> None:
     if version > SCHEMA:
         raise _newer(path, version)
     laid_out = {" ".join(row[0].split()) for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
-    if not laid_out >= {" ".join(sql.split()) for sql in _TABLES.split(";") if "CREATE" in sql}:
+    known = [{" ".join(sql.split()) for sql in _tables(*added).split(";") if "CREATE" in sql} for added in (_ADDED, ())]
+    if not any(laid_out >= tables for tables in known):
         raise _corrupt(path, "its tables are not those of a ledger")  # empty ones of another shape read as no machine
 
 
@@ -431,8 +448,9 @@ def _put(db: sqlite3.Connection, table: str, name: str, value: Any) -> None:
 
 def _store_events(db: sqlite3.Connection, events: list[Event]) -> None:
     if events:
-        rows = [(e.at, e.key, e.run, e.severity, e.reason, _utf8(e.message)) for e in events]
-        db.executemany("INSERT INTO events (at, key, run, severity, reason, message) VALUES (?, ?, ?, ?, ?, ?)", rows)
+        rows = [(e.at, e.key, e.run, e.severity, e.reason, _utf8(e.message), e.code, e.name) for e in events]
+        columns = "at, key, run, severity, reason, message, code, name"
+        db.executemany(f"INSERT INTO events ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - our own columns
         db.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (RETAINED_EVENTS,))
 
 

@@ -23,7 +23,7 @@ def find(document: dict[str, Any], words: str) -> Object:
         return found[0]
     known = sorted(f"{entry['kind']}/{entry['name']}" for entry in objects)
     if found:
-        several = ", ".join(f"{entry['cluster']}/{entry['kind']}/{entry['name']}" for entry in found)
+        several = ", ".join(f"{entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}" for entry in found)
         raise Failure(Code.INPUT, f"{words} could be any of {several}", hint="Write it as CLUSTER/KIND/NAME.")
     near = [name for name in known if words in name][:3] or difflib.get_close_matches(words, known, 3) or known[:3]
     hint = f"Known are, among others: {', '.join(near)}." if known else "There is no object yet; see `cpcd status`."
@@ -32,7 +32,7 @@ def find(document: dict[str, Any], words: str) -> Object:
 
 def key_of(entry: Object) -> str:
     """Return the key of an object as the daemon writes it."""
-    return f"{entry['cluster']}/{entry['kind']}/{entry['id']}"
+    return f"{entry['cluster'] or entry['site']}/{entry['kind']}/{entry['id']}"
 
 
 def complete_objects(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -79,5 +79,5 @@ def _status(ctx: click.Context) -> dict[str, Any]:
 
 
 def _names(entry: Object) -> set[str]:
-    cluster, kind, name, uid = entry["cluster"], entry["kind"], entry["name"], entry["id"]
+    cluster, kind, name, uid = entry["cluster"] or entry["site"], entry["kind"], entry["name"], entry["id"]
     return {name, uid, f"{kind}/{name}", f"{kind}/{uid}", f"{cluster}/{kind}/{name}", f"{cluster}/{kind}/{uid}"}

@@ -4,6 +4,8 @@ Colours and widths degrade by themselves: NO_COLOR, a pipe, TERM=dumb and narrow
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["FORMATS", "age", "console", "duration", "emit", "output_option", "table"]
+__all__ = ["FORMATS", "age", "console", "duration", "emit", "output_option", "piped", "table"]
 
 FORMATS: Final = ("table", "json", "yaml")
+WIDE: Final = 10_000  # columns: wider than any sentence
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,15 +43,30 @@ def emit(value: Any, output: str, view: Callable[[], "RenderableType"]) -> None:
             shown = view()
             if isinstance(shown, str):
                 click.echo(shown)
+            elif piped():
+                click.echo(_plain(shown))
             else:
                 console().print(shown)
 
 
-def console() -> "Console":
+def piped() -> bool:
+    """Whether a program reads what is printed, and not a person: then there is no width to keep to."""
+    return not sys.stdout.isatty() and not os.environ.get("COLUMNS")
+
+
+def console(width: int | None = None) -> "Console":
     """Return a console on stdout; nothing is highlighted that a style did not ask for."""
     from rich.console import Console
 
-    return Console(highlight=False, emoji=False, markup=False)
+    return Console(highlight=False, emoji=False, markup=False, width=width)
+
+
+def _plain(shown: "RenderableType") -> str:
+    """Return what is shown with nothing wrapped or cut, and without the spaces that fill a column up."""
+    screen = console(WIDE)
+    with screen.capture() as kept:
+        screen.print(shown)
+    return "\n".join(line.rstrip() for line in kept.get().splitlines())
 
 
 def table(*columns: str) -> "Table":

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cpcd.cli.output import age, duration, table
 
-__all__ = ["everything", "history", "one", "silent"]
+__all__ = ["everything", "history", "lines", "one", "silent"]
 
 JSON = dict[str, Any]
 
@@ -30,9 +30,10 @@ _MARKS: Final = {
 
 
 def everything(document: JSON) -> RenderableType:
-    """Return the whole status: the sentence, each cluster with its bars and news, objects, operations."""
-    parts: list[RenderableType] = [Text(document["sentence"], style="bold"), Text()]
-    parts += [Text.assemble(("✗ ", "red"), mistake) for mistake in document["spec"]["mistakes"][1:5]]
+    """Return the whole status: how many are ready, troubles, each cluster with bars and news, objects, operations."""
+    parts: list[RenderableType] = [Text(document["summary"], style="bold")]
+    parts += [_marked(trouble) for trouble in (*document["troubles"], *document["spec"]["mistakes"][1:5])]
+    parts.append(Text())
     for cluster in document["clusters"]:
         parts += [_cluster(cluster), Text()]
     parts.append(_objects(document))
@@ -44,7 +45,9 @@ def everything(document: JSON) -> RenderableType:
 def one(shown: JSON) -> RenderableType:
     """Return one object: what it is, its conditions, its last events."""
     entry, now = shown["object"], shown["at"]
-    head = Text.assemble(_mark(entry), (f" {entry['cluster']}/{entry['kind']}/{entry['name']}", "bold"))
+    head = Text.assemble(
+        _mark(entry), (f" {entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}", "bold")
+    )
     conditions = table("CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE")
     for found in entry["conditions"]:
         since = age(found["lastTransitionTime"], now)
@@ -54,25 +57,44 @@ def one(shown: JSON) -> RenderableType:
     return Group(*parts, conditions, Text(), history(shown["events"], now=now))
 
 
-def history(events: list[JSON], *, now: str = "", names: dict[str, str] | None = None) -> RenderableType:
-    """Return events as a table, the oldest first; `now` gives ages instead of times.
+def history(events: list[JSON], *, now: str = "", named: bool = False) -> RenderableType:
+    """Return events, the oldest first: a line that says when, what and which run, and under it the sentence.
 
-    `names` (by key) adds the column of objects; one that is no more has its key there.
+    `now` gives ages instead of times; `named` says of each which object it is about, with its cluster where there are
+    several.
     """
     if not events:
         return Text("no events yet", style="dim")
-    made = table("WHEN", *(("OBJECT",) if names is not None else ()), "REASON", "RUN", "MESSAGE")
+    owners = {event["key"].split("/")[0] for event in events if "/template/" not in event["key"]}
+    made = table("WHEN", "WHAT")
     for event in reversed(events):
-        when = age(event["at"], now) if now else event["at"][5:19].replace("T", " ")
-        style = "yellow" if event["severity"] == "Warning" else ""
-        known = (names.get(event["key"], event["key"]),) if names is not None else ()
-        made.add_row(when, *known, Text(event["reason"], style=style), event["run"], event["message"])
+        when = age(event["at"], now) if now else _moment(event)
+        style = "yellow" if event["severity"] == "Warning" else "bold"
+        who = event["key"] if len(owners) > 1 else event["key"].partition("/")[2]
+        head = Text.assemble((event["reason"], style), f"  {who}" if named else "", (f"  {event['run']}", "dim"))
+        made.add_row(when, Group(head, Text(event["message"])))
     return made
+
+
+def lines(events: list[JSON]) -> str:
+    """Return events for a pipe, the oldest first: one line each, nothing cut and nothing wrapped."""
+    rows = [(_moment(one), one["key"], one["reason"], one["run"], one["message"]) for one in reversed(events)]
+    return "\n".join("  ".join(row) for row in rows)
+
+
+def _moment(event: JSON) -> str:
+    return str(event["at"][5:19].replace("T", " "))
 
 
 def silent(sentence: str) -> RenderableType:
     """Return what is shown while no daemon answers."""
     return Text(sentence, style="red")
+
+
+def _marked(trouble: str) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text(*_MARKS["stuck"]), trouble)
+    return grid
 
 
 def _cluster(cluster: JSON) -> RenderableType:
@@ -104,12 +126,12 @@ def _bars(counters: JSON) -> RenderableType:
 
 def _objects(document: JSON) -> RenderableType:
     made = table("", "OBJECT", "SINCE", "WHAT")
-    several = len({entry["cluster"] for entry in document["objects"]}) > 1
+    several = [word for word in ("cluster", "site") if len({e[word] for e in document["objects"] if e[word]}) > 1]
     for entry in document["objects"]:
-        name = f"{entry['kind']}/{entry['name']}"
+        whose = "".join(f"{entry[word]}/" for word in several if entry[word])
         since = age(_ready(entry)["lastTransitionTime"], document["at"])
-        where = f"{entry['cluster']}/" if several else ""
-        made.add_row(_mark(entry), where + name, since, Group(Text(entry["sentence"]), *_advice(entry)))
+        told = Group(Text(entry["sentence"]), *_advice(entry))
+        made.add_row(_mark(entry), f"{whose}{entry['kind']}/{entry['name']}", since, told)
     return made
 
 
@@ -132,9 +154,7 @@ def _mark(entry: JSON) -> Text:
 def _advice(entry: JSON) -> list[Text]:
     if not entry["code"]:
         return []
-    again = f" Again at {entry['nextLook'][11:19]} UTC." if entry["nextLook"] else ""
-    count = f" ({entry['failures']} in a row)" if entry["failures"] > 1 else ""
-    return [Text(f"{entry['code']}{count}: {entry['hint']}{again}", style="dim")]
+    return [Text(f"{entry['code']}: {entry['next']} (run {entry['run']}). {entry['hint']}", style="dim")]
 
 
 def _place(entry: JSON) -> Text:

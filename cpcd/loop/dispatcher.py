@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from cpcd.loop.backoff import Backoff
@@ -18,6 +19,7 @@ from cpcd.loop.state import State
 from cpcd.model.desired import Retry
 from cpcd.model.errors import Bug, Code, Disposition, Failure, Unreachable, entry
 from cpcd.model.keys import Key
+from cpcd.model.plan import Refusal
 from cpcd.model.report import Outcome, Pass
 from cpcd.ports.clock import Clock
 
@@ -39,7 +41,10 @@ class Pulse:
 
 
 class Dispatcher:
-    """Runs passes for ever; `policy(key, failure, verb)` gives the backoff, `report` takes each finished pass."""
+    """Runs passes for ever; `policy(key, failure, verb)` gives the backoff, `report` takes each finished pass.
+
+    `context` is entered for each pass with its key and run id, so that every line that is logged in it carries them.
+    """
 
     def __init__(  # noqa: PLR0913 - the engine's parts
         self,
@@ -54,10 +59,11 @@ class Dispatcher:
         report: Callable[[Pass], None],
         new_run: Callable[[], str],
         owned: Callable[[str], bool],
+        context: Callable[[Key, str], AbstractContextManager[None]] = lambda _key, _run: nullcontext(),
     ) -> None:
         self._queue, self._runner, self._state, self._endpoints = queue, runner, state, endpoints
         self._clock, self._random, self._policy, self._report = clock, rng, policy, report
-        self._new_run, self._owned = new_run, owned
+        self._new_run, self._owned, self._context = new_run, owned, context
         self._backoff: dict[Key, Backoff] = {}
         self._said: dict[Key, Counter[str]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -85,7 +91,8 @@ class Dispatcher:
         self.pulse.running[key] = began
         found, run = Finding(), self._new_run()
         try:
-            found.failure = await self._guarded(key, found) or self._in_vain(key, found)
+            with self._context(key, run):
+                found.failure = await self._guarded(key, found) or self._in_vain(key, found)
             self._conclude(key, found, run, self._clock.now() - began)
         finally:
             del self.pulse.running[key]
@@ -140,7 +147,7 @@ class Dispatcher:
                 outcome=outcome,
                 sentence=sentence,
                 duration=duration,
-                failure=failure,
+                failure=failure or _refused(found.refusal),
                 verb=action.verb if action else "",
                 target=str(action.target) if action else "",
                 reason=reason,
@@ -174,15 +181,21 @@ class Dispatcher:
             return (Outcome.WAITING, found.wait.sentence, found.wait.reason, after)
         if not found.tokens and not found.plan.conditions:
             return (Outcome.SETTLED, f"{key} is no more", "Gone", None)
-        said = next((c.message for c in found.plan.conditions if c.type == "Ready"), f"{key} is as wanted")
-        return (Outcome.SETTLED, said, "Ready", RESYNC * self._random.uniform(0.9, 1.1))
+        ready = next((c for c in found.plan.conditions if c.type == "Ready"), None)
+        reason, said = (ready.reason, ready.message) if ready else ("Ready", f"{key} is as wanted")
+        return (Outcome.SETTLED, said, reason, RESYNC * self._random.uniform(0.9, 1.1))
 
     def _next(self, key: Key, failure: Failure, verb: str) -> float | None:
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
-            self._endpoints.down(failure.endpoint, failure.what)
+            self._endpoints.down(failure.endpoint, failure)
             return None  # parked: its owner wakes it
         backoff = self._backoff.setdefault(key, Backoff(self._random))
         after = backoff.failed(self._policy(key, failure, verb))
         if failure.retry is not None:
             return max(0.5, failure.retry)
         return SLOW if entry(failure.code).disposition is Disposition.SLOW else after
+
+
+def _refused(refusal: Refusal | None) -> Failure | None:
+    """A refusal is told like a failure, with its own code and hint; it is not retried like one."""
+    return Failure(refusal.code, refusal.sentence, hint=refusal.hint) if refusal is not None else None

@@ -51,7 +51,7 @@ class Memory:
         try:
             await self._state.commit(changes)
         except Failure as failure:
-            _log.error("%s. %s", failure, failure.hint)
+            _log.error("%s", failure.told)
 
     async def watch(self) -> None:
         """Find out for ever that the disk is full or read-only, and that it no longer is."""
@@ -75,4 +75,4 @@ class Memory:
 
     def _freeze(self, failure: Failure) -> None:
         self._state.frozen = failure
-        _log.error("%s. %s", failure, failure.hint)
+        _log.error("%s", failure.told)

@@ -92,7 +92,7 @@ TABLE: Final[tuple[Entry, ...]] = (
         Severity.MEDIUM,
         Disposition.RETRY,
         "An endpoint refused the connection, reset it, or did not answer in time.",
-        "Check that the host is up and that nothing filters the port; cpcd goes on by itself when it answers.",
+        "Check that the host is up and that nothing filters the port; no hand is needed once it answers.",
     ),
     Entry(
         Code.AUTH,
@@ -195,6 +195,11 @@ class Failure(Exception):  # noqa: N818 - a failure is the domain's word; it is 
     def reason(self) -> str:
         """CamelCase reason for conditions and metrics."""
         return entry(self.code).reason
+
+    @property
+    def told(self) -> str:
+        """The whole of it for people: code, what happened to what, and what they can do."""
+        return f"{str(self).rstrip('.!')}. {self.hint}"
 
     def __str__(self) -> str:
         where = f"{self.target}: " if self.target else ""

@@ -48,6 +48,12 @@ class Key:
     kind: Kind
     name: str
 
+    @property
+    def owner(self) -> dict[str, str]:
+        """Whose it is, for people and labels: `cluster`, or `site` for what belongs to a Proxmox; the other is empty."""
+        whose = {"cluster": self.cluster, "site": ""}
+        return {"cluster": "", "site": self.cluster} if self.kind is Kind.TEMPLATE else whose
+
     def __str__(self) -> str:
         return f"{self.cluster}/{self.kind.value}/{self.name}"
 

@@ -138,7 +138,10 @@ Change = PutMachine | DropMachine | OpenOp | SetHandle | CloseOp | PutFact | Dro
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of history: what a pass said about an object."""
+    """One line of history: what a pass said about an object.
+
+    `name` is what people call the object, also when it is no more; `code` is empty unless something went wrong.
+    """
 
     at: Wall
     key: str
@@ -146,6 +149,8 @@ class Event:
     severity: str
     reason: str
     message: str
+    code: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,11 @@ class Control(Protocol):
         ...
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
-        """Return the newest events first, `{at, key, run, severity, reason, message}`; "" selects all."""
+        """Return the newest events first, `{at, key, name, run, severity, reason, message, code}`; "" selects all.
+
+        `key` is `CLUSTER/KIND/NAME` with the name that people know. A cluster's name selects everything in it; a name
+        that no object has any more selects what is kept of it.
+        """
         ...
 
     async def approve(self, request: str) -> dict[str, Any]:

@@ -20,9 +20,11 @@ from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
 from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.doctor import Doctor
-from cpcd.status import Board, called, document, stamp
+from cpcd.status import Board, called, document, joined, stamp
 
 __all__ = ["Commands", "foreseen"]
+
+RETAINED = 10_000  # events that the journal keeps
 
 
 class Commands:
@@ -39,19 +41,18 @@ class Commands:
         read: Callable[[Scope], Awaitable[Seen[Any]]],
         kubeconfig: Callable[[str], str],
         doctor: Doctor,
-        note_endpoints: Callable[[], None],
         troubles: Callable[[], list[str]],
     ) -> None:
         self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
         self._clock, self._read, self._text, self._doctor = clock, read, kubeconfig, doctor
-        self._note_endpoints, self._troubles = note_endpoints, troubles
+        self._troubles = troubles
 
     async def status(self) -> dict[str, Any]:
-        """Return `status.document` with `troubles`: what is wrong with cpcd itself, worst first, in its sentence too."""
-        self._note_endpoints()
+        """Return `status.document`, with what is wrong with cpcd itself before its other troubles and in its sentence."""
         found = document(self._state.view, self._board, self._clock.wall())  # type: ignore[arg-type] # Wall is a float
         troubles = self._troubles()
-        return {**found, "sentence": "; ".join([*troubles, found["sentence"]]), "troubles": troubles}
+        whole = joined([*troubles, found["sentence"]])
+        return {**found, "sentence": whole, "troubles": [*troubles, *found["troubles"]]}
 
     async def plan(self) -> dict[str, Any]:
         """Return all remaining steps, folded from the view with pods and members read afresh.
@@ -62,10 +63,16 @@ class Commands:
         return {**foreseen(self._state.view), "generation": self._board.spec.generation}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
-        """Return the newest events first."""
-        selected = str(self._find(key)[0]) if key else ""
-        names = {str(machine_key(row)): row.name for row in self._state.view.machines.values()}
-        return [_told(event, names) for event in await self._journal.history(key=selected, limit=limit)]
+        """Return the newest events first: of all, of a cluster, of an object, or of what had that name and is no more."""
+        if not key or key in {one.cluster for one in self._keys()}:
+            return await self._history(key, limit)
+        found = self._named(key)
+        if found:
+            return await self._history(str(found[0]), limit)
+        past = [one for one in await self._history("", RETAINED) if key in {one["key"], one["key"].partition("/")[2]}]
+        if not past:
+            raise _unknown(key)
+        return past[:limit]
 
     async def approve(self, request: str) -> dict[str, Any]:
         """Give consent to what awaits approval under this id."""
@@ -108,6 +115,10 @@ class Commands:
         """Return the checks of everything that cpcd needs."""
         return {"checks": [asdict(check) for check in await self._doctor.checks(self._state.view)]}
 
+    async def _history(self, key: str, limit: int) -> list[dict[str, Any]]:
+        names = {str(machine_key(row)): row.name for row in self._state.view.machines.values()}
+        return [_told(event, names) for event in await self._journal.history(key=key, limit=limit)]
+
     async def _refresh(self) -> None:
         view = self._state.view
         wanted = [scopes.pods(row.cluster, row.name) for row in view.machines.values() if row.joined]
@@ -128,12 +139,15 @@ class Commands:
         return name
 
     def _find(self, text: str) -> list[Key]:
-        """Return the keys that `KIND/NAME`, `CLUSTER/KIND/NAME` or a cluster's name means."""
-        view, parts = self._state.view, text.split("/")
-        keys = [key for key in self._keys() if _means(key, called(view, key), parts)]
+        """Return the keys that `KIND/NAME`, `CLUSTER/KIND/NAME` or a cluster's name means; raises when there are none."""
+        keys = self._named(text)
         if not keys:
-            raise Failure(Code.INPUT, f"there is no object {text}", hint="`cpcd status` lists them as KIND/NAME.")
+            raise _unknown(text)
         return keys
+
+    def _named(self, text: str) -> list[Key]:
+        view, parts = self._state.view, text.split("/")
+        return [key for key in self._keys() if _means(key, called(view, key), parts)]
 
 
 def foreseen(view: View) -> dict[str, Any]:
@@ -145,6 +159,10 @@ def foreseen(view: View) -> dict[str, Any]:
         "steps": [_shown(step) for step in steps],
         "held": [_held(one) for one in folding.held.values()],
     }
+
+
+def _unknown(text: str) -> Failure:
+    return Failure(Code.INPUT, f"there is no object {text}", hint="`cpcd status` lists them as KIND/NAME.")
 
 
 def _means(key: Key, name: str, parts: list[str]) -> bool:
@@ -163,9 +181,10 @@ def _means(key: Key, name: str, parts: list[str]) -> bool:
 
 
 def _told(event: Event, names: dict[str, str]) -> dict[str, Any]:
-    """Return an event with a machine's name in place of its uid, as long as there is such a machine."""
-    cluster, kind, name = event.key.split("/", maxsplit=2)
-    return {**asdict(event), "at": stamp(event.at), "key": f"{cluster}/{kind}/{names.get(event.key, name)}"}
+    """Return an event under the name that people know; `names` are those of machines, for what is older than names."""
+    cluster, kind, uid = event.key.split("/", maxsplit=2)
+    name = event.name or names.get(event.key, uid)
+    return {**asdict(event), "at": stamp(event.at), "key": f"{cluster}/{kind}/{name}", "name": name}
 
 
 def _held(one: Held) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Observer:
         self._endpoints, self._wake = endpoints, wake
         self.first_look = asyncio.Event()
         self.silent: dict[str, Failure] = {}
-        """By endpoint: why it cannot be used now."""
+        """By endpoint: why its bulk look fails now; one that is down is told by `Endpoints`."""
         self.lacking: dict[str, Failure] = {}
         """By endpoint: the privileges that its token lacks."""
         self._asked: dict[str, float] = {}
@@ -71,7 +71,7 @@ class Observer:
             rows, status = await within(self._clock, self._bulk(site), LIMIT)
             found, quorum = decode.resources(rows), decode.quorum(status)
         except TimeoutError:
-            self._unknown(site, began, Unreachable(endpoint, f"Proxmox {site} has not answered for {LIMIT:.0f} s"))
+            self._unknown(site, began, Unreachable(endpoint, f"Proxmox {site} does not answer"))
             return
         except Failure as failure:
             self._unknown(site, began, failure)
@@ -103,7 +103,7 @@ class Observer:
         """Whether it is time to ask what the token may do."""
         asked = self._asked.get(endpoint)
         late = asked is None or self._clock.now() - asked > PRIVILEGES
-        return late or endpoint in self.lacking or self._endpoints.is_down(endpoint)
+        return late or endpoint in self.lacking or self._endpoints.why(endpoint) is not None
 
     async def _privileges(self, site: str) -> None:
         """Name what the token lacks before a call meets it: to Proxmox a VM that it may not see is not there."""
@@ -136,7 +136,7 @@ class Observer:
         kube = await self._api(cluster)
         while True:
             began = Instant(self._clock.now())
-            listed, version = await kube.list(NODE)
+            listed, version = await self._listed(cluster, kube)
             nodes = {one.name: one for one in map(decode.node, listed)}
             self._nodes(cluster, nodes, began)
             async for kind, obj in self._events(kube, NODE, version):
@@ -144,6 +144,18 @@ class Observer:
                 nodes = {name: node for name, node in nodes.items() if name != one.name}
                 nodes |= {} if kind == "DELETED" else {one.name: one}
                 self._nodes(cluster, nodes, Instant(self._clock.now()))
+
+    async def _listed(self, cluster: str, kube: Kube) -> tuple[list[Object], str]:
+        """List the Nodes; that is also how a silence of the API, and its end, are found out without any pass."""
+        scope = scopes.api(cluster)
+        try:
+            listed = await kube.list(NODE)
+        except Failure:
+            self._state.observe({scope: await self._read(scope)})
+            raise
+        if self._state.view.known(scope) is None:
+            self._state.observe({scope: await self._read(scope)})
+        return listed
 
     async def watch_requests(self, cluster: str) -> None:
         """Watch certificate requests: each one wakes the Nodes' keys."""
@@ -176,7 +188,7 @@ class Observer:
         self._state.observe({scope(site): seen for scope in (scopes.resources, scopes.quorum, scopes.claims)})
         self.silent[f"pve:{site}"] = failure
         if isinstance(failure, Unreachable) or failure.code in {Code.NETWORK, Code.AUTH}:
-            self._endpoints.down(f"pve:{site}", failure.what)
+            self._endpoints.down(f"pve:{site}", failure)
 
     def _known(self, site: str, began: Instant, found: Mapping[int, Resource], quorum: Quorum) -> None:
         before: Mapping[int, Resource] = self._state.view.known(scopes.resources(site)) or {}

@@ -31,6 +31,7 @@ HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 class Reader:
     """Reads scopes; `view()` tells where things are, `silent(endpoint)` why asking is in vain, None when it is not.
 
+    `answered(scope, why)` hears of each read whether it succeeded (None), or why it did not.
     `lacking(endpoint)` names the privileges that its token lacks: what a list does not show may be there all the same.
     """
 
@@ -43,9 +44,10 @@ class Reader:
         silent: Callable[[str], Failure | None],
         lacking: Callable[[str], Failure | None],
         names_of: Callable[[str], Asked],
+        answered: Callable[[Scope, Failure | None], None] = lambda _scope, _why: None,
     ) -> None:
         self._ports, self._clock, self._view = ports, clock, view
-        self._silent, self._lacking = silent, lacking
+        self._silent, self._lacking, self._answered = silent, lacking, answered
         self._kube = kube.ClusterReader(ports, view, clock, names_of)
         self._made: dict[str, int] = {}
 
@@ -53,13 +55,16 @@ class Reader:
         """Return what a scope is now; raises Failure when its Proxmox cannot be asked."""
         began = Instant(self._clock.now())
         try:
-            return Seen(await self._read(scope), began, complete=True)
+            seen = Seen(await self._read(scope), began, complete=True)
         except Failure as failure:
+            self._answered(scope, failure)
             if failure.code is Code.AUTH and failure.target == f"pve:{scope.owner}":
                 raise parked(failure.target, failure) from failure
             if self._raises(scope, failure):
                 raise
             return Seen(None, began, complete=False, why=failure.what)
+        self._answered(scope, None)
+        return seen
 
     def _raises(self, scope: Scope, failure: Failure) -> bool:
         """Proxmox's silence and refusals are somebody's business; the rest is an unknown of that scope."""

@@ -89,7 +89,7 @@ class Specs:
         try:
             snapshot = await self._files.read()
         except Failure as failure:
-            return SpecNews(None, (f"{failure}. {failure.hint}",), code=failure.code)
+            return SpecNews(None, (failure.told,), code=failure.code)
         return self._judge(snapshot)
 
     def watch(self) -> AsyncIterator[None]:

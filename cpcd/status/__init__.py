@@ -6,12 +6,13 @@ the pages and the control socket that show it are in `cpcd/adapters`.
 
 from cpcd.status.cluster import cluster_conditions, counters
 from cpcd.status.events import event_of
-from cpcd.status.logs import configure_logs
+from cpcd.status.logs import configure_logs, pass_context
 from cpcd.status.metrics import METRICS, Metrics, Vitals
 from cpcd.status.publish import Publisher
 from cpcd.status.reasons import REASONS
-from cpcd.status.report import Board, ObjectReport, SpecState, Standing, called
-from cpcd.status.summary import document, sentence, stamp
+from cpcd.status.report import Board, ObjectReport, SpecState, Standing
+from cpcd.status.summary import document, joined, sentence, stamp
+from cpcd.status.words import called
 
 __all__ = [
     "METRICS",
@@ -29,6 +30,8 @@ __all__ = [
     "counters",
     "document",
     "event_of",
+    "joined",
+    "pass_context",
     "sentence",
     "stamp",
 ]

@@ -12,15 +12,19 @@ from cpcd.model.desired import Cluster, Group
 from cpcd.model.keys import Kind, Role
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Condition, Status
+from cpcd.model.report import Endpoint
 from cpcd.model.seen import Api, Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 from cpcd.plan.certificates import Expiry, expiries, expiring
-from cpcd.status.report import Board, ObjectReport, called
+from cpcd.status.report import Board, ObjectReport
+from cpcd.status.words import called, silence
 
 __all__ = ["Counters", "Picture", "cluster_conditions", "counters"]
 
 Verdict = tuple[Status, str, str]  # status, reason, message
+
+MOVES: Final = 30.0  # seconds that a virtual address may take to move: kube-vip's lease has 15 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Picture:
             case dict() as nodes:
                 found = nodes.get(row.name)
         return found
+
+    def down(self, name: str) -> Endpoint | None:
+        """Return an endpoint that is known to be down."""
+        found = self.board.endpoints.get(name)
+        return None if found is None or found.up else found
 
     @property
     def api(self) -> Api | None:
@@ -205,8 +214,8 @@ def _proxmox_available(p: Picture) -> Verdict:
     site = p.cluster.infrastructure.site if p.cluster else next((row.site for row in p.rows), "")
     seen = p.view.bulk.get(scopes.quorum(site))
     quorum: Quorum | None = seen.known if seen else None
-    if p.board.endpoints.get(f"pve:{site}") is False:
-        return Status.FALSE, "EndpointDown", f"Proxmox {site} does not answer"
+    if down := p.down(f"pve:{site}"):
+        return Status.FALSE, "EndpointDown", silence(down)
     if quorum is None:
         return Status.UNKNOWN, "Unknown", seen.why if seen else f"Proxmox {site} was not observed yet"
     if not quorum.quorate:
@@ -293,12 +302,15 @@ def _all_ready(p: Picture, kind: Kind, wanted: set[str], reason: str) -> Verdict
 
 def _degraded(p: Picture) -> Verdict:
     site = p.cluster.infrastructure.site if p.cluster else ""
-    if p.board.endpoints.get(f"pve:{site}") is False:
-        return Status.TRUE, "EndpointDown", f"Proxmox {site} does not answer"
-    if p.board.endpoints.get(f"kube:{p.name}") is False and p.view.facts.get(f"identity/{p.name}"):
-        return Status.TRUE, "EndpointDown", f"the API of {p.name} does not answer"
+    if (down := p.down(f"pve:{site}") or p.down(f"kube:{p.name}")) and _lasts(p, down):
+        return Status.TRUE, "EndpointDown", silence(down)
     sick = [report for report in p.objects if report.holds("Degraded")]
     return _told(bool(sick), "ObjectsDegraded", _listed(p, sick))
+
+
+def _lasts(p: Picture, down: Endpoint) -> bool:
+    """An API is silent for a moment whenever its address moves with a control plane, and nothing is wrong then."""
+    return down.name.startswith("pve:") or p.view.wall - down.since > MOVES
 
 
 def _awaiting_approval(p: Picture) -> Verdict:

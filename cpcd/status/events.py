@@ -1,25 +1,29 @@
 """Passes into history: an event is kept when an object has something new to say, or when it failed.
 
-It must never write one line for each look at an object that waits; the journal keeps 10,000 events in all.
+It must never write one line for each look at an object that waits, nor one for each object that needs a silent
+endpoint; the journal keeps 10,000 events in all.
 """
 
-from cpcd.model.keys import Wall
+from cpcd.model.keys import Key, Kind, Wall
 from cpcd.model.ledger import Event
-from cpcd.model.report import Outcome, Pass
+from cpcd.model.report import Endpoint, Outcome, Pass
+from cpcd.status.words import outage, told
 
-__all__ = ["event_of", "reason_of", "steps_of"]
+__all__ = ["event_of", "outage_of", "reason_of", "steps_of"]
 
 
-def steps_of(done: Pass, at: Wall) -> list[Event]:
+def steps_of(done: Pass, at: Wall, name: str) -> list[Event]:
     """Return one event for each step that the pass began, whatever the pass came to: what was done is never left out.
 
     The reason is the step's verb in CamelCase.
     """
-    return [Event(at, str(done.key), done.run, "Normal", camel(verb), sentence) for verb, sentence in done.steps]
+    return [
+        Event(at, str(done.key), done.run, "Normal", camel(verb), sentence, name=name) for verb, sentence in done.steps
+    ]
 
 
-def event_of(before: Pass | None, done: Pass, at: Wall) -> Event | None:
-    """Return the event of a pass, None when it repeats what the pass before it said.
+def event_of(before: Pass | None, done: Pass, at: Wall, name: str) -> Event | None:
+    """Return the event of a pass, None when it repeats what was told last of the object, which is called `name`.
 
     Severity is `Warning` for what failed or was refused, else `Normal`, as in Kubernetes.
     """
@@ -30,7 +34,22 @@ def event_of(before: Pass | None, done: Pass, at: Wall) -> Event | None:
     if repeated and done.outcome is not Outcome.FAILED:
         return None
     severity = "Warning" if done.outcome in {Outcome.FAILED, Outcome.REFUSED} else "Normal"
-    return Event(at, str(done.key), done.run, severity, reason, done.sentence)
+    code = str(done.failure.code) if done.failure else ""
+    return Event(at, str(done.key), done.run, severity, reason, told(done, name, at), code, name)
+
+
+def outage_of(before: Endpoint | None, now: Endpoint, cluster: str, run: str) -> Event | None:
+    """Return the one event that a cluster has for an endpoint's silence or return, None when that is no news."""
+    key = str(Key(cluster, Kind.CLUSTER, cluster))
+    if now.failure is not None:
+        if before is not None and before.failure is not None and before.failure.code is now.failure.code:
+            return None
+        code = str(now.failure.code)
+        return Event(now.since, key, run, "Warning", "EndpointDown", outage(now), code, cluster)
+    if before is None or before.up:
+        return None
+    words = f"{now.name} answers again, after {now.since - before.since:.0f} s"
+    return Event(now.since, key, run, "Normal", "EndpointUp", words, name=cluster)
 
 
 def reason_of(done: Pass) -> str:

@@ -14,10 +14,12 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from cpcd.model.keys import Key
+from cpcd.model.keys import Key, Wall
+from cpcd.model.ledger import Event
 from cpcd.model.report import Outcome, Pass
+from cpcd.status.words import told
 
-__all__ = ["LEVELS", "configure_logs", "log_pass", "pass_context", "redact"]
+__all__ = ["LEVELS", "configure_logs", "log_event", "log_pass", "pass_context", "redact"]
 
 LEVELS: Final = ("error", "warning", "info", "debug")  # what -q … -vv and the setting choose among
 
@@ -81,26 +83,42 @@ def pass_context(key: Key, run: str) -> Iterator[None]:
         yield
 
 
-def log_pass(done: Pass, *, news: bool) -> None:
-    """Log the sentence of a pass: a failure as a warning (an error once degraded), news as info, the rest as debug."""
+def log_pass(done: Pass, *, name: str, at: Wall, news: bool, muted: bool = False) -> None:
+    """Log the sentence of a pass over what people call `name`.
+
+    A failure is a warning (an error once degraded), news is info, the rest debug; so is what is `muted`, because it is
+    told elsewhere.
+    """
     log = structlog.get_logger("cpcd")
     fields: dict[str, Any] = {**_identity(done.key, done.run), "outcome": done.outcome.value}
-    fields |= {name: value for name, value in (("verb", done.verb), ("target", done.target)) if value}
+    fields |= {word: value for word, value in (("verb", done.verb), ("target", done.target)) if value}
     if done.failure:
         fields |= {"code": str(done.failure.code), "hint": done.failure.hint, "failures": done.failures}
     if done.next_in is not None:
         fields["next_in"] = round(done.next_in, 1)
+    sentence = told(done, name, at)
     match done.outcome:
+        case _ if muted:
+            log.debug(sentence, **fields)
         case Outcome.FAILED if done.degraded:
-            log.error(done.sentence, **fields)
+            log.error(sentence, **fields)
         case Outcome.FAILED:
-            log.warning(done.sentence, **fields)
+            log.warning(sentence, **fields)
         case Outcome.REFUSED if news:
-            log.warning(done.sentence, **fields)
+            log.warning(sentence, **fields)
         case _ if news:
-            log.info(done.sentence, **fields)
+            log.info(sentence, **fields)
         case _:
-            log.debug(done.sentence, **fields)
+            log.debug(sentence, **fields)
+
+
+def log_event(event: Event) -> None:
+    """Log what is history and came of no pass: what became of an endpoint."""
+    log = structlog.get_logger("cpcd")
+    cluster, kind, name = event.key.split("/", maxsplit=2)
+    fields = {"run": event.run, "cluster": cluster, "kind": kind, "name": name, "reason": event.reason}
+    fields |= {"code": event.code} if event.code else {}
+    (log.warning if event.severity == "Warning" else log.info)(event.message, **fields)
 
 
 def redact(_logger: Any, _method: str, line: Line) -> Line:
@@ -121,7 +139,12 @@ def _clean(value: Any) -> Any:
 
 
 def _identity(key: Key, run: str) -> dict[str, str]:
-    return {"run": run, "cluster": key.cluster, "kind": key.kind.value, "name": key.name}
+    return {
+        "run": run,
+        **{word: name for word, name in key.owner.items() if name},
+        "kind": key.kind.value,
+        "name": key.name,
+    }
 
 
 def _journal(logger: Any, method: str, line: Line) -> str:

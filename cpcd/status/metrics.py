@@ -19,7 +19,8 @@ from cpcd.model.report import Outcome, Pass
 from cpcd.model.view import View
 from cpcd.plan.certificates import expiries
 from cpcd.status.cluster import cluster_conditions
-from cpcd.status.report import Board, SpecState, called
+from cpcd.status.report import Board, SpecState
+from cpcd.status.words import called
 
 __all__ = ["METRICS", "Metric", "Metrics", "Vitals"]
 
@@ -36,12 +37,14 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
-_OBJECT: Final = ("cluster", "kind", "name")
+_OBJECT: Final = ("cluster", "site", "kind", "name")  # `site` for what belongs to a Proxmox, which has no cluster
 
 METRICS: Final[tuple[Metric, ...]] = (
     Metric("cpcd_build_info", "gauge", "Always 1; the version that runs.", ("version", "python")),
     Metric("cpcd_reconcile_total", "counter", "Passes by their result.", ("kind", "result")),
-    Metric("cpcd_reconcile_errors_total", "counter", "Passes that failed, by error code.", ("kind", "code")),
+    Metric(
+        "cpcd_reconcile_errors_total", "counter", "Passes that failed or were refused, by error code.", ("kind", "code")
+    ),
     Metric("cpcd_reconcile_duration_seconds", "histogram", "How long a pass took.", ("kind",)),
     Metric("cpcd_last_success_timestamp_seconds", "gauge", "Wall time of the last pass that did not fail.", ("kind",)),
     Metric("cpcd_queue_depth", "gauge", "Keys that wait to be looked at."),
@@ -50,7 +53,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("cpcd_object_ready", "gauge", "1 when the object is as wanted, 0 when not or unknown.", _OBJECT),
     Metric("cpcd_degraded", "gauge", "1 when the object failed its class's number of times in a row.", _OBJECT),
     Metric("cpcd_stalled", "gauge", "1 when only a person or the world can change it.", _OBJECT),
-    Metric("cpcd_endpoint_up", "gauge", "1 when the endpoint (pve:, kube:, guest:) answers.", ("endpoint",)),
+    Metric(
+        "cpcd_endpoint_up",
+        "gauge",
+        "1 when the endpoint (pve:SITE, kube:CLUSTER) answers and takes our credentials.",
+        ("endpoint",),
+    ),
     Metric(
         "cpcd_certificate_expiration_timestamp_seconds",
         "gauge",
@@ -104,10 +112,9 @@ class Metrics:
         kind = done.key.kind.value
         self._counters["cpcd_reconcile_total"].labels(kind, done.outcome.value).inc()
         self._histograms["cpcd_reconcile_duration_seconds"].labels(kind).observe(done.duration)
-        if done.outcome is Outcome.FAILED:
-            code = done.failure.code if done.failure else Code.UNKNOWN
-            self._counters["cpcd_reconcile_errors_total"].labels(kind, str(code)).inc()
-        else:
+        if done.failure is not None:
+            self._counters["cpcd_reconcile_errors_total"].labels(kind, str(done.failure.code)).inc()
+        if done.outcome is not Outcome.FAILED:
             self._gauges["cpcd_last_success_timestamp_seconds"].labels(kind).set(at)
 
     def refresh(self, view: View, board: Board, vitals: Vitals) -> None:
@@ -115,7 +122,7 @@ class Metrics:
         for name, value in _plain(board.spec, vitals).items():
             self._gauges[name].set(value)
         self._replace("cpcd_spec_generation_info", {(board.spec.generation,): 1.0} if board.spec.generation else {})
-        self._replace("cpcd_endpoint_up", {(name,): float(up) for name, up in board.endpoints.items()})
+        self._replace("cpcd_endpoint_up", {(name,): float(one.up) for name, one in board.endpoints.items()})
         self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in vitals.observation_ages.items()})
         self._replace("cpcd_certificate_expiration_timestamp_seconds", _certificates(view))
         self._replace("cpcd_etcd_snapshot_timestamp_seconds", _snapshots(view))
@@ -167,7 +174,7 @@ def _plain(spec: SpecState, vitals: Vitals) -> dict[str, float]:
 
 def _objects(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:
     series: dict[tuple[str, ...], float] = {
-        (key.cluster, key.kind.value, called(view, key)): float(report.holds(condition))
+        (*key.owner.values(), key.kind.value, called(view, key)): float(report.holds(condition))
         for key, report in board.objects.items()
     }
     return series | (_clusters(view, board, condition) if condition != "Stalled" else {})
@@ -176,7 +183,7 @@ def _objects(view: View, board: Board, condition: str) -> dict[tuple[str, ...], 
 def _certificates(view: View) -> dict[tuple[str, ...], float]:
     names = {*view.desired.clusters, *view.ledger.rows}
     found = ((name, one) for name in sorted(names) for one in expiries(view, name))
-    return {(name, one.kind.value, one.name, one.certificate): one.ends for name, one in found}
+    return {(name, "", one.kind.value, one.name, one.certificate): one.ends for name, one in found}
 
 
 def _snapshots(view: View) -> dict[tuple[str, ...], float]:
@@ -195,5 +202,5 @@ def _clusters(view: View, board: Board, condition: str) -> dict[tuple[str, ...],
         own = board.objects.get(Key(name, Kind.CLUSTER, name))
         holds = found.status is Status.TRUE and (condition == "Ready" or found.reason == "EndpointDown")
         degraded = condition == "Degraded" and own is not None and own.holds("Degraded")
-        series[name, Kind.CLUSTER.value, name] = float(holds or degraded)
+        series[name, "", Kind.CLUSTER.value, name] = float(holds or degraded)
     return series

@@ -8,17 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from cpcd.model.errors import Disposition, Unreachable, entry
-from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.errors import Unreachable
+from cpcd.model.keys import Key, Wall
 from cpcd.model.plan import Condition, Status
-from cpcd.model.report import Outcome, Pass
-from cpcd.model.view import View
+from cpcd.model.report import Endpoint, Outcome, Pass
+from cpcd.status.words import stalled
 
-__all__ = ["Board", "ObjectReport", "SpecState", "Standing", "called", "conditions_of"]
+__all__ = ["Board", "ObjectReport", "SpecState", "Standing", "conditions_of"]
 
 _TRUE: Final = Status.TRUE
 _FALSE: Final = Status.FALSE
-_PARKED: Final = {Disposition.SLOW, Disposition.REFUSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Board:
     def __init__(self) -> None:
         self.objects: dict[Key, ObjectReport] = {}
         self.spec = SpecState()
-        self.endpoints: dict[str, bool] = {}
+        self.endpoints: dict[str, Endpoint] = {}
         self._clusters: dict[tuple[str, str], Standing] = {}
 
     def note(self, done: Pass, at: Wall) -> ObjectReport:
@@ -124,12 +123,6 @@ class Board:
         return before.after(new, at, generation)
 
 
-def called(view: View, key: Key) -> str:
-    """Return an object's name as people call it: a machine's own name, not its uid."""
-    row = view.row(key) if key.kind is Kind.MACHINE else None
-    return row.name if row else key.name
-
-
 def conditions_of(done: Pass, before: Mapping[str, Standing]) -> tuple[Condition, ...]:
     """Return Ready, Progressing, Stalled and Degraded of an object after a pass, and what the pass itself carries.
 
@@ -140,11 +133,11 @@ def conditions_of(done: Pass, before: Mapping[str, Standing]) -> tuple[Condition
 
 
 def _derived(done: Pass, before: Mapping[str, Standing]) -> Iterable[Condition]:
-    reason, stalled = _reason(done), _stalled(done)
-    moving = done.outcome in {Outcome.ACTED, Outcome.WAITING} or (done.outcome is Outcome.FAILED and not stalled)
+    reason, stuck = _reason(done), stalled(done)
+    moving = done.outcome in {Outcome.ACTED, Outcome.WAITING, Outcome.FAILED} and not stuck
     yield _ready(done, reason, before.get("Ready"))
     yield Condition("Progressing", _status(moving), reason, done.sentence)
-    yield Condition("Stalled", _status(stalled), reason, done.sentence if stalled else "")
+    yield Condition("Stalled", _status(stuck), reason, done.sentence if stuck else "")
     yield Condition("Degraded", _status(done.degraded), reason, done.sentence if done.degraded else "")
 
 
@@ -152,18 +145,13 @@ def _ready(done: Pass, reason: str, before: Standing | None) -> Condition:
     match done.outcome:
         case Outcome.SETTLED:
             return Condition("Ready", _TRUE, reason, done.sentence)
-        case Outcome.FAILED if not done.degraded and not _stalled(done):
+        case Outcome.FAILED if not done.degraded and not stalled(done):
             status = before.status if before else Status.UNKNOWN
             return Condition("Ready", status, reason, done.sentence)
         case Outcome.FAILED if isinstance(done.failure, Unreachable):
             return Condition("Ready", Status.UNKNOWN, reason, done.sentence)
         case _:
             return Condition("Ready", _FALSE, reason, done.sentence)
-
-
-def _stalled(done: Pass) -> bool:
-    parked = done.failure is not None and entry(done.failure.code).disposition in _PARKED
-    return done.outcome is Outcome.REFUSED or (done.outcome is Outcome.FAILED and parked)
 
 
 def _reason(done: Pass) -> str:

@@ -4,14 +4,17 @@ What the control socket answers to `GET /status` is exactly `document`; the comm
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.report import Endpoint
 from cpcd.model.view import View
 from cpcd.status.cluster import cluster_conditions, counters
-from cpcd.status.report import Board, ObjectReport, Standing, called
+from cpcd.status.report import Board, ObjectReport, Standing
+from cpcd.status.words import called, expected, outage, told
 
-__all__ = ["document", "sentence", "stamp", "title"]
+__all__ = ["document", "joined", "sentence", "stamp", "title"]
 
 _ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
 
@@ -19,14 +22,17 @@ _ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
 def document(view: View, board: Board, at: Wall) -> dict[str, Any]:
     """Return everything that is known of everything, as JSON values; times are RFC 3339 in UTC.
 
-    Shape: `{sentence, spec: {generation, valid, mistakes, uncommitted}, endpoints: {name: up}, clusters: [{name,
-    counters, conditions}], objects: [{cluster, kind, name, id, ready, sentence, …, conditions}], operations: […]}`.
+    Shape: `{sentence, summary, troubles, spec: {generation, valid, mistakes, uncommitted}, endpoints: {name: {up, since, code, message}},
+    clusters: [{name, counters, conditions}], objects: [{cluster, site, kind, name, id, ready, sentence, …, conditions}],
+    operations: […]}`.
     """
     return {
         "sentence": sentence(view, board),
+        "summary": _count(_sorted(view, board)),
+        "troubles": _troubles(board),
         "at": stamp(at),
         "spec": _spec(board),
-        "endpoints": dict(sorted(board.endpoints.items())),
+        "endpoints": {name: _endpoint(board.endpoints[name]) for name in sorted(board.endpoints)},
         "clusters": [_cluster(view, board, name, at) for name in _clusters(view)],
         "objects": [_object(view, report) for report in _sorted(view, board)],
         "operations": [_operation(view, op_id, at) for op_id in sorted(view.ops, key=lambda i: view.ops[i].opened)],
@@ -34,17 +40,37 @@ def document(view: View, board: Board, at: Wall) -> dict[str, Any]:
 
 
 def sentence(view: View, board: Board) -> str:
-    """Return what matters now as one sentence: the file's mistake, who is ready, who is silent, the worst object."""
+    """Return what matters now as one line: the file's mistake, who is silent, who is ready, the worst object."""
     reports = _sorted(view, board)
+    parked = {name for name, endpoint in board.endpoints.items() if not endpoint.up}
+    moved = [*_having(reports, "Stalled"), *_having(reports, "Degraded"), *_having(reports, "Progressing")]
+    worst = [_worst(view, one) for one in moved if one.last.parked not in parked][:1]
+    return joined([*_troubles(board), _count(reports), *worst])
+
+
+def _troubles(board: Board) -> list[str]:
+    """Return what is wrong with the file and with the ways to the world, each as a sentence."""
+    mistakes = [f"spec invalid, {board.spec.kept}: {board.spec.mistakes[0]}"] if board.spec.mistakes else []
+    return mistakes + [
+        outage(board.endpoints[name]) for name in sorted(board.endpoints) if not board.endpoints[name].up
+    ]
+
+
+def _count(reports: list[ObjectReport]) -> str:
     ready = sum(report.ready for report in reports)
-    parts = [f"{ready} of {len(reports)} objects ready" if reports else "nothing to keep yet"]
-    if board.spec.mistakes:
-        parts.insert(0, f"spec invalid, {board.spec.kept}: {board.spec.mistakes[0]}")
-    down = sorted(name for name, up in board.endpoints.items() if not up)
-    parts += [f"no answer from {', '.join(down)}"] if down else []
-    told = [*_having(reports, "Stalled"), *_having(reports, "Degraded"), *_having(reports, "Progressing")]
-    parts += [f"{title(view, told[0].key)}: {told[0].last.sentence}"] if told else []
-    return "; ".join(parts)
+    return f"{ready} of {len(reports)} objects ready" if reports else "nothing to keep yet"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return clauses and sentences as one line of sentences."""
+    return ". ".join(part.rstrip(".") for part in parts)
+
+
+def _worst(view: View, report: ObjectReport) -> str:
+    done = report.last
+    return (
+        told(done, called(view, done.key), report.at) if done.failure else f"{title(view, done.key)}: {done.sentence}"
+    )
 
 
 def title(view: View, key: Key) -> str:
@@ -103,7 +129,7 @@ def _cluster(view: View, board: Board, name: str, at: Wall) -> dict[str, Any]:
 def _object(view: View, report: ObjectReport) -> dict[str, Any]:
     last, row = report.last, view.row(report.key) if report.key.kind is Kind.MACHINE else None
     return {
-        "cluster": report.key.cluster,
+        **report.key.owner,
         "kind": report.key.kind.value,
         "name": called(view, report.key),
         "id": report.key.name,
@@ -114,6 +140,7 @@ def _object(view: View, report: ObjectReport) -> dict[str, Any]:
         "run": last.run,
         "code": str(last.failure.code) if last.failure else "",
         "hint": last.failure.hint if last.failure else "",
+        "next": expected(last, report.at) if last.failure else "",
         "failures": last.failures,
         "at": stamp(report.at),
         "nextLook": stamp(report.at + last.next_in) if last.next_in is not None else "",
@@ -122,6 +149,16 @@ def _object(view: View, report: ObjectReport) -> dict[str, Any]:
         "vmid": row.vmid if row else None,
         "address": row.address if row else "",
         "conditions": [_condition(standing) for standing in report.conditions.values()],
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    failure = endpoint.failure
+    return {
+        "up": endpoint.up,
+        "since": stamp(endpoint.since),
+        "code": str(failure.code) if failure else "",
+        "message": outage(endpoint),
     }
 
 

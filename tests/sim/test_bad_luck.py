@@ -87,7 +87,6 @@ class Street(House):
     def status(self) -> str:
         """Return everything that `cpcd status` has, as one text."""
         daemon = self.alive()
-        daemon.note_endpoints()
         return f"{daemon.sentence()}\n{document(daemon.state.view, daemon.board, daemon.clock.wall())}"
 
     def metric(self, name: str) -> float:
@@ -571,7 +570,7 @@ def test_certificates_that_grow_old_are_told_and_their_renewal_is_seen(tmp_path:
 
     def told_now(street: Street) -> None:
         old = re.findall(
-            rf'^{series}{{certificate="apiserver".*name="demo-cp-2"}} (\S+)$',
+            rf'^{series}{{certificate="apiserver".*name="demo-cp-2",site=""}} (\S+)$',
             street.alive().scrape().decode(),
             re.MULTILINE,
         )

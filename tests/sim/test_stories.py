@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
 from cpcd.ports.kube import GVK
 from cpcd.reconcilers import RECONCILERS
-from tests.sim.house import House, spec
+from tests.sim.house import EPOCH, House, spec
 
 Tale = Callable[[House], Coroutine[Any, Any, None]]
 
@@ -238,27 +239,62 @@ def test_destruction_waits_for_approval(tmp_path: Path) -> None:
 
 
 def test_a_silent_proxmox_parks_its_keys(tmp_path: Path) -> None:
-    """Five minutes of silence: shown within 30 s, no pass fails twice, and everything is well again afterwards."""
+    """Five minutes of silence: shown within 30 s, no pass fails twice, and everything is well again afterwards.
+
+    However many objects wait, history has its beginning and its end, and systemd's line says it though nobody asks.
+    """
     shown: list[float] = []
     failures: list[int] = []
+    said: list[str] = []
+    events: list[tuple[str, str]] = []
 
     async def tale(house: House) -> None:
         await built(house)
         assert house.daemon is not None
         began = house.loop.time()
         house.world.pve.silence(True)
-        await house.until(lambda: house.daemon is not None and house.daemon.endpoints.is_down("pve:127.0.0.1"))
+        await house.until(lambda: house.daemon is not None and house.daemon.endpoints.why("pve:127.0.0.1"))
         shown.append(house.loop.time() - began)
         await asyncio.sleep(300 - shown[0])
         failures.extend(done.failures for done in house.passes if done.outcome == "failed")
+        said.append(house.daemon.sentence())
         house.world.pve.silence(False)
         await asyncio.sleep(15)
         await house.converged(limit=600)
+        events.extend((e.key, e.reason) for e in await house.daemon.journal.history() if e.at > EPOCH + began)
 
     tell(tmp_path, tale)
 
     assert shown[0] <= 30
     assert max(failures, default=0) <= 1
+    assert re.match(r"CPCD-100 pve:127\.0\.0\.1: .*, since \d\d:\d\d:\d\d UTC; what needs it goes on when it ", said[0])
+    assert events == [("demo/cluster/demo", "EndpointUp"), ("demo/cluster/demo", "EndpointDown")]
+
+
+def test_a_silent_api_is_a_series_of_its_own_and_one_event(tmp_path: Path) -> None:
+    """All control planes off at once: it is down until they are back, and no Node says for itself that it is unread."""
+    shown: list[str] = []
+    events: list[tuple[str, str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        began = house.clock.wall()
+        for vmid, name in house.vms().items():
+            if "-cp-" in name:
+                house.world.pve.stop_vm(vmid)
+        await house.until(lambda: house.daemon is not None and house.daemon.endpoints.why("kube:demo"), limit=60)
+        shown.append(house.daemon.scrape().decode())
+        await house.converged(limit=1800)
+        shown.append(house.daemon.scrape().decode())
+        events.extend((e.key, e.reason) for e in await house.daemon.journal.history(limit=1000) if e.at > began)
+
+    tell(tmp_path, tale)
+    series = [re.findall(r'^cpcd_endpoint_up\{endpoint="kube:demo"\} (\S+)$', page, re.MULTILINE) for page in shown]
+
+    assert [["0.0"], ["1.0"]] == series
+    assert {"EndpointDown", "EndpointUp"} <= {reason for key, reason in events if key == "demo/cluster/demo"}
+    assert [] == [event for event in events if "/nodes/" in event[0]]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -352,3 +353,21 @@ async def test_an_empty_commit_proves_that_the_disk_takes_writes(opened: Opened,
 
     with pytest.raises(Failure, match="readonly"):
         await journal.commit(())
+
+
+async def test_a_ledger_of_before_history_had_codes_gets_them(path: Path, opened: Callable[..., SqliteJournal]) -> None:
+    """Its machines and its history stay; what is told from then on has code and name."""
+    older = module._tables()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(f"PRAGMA application_id = {module.APPLICATION}; PRAGMA user_version = 1; {older}")
+        old = event(1)
+        values = (old.at, old.key, old.run, old.severity, old.reason, old.message)
+        db.execute("INSERT INTO events (at, key, run, severity, reason, message) VALUES (?, ?, ?, ?, ?, ?)", values)
+        db.commit()
+    journal = opened(path)
+    await journal.load()
+    journal.record(replace(event(2), code="CPCD-100", name="home-cp-1"))
+    await journal.commit(())
+    await journal.close()
+
+    assert [("CPCD-100", "home-cp-1"), ("", "")] == [(e.code, e.name) for e in await opened(path).history()]

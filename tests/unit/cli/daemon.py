@@ -71,10 +71,14 @@ class Daemon:
         at, run = "2027-01-15T07:59:00Z", "r-0001"
         told = [("Normal", "Start", "start home-general-2"), ("Normal", "Clone", "clone template 9000 to 303")]
         rows = [
-            {"at": at, "key": "home/machine/uid-home-general-2", "run": run, "severity": s, "reason": r, "message": m}
+            {
+                "at": at, "key": "home/machine/home-general-2", "name": "home-general-2", "run": run, "severity": s,
+                "reason": r, "message": m, "code": "",
+            }
             for s, r, m in told
-        ]
-        return [row for row in rows if row["key"].startswith(key)][:limit]
+        ]  # fmt: skip
+        selected = key.replace("uid-", "")
+        return [row for row in rows if row["key"].startswith(selected)][:limit]
 
     async def approve(self, request: str) -> dict[str, Any]:
         if request != "d4f1":
@@ -115,7 +119,7 @@ def troubled() -> Daemon:
     board.spec = SpecState(
         "abc123", ("CPCD-102 cluster.yaml:6:13: spec.controlPlane.replicas: must be odd (1, 3 or 5), not 2",)
     )
-    board.endpoints |= {"kube:home": False}
+    board.endpoints |= scene.down("kube:home", "no answer from https://10.10.10.110:6443 within 30 s")
     board.note(
         scene.done(
             scene.key(young), Outcome.WAITING, "home-general-3 is booting: sshd or its guest agent does not answer yet",
@@ -132,7 +136,9 @@ def troubled() -> Daemon:
         board.note(done, Wall(scene.NOW - 10))
     silent = Unreachable("kube:home", "no answer from https://10.10.10.110:6443 within 30 s")
     where = Key("home", Kind.KUBECONFIG, "admin")
-    board.note(scene.done(where, Outcome.FAILED, silent.what, failure=silent, failures=1), Wall(scene.NOW - 10))
+    board.note(
+        scene.done(where, Outcome.FAILED, silent.what, failure=silent, failures=1, next_in=14.0), Wall(scene.NOW - 10)
+    )
     nodes = {scene.CP.name: scene.node(scene.CP), scene.W1.name: scene.node(scene.W1, "Unknown")}
     board.forget(scene.key(scene.W2))
     return Daemon(scene.with_op(scene.view(*rows, nodes=nodes), young, "start"), board, STEPS, HELD)

@@ -10,7 +10,7 @@ from cpcd.loop.dispatcher import AT_ONCE, RESYNC, SLOW
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.ledger import PutFact
-from cpcd.model.plan import Action, Done, Failed, Plan, Refusal, Verdict
+from cpcd.model.plan import Action, Condition, Done, Failed, Plan, Refusal, Status, Verdict
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
 from tests.unit.loop.engine import Engine, Switch, lamp, light
@@ -182,7 +182,7 @@ def test_keys_park_on_a_silent_endpoint_and_are_woken_by_its_owner() -> None:
     engine = simulate(main, seed=1)
 
     parked, *after = engine.passes
-    assert (Outcome.FAILED, None, 0) == (parked.outcome, parked.next_in, parked.failures)
+    assert (Outcome.FAILED, None, 0, "pve:home") == (parked.outcome, parked.next_in, parked.failures, parked.parked)
     assert [Outcome.ACTED, Outcome.SETTLED] == [after[0].outcome, after[-1].outcome]
 
 
@@ -229,7 +229,8 @@ def test_a_refusal_stalls_the_key_for_five_minutes() -> None:
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
-        engine.guards.append(lambda _action, _view: Refusal(Code.CONFIG, "PolicyNever", "it is never done"))
+        refusal = Refusal(Code.CONFIG, "PolicyNever", "it is never done", "Change the policy.")
+        engine.guards.append(lambda _action, _view: refusal)
         await engine.run(20)
         return engine
 
@@ -237,6 +238,25 @@ def test_a_refusal_stalls_the_key_for_five_minutes() -> None:
 
     only = engine.passes[-1]
     assert (Outcome.REFUSED, "PolicyNever", SLOW, []) == (only.outcome, only.reason, only.next_in, engine.applied)
+    assert only.failure is not None
+    assert (Code.CONFIG, "it is never done", "Change the policy.", "") == (
+        only.failure.code, only.failure.what, only.failure.hint, only.parked,
+    )  # fmt: skip
+
+
+def test_a_settled_key_says_what_its_own_condition_says() -> None:
+    """An object that is at rest and not Ready gives that reason, not the word of one that is as wanted."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        leaving = Condition("Ready", Status.FALSE, "Scaling", "1 leaving")
+        engine.plans["a"] = lambda _key, _view: Plan(conditions=(leaving,))
+        await engine.run(20)
+        return engine
+
+    only = simulate(main, seed=1).passes[-1]
+
+    assert (Outcome.SETTLED, "Scaling", "1 leaving") == (only.outcome, only.reason, only.sentence)
 
 
 def test_a_settled_key_is_looked_at_again_about_every_ten_minutes() -> None:

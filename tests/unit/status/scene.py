@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from cpcd.model.desired import Desired
-from cpcd.model.errors import Failure
+from cpcd.model.errors import Failure, Unreachable
 from cpcd.model.keys import Instant, Key, Kind, OpId, Role, Scope, Uid, Wall, system_uuid
 from cpcd.model.ledger import Ledger, Machine, Op
-from cpcd.model.report import Outcome, Pass
+from cpcd.model.report import Endpoint, Outcome, Pass
 from cpcd.model.seen import Api, Member, Members, Node, Quorum, Seen
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
@@ -119,11 +119,16 @@ def done(
     )  # fmt: skip
 
 
+def down(name: str, what: str = "no answer", *, since: float = 60) -> dict[str, Endpoint]:
+    """An endpoint that has been silent for so many seconds."""
+    return {name: Endpoint(name, Wall(NOW - since), Unreachable(name, what))}
+
+
 def settled() -> Board:
     """A board on which every object of the cluster is as wanted, five minutes ago."""
     board = Board()
     board.spec = SpecState("abc123")
-    board.endpoints = {f"pve:{SITE}": True, "kube:home": True}
+    board.endpoints = {name: Endpoint(name, NOW) for name in (f"pve:{SITE}", "kube:home")}
     others = (Key("home", Kind.CLUSTER, "home"), Key("home", Kind.KUBECONFIG, "admin"))
     for where in (*(key(machine) for machine in (CP, W1, W2)), *others):
         board.note(done(where, sentence=f"{where.kind} is as wanted"), Wall(NOW - 300))

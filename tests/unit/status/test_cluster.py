@@ -14,7 +14,22 @@ from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.status import Board, SpecState, cluster_conditions, counters
 from cpcd.status.cluster import Counters
-from tests.unit.status.scene import CP, NOW, SITE, W1, W2, complete, desired, done, inside, key, node, settled, view
+from tests.unit.status.scene import (
+    CP,
+    NOW,
+    SITE,
+    W1,
+    W2,
+    complete,
+    desired,
+    done,
+    down,
+    inside,
+    key,
+    node,
+    settled,
+    view,
+)
 
 Scene = tuple[View, Board]
 ADDON = Key("home", Kind.ADDON, "cni")
@@ -110,8 +125,8 @@ CASES: list[tuple[str, Callable[[], Scene], str, tuple[str, str]]] = [
     ("paused by command", lambda: (view(facts={"paused/home": True}), settled()), "Paused", ("True", "Paused")),
     ("a mistake", lambda: (view(), board_with(spec=SpecState("g", ("cluster.yaml:1:1: no",)))), "SpecValid", ("False", "InvalidSpec")),
     ("an edit", lambda: (view(), board_with(spec=SpecState("g", uncommitted=True))), "SpecValid", ("True", "Uncommitted")),
-    ("Proxmox silent", lambda: (view(), board_with(endpoints={f"pve:{SITE}": False})), "ProxmoxAvailable", ("False", "EndpointDown")),
-    ("Proxmox silent", lambda: (view(), board_with(endpoints={f"pve:{SITE}": False})), "Degraded", ("True", "EndpointDown")),
+    ("Proxmox silent", lambda: (view(), board_with(endpoints=down(f"pve:{SITE}"))), "ProxmoxAvailable", ("False", "EndpointDown")),
+    ("Proxmox silent", lambda: (view(), board_with(endpoints=down(f"pve:{SITE}"))), "Degraded", ("True", "EndpointDown")),
     ("Proxmox not seen", lambda: (seeing(quorum=None), settled()), "ProxmoxAvailable", ("Unknown", "Unknown")),
     ("no quorum", lambda: (seeing(quorum=Quorum(False, frozenset({"a"}), frozenset({"b"}))), settled()), "ProxmoxAvailable", ("False", "NoQuorum")),
     ("a node off", lambda: (seeing(quorum=Quorum(True, frozenset({"a"}), frozenset({"b"}))), settled()), "ProxmoxAvailable", ("True", "NodesOffline")),
@@ -120,7 +135,8 @@ CASES: list[tuple[str, Callable[[], Scene], str, tuple[str, str]]] = [
     ("API loading", lambda: (seeing(api=Api(False, "")), settled()), "ControlPlaneAvailable", ("False", "NotReady")),
     ("API unknown", lambda: (seeing(api=None), settled()), "ControlPlaneAvailable", ("Unknown", "Unknown")),
     ("API unknown", lambda: (seeing(api=None), settled()), "Ready", ("Unknown", "Unknown")),
-    ("API silent", lambda: (view(), board_with(endpoints={"kube:home": False})), "Degraded", ("True", "EndpointDown")),
+    ("API silent", lambda: (view(), board_with(endpoints=down("kube:home"))), "Degraded", ("True", "EndpointDown")),
+    ("API address moves", lambda: (view(), board_with(endpoints=down("kube:home", since=29))), "Degraded", ("False", "NotObjectsDegraded")),
     ("nodes unknown", lambda: (seeing(nodes=None), settled()), "WorkersAvailable", ("Unknown", "Unknown")),
     ("a worker off", lambda: (view(nodes={CP.name: node(CP), W1.name: node(W1), W2.name: node(W2, "False")}), settled()), "WorkersAvailable", ("False", "NotReady")),
     ("one voter of three", lambda: (seeing(etcd=members(True, True, False)), settled()), "EtcdClusterHealthy", ("False", "MemberUnhealthy")),

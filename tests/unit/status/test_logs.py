@@ -12,7 +12,8 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.report import Outcome, Pass
 from cpcd.status import configure_logs
 from cpcd.status.logs import log_pass, pass_context, redact
-from tests.unit.status.scene import W1, done, key
+from cpcd.status.words import told
+from tests.unit.status.scene import NOW, W1, done, key
 
 KEY = key(W1)
 FAILURE = Failure(Code.NETWORK, "connection reset")
@@ -34,7 +35,7 @@ def logged(*passes: tuple[Pass, bool], level: str = "info") -> list[tuple[int, d
     stream = io.StringIO()
     configure_logs(level, stream=stream)
     for one, news in passes:
-        log_pass(one, news=news)
+        log_pass(one, name=W1.name, at=NOW, news=news)
     return [(int(line[1]), json.loads(line[3:])) for line in stream.getvalue().splitlines()]
 
 
@@ -56,11 +57,12 @@ def test_the_level_follows_the_outcome(one: Pass, news: bool, priorities: list[i
 
 def test_a_line_is_the_sentence_with_its_object_and_run() -> None:
     """The message is the sentence that status shows; code, hint and run id stand beside it."""
-    ((_, line),) = logged((done(KEY, Outcome.FAILED, "reset by pve1", failure=FAILURE, failures=2, next_in=4.04), True))
+    one = done(KEY, Outcome.FAILED, "reset by pve1", failure=FAILURE, failures=2, next_in=4.04)
+    ((_, line),) = logged((one, True))
     line.pop("at")
 
     assert {
-        "level": "warning", "message": "reset by pve1", "run": "r-0001", "cluster": "home", "kind": "machine",
+        "level": "warning", "message": told(one, W1.name, NOW), "run": "r-0001", "cluster": "home", "kind": "machine",
         "name": W1.uid, "outcome": "failed", "code": "CPCD-100", "hint": FAILURE.hint, "failures": 2, "next_in": 4.0,
     } == line  # fmt: skip
 
@@ -91,7 +93,7 @@ def test_a_terminal_gets_no_json() -> None:
     """The pretty form begins with the time and holds the sentence."""
     stream = io.StringIO()
     configure_logs("info", stream=stream, pretty=True)
-    log_pass(done(KEY, Outcome.ACTED, "clone it"), news=True)
+    log_pass(done(KEY, Outcome.ACTED, "clone it"), name=W1.name, at=NOW, news=True)
 
     assert ("clone it" in stream.getvalue(), False) == (True, stream.getvalue().startswith("<"))
 

@@ -11,7 +11,7 @@ from cpcd.model.report import Outcome
 from cpcd.plan import scopes
 from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.status import METRICS, Metrics, SpecState, Vitals
-from tests.unit.status.scene import CP, NOW, SITE, W1, complete, done, inside, key, settled, view, with_op
+from tests.unit.status.scene import CP, NOW, SITE, W1, complete, done, down, inside, key, settled, view, with_op
 
 
 def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -61,9 +61,9 @@ def test_every_certificate_has_a_series_but_those_of_authorities() -> None:
     name = "cpcd_certificate_expiration_timestamp_seconds"
 
     assert {
-        ("kubelet", "home", "machine", CP.name): NOW + 365 * 86400,
-        ("kubelet", "home", "machine", W1.name): NOW + 86400,
-        ("admin.conf", "home", "kubeconfig", "admin"): NOW + 5,
+        ("kubelet", "home", "machine", CP.name, ""): NOW + 365 * 86400,
+        ("kubelet", "home", "machine", W1.name, ""): NOW + 86400,
+        ("admin.conf", "home", "kubeconfig", "admin", ""): NOW + 5,
     } == {labels: value for (found, labels), value in scraped(metrics).items() if found == name}
 
 
@@ -77,12 +77,15 @@ def test_only_a_cluster_that_has_a_snapshot_tells_its_age() -> None:
 
 
 def test_passes_are_counted_by_kind_result_and_code() -> None:
-    """A failure counts twice: as a result and under its code; success leaves its time."""
+    """A failure and a refusal count twice: as a result and under their code; what did not fail leaves its time."""
     metrics = Metrics()
     metrics.note(done(key(W1), Outcome.FAILED, "no", failure=Failure(Code.AUTH, "no")), NOW)
     metrics.note(done(key(W1)), NOW)
+    metrics.note(done(key(W1), Outcome.REFUSED, "no", failure=Failure(Code.CONFIG, "no")), NOW)
     samples = scraped(metrics)
     names = [
+        ("cpcd_reconcile_errors_total", ("CPCD-102", "machine")),
+        ("cpcd_reconcile_total", ("machine", "refused")),
         ("cpcd_reconcile_total", ("machine", "failed")),
         ("cpcd_reconcile_total", ("machine", "settled")),
         ("cpcd_reconcile_errors_total", ("CPCD-101", "machine")),
@@ -90,15 +93,15 @@ def test_passes_are_counted_by_kind_result_and_code() -> None:
         ("cpcd_last_success_timestamp_seconds", ("machine",)),
     ]
 
-    assert [1, 1, 1, 2, NOW] == [samples[name] for name in names]
+    assert [1, 1, 1, 1, 1, 3, NOW] == [samples[name] for name in names]
 
 
 def test_gauges_tell_what_holds_now() -> None:
     """Objects go by the names that people know; endpoints, spec and queue are there."""
     samples = scraped(refreshed(queue_depth=2, queue_oldest=1.5, backoff_keys=1, observation_ages={"vm": 3.0}))
     names = {
-        ("cpcd_object_ready", ("home", "machine", CP.name)): 1,
-        ("cpcd_degraded", ("home", "machine", CP.name)): 0,
+        ("cpcd_object_ready", ("home", "machine", CP.name, "")): 1,
+        ("cpcd_degraded", ("home", "machine", CP.name, "")): 0,
         ("cpcd_endpoint_up", (f"pve:{SITE}",)): 1,
         ("cpcd_spec_generation_info", ("abc123",)): 1,
         ("cpcd_spec_valid", ()): 1,
@@ -118,17 +121,17 @@ def test_a_series_goes_with_its_object() -> None:
     board.forget(key(W1))
     metrics.refresh(view(), board, Vitals())
 
-    assert ("cpcd_object_ready", ("home", "machine", W1.name)) not in scraped(metrics)
+    assert ("cpcd_object_ready", ("home", "machine", W1.name, "")) not in scraped(metrics)
 
 
 @pytest.mark.parametrize(("endpoint", "expected"), [(f"pve:{SITE}", 1.0), ("pve:other", 0.0)])
 def test_a_cluster_whose_proxmox_is_silent_is_degraded(endpoint: str, expected: float) -> None:
     """Its keys are parked and fail no more, so the silence itself must raise the series that alerts."""
     metrics, board = Metrics(), settled()
-    board.endpoints = {endpoint: False}
+    board.endpoints = down(endpoint)
     metrics.refresh(view(), board, Vitals())
 
-    assert expected == scraped(metrics)["cpcd_degraded", ("home", "cluster", "home")]
+    assert expected == scraped(metrics)["cpcd_degraded", ("home", "cluster", "home", "")]
 
 
 def test_a_mistake_and_an_edit_are_metrics() -> None:

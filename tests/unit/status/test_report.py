@@ -33,6 +33,8 @@ OFTEN = done(KEY, Outcome.FAILED, "reset", failure=NETWORK, failures=3, degraded
         ([SETTLED], "True", "False", "False", "False"),
         ([done(KEY, Outcome.ACTED, "clone", reason="clone")], "False", "True", "False", "False"),
         ([done(KEY, Outcome.WAITING, "booting", reason="Booting")], "False", "True", "False", "False"),
+        ([done(KEY, Outcome.WAITING, "waits for you", reason="AwaitingApproval")], "False", "False", "True", "False"),
+        ([done(KEY, Outcome.WAITING, "no budget", reason="DrainStalled")], "False", "False", "True", "False"),
         ([done(KEY, Outcome.REFUSED, "foreign", reason="ForeignVm")], "False", "False", "True", "False"),
         ([ONCE], "Unknown", "True", "False", "False"),
         ([SETTLED, ONCE], "True", "True", "False", "False"),

@@ -2,12 +2,12 @@
 
 import json
 
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Code, Failure, Unreachable, entry
 from cpcd.model.keys import Wall
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
 from cpcd.status import Board, SpecState, document, sentence
-from tests.unit.status.scene import NOW, SITE, W1, W2, done, key, settled, view, with_op
+from tests.unit.status.scene import NOW, SITE, W1, W2, done, down, key, settled, view, with_op
 
 
 def test_the_sentence_of_a_quiet_cluster_is_short() -> None:
@@ -24,22 +24,35 @@ def test_the_worst_comes_first() -> None:
     """A mistake in the file, then silence, then what is stalled rather than what merely moves."""
     board = settled()
     board.spec = SpecState("g", ("CPCD-102 cluster.yaml:6:13: must be odd",))
-    board.endpoints = {f"pve:{SITE}": False}
+    board.endpoints = down(f"pve:{SITE}", "Proxmox home does not answer")
     board.note(done(key(W1), Outcome.ACTED, "clone it"), NOW)
-    board.note(done(key(W2), Outcome.REFUSED, "foreign VM", reason="ForeignVm"), Wall(NOW - 60))
+    foreign = Failure(Code.CONFIG, "foreign VM", hint="Look.")
+    refused = done(key(W2), Outcome.REFUSED, "foreign VM", reason="ForeignVm", failure=foreign, next_in=300)
+    board.note(refused, Wall(NOW - 60))
     expected = (
-        "spec invalid, the last good spec stays in force: CPCD-102 cluster.yaml:6:13: must be odd; 4 of 6 objects ready; "
-        f"no answer from pve:{SITE}; machine/home-general-2: foreign VM"
+        "spec invalid, the last good spec stays in force: CPCD-102 cluster.yaml:6:13: must be odd. "
+        f"CPCD-100 pve:{SITE}: Proxmox home does not answer, since 07:59:00 UTC; what needs it goes on when it answers. "
+        f"{entry(Code.NETWORK).hint} 4 of 6 objects ready. CPCD-102 machine/home-general-2: foreign VM; looked at again at 08:04:00 UTC, and at "
+        "once when an input changes (run r-0001). Look"
     )
 
     assert expected == sentence(view(), board)
+
+
+def test_an_outage_is_said_once_and_not_by_an_object_that_is_parked_on_it() -> None:
+    """The endpoint is named; whoever waits for it is not the worst."""
+    board, silent = settled(), Unreachable(f"pve:{SITE}", "Proxmox home does not answer")
+    board.endpoints = down(f"pve:{SITE}", silent.what)
+    board.note(done(key(W1), Outcome.FAILED, silent.what, failure=silent, failures=9, degraded=True), NOW)
+
+    assert 1 == sentence(view(), board).count("does not answer")
 
 
 def test_a_file_that_was_never_good_leaves_nothing_in_force() -> None:
     """There is no last good spec to speak of before there was one."""
     board = Board()
     board.spec = SpecState("", ("CPCD-102 cluster.yaml does not exist",))
-    expected = "spec invalid, no spec is in force yet: CPCD-102 cluster.yaml does not exist; nothing to keep yet"
+    expected = "spec invalid, no spec is in force yet: CPCD-102 cluster.yaml does not exist. nothing to keep yet"
 
     assert expected == sentence(View(), board)
 
