@@ -7,7 +7,7 @@ threads and processes are refused by the loop.
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cpcd.lab.pve import Settings, Storage
 from cpcd.lab.simloop import SimClock, SimLoop
 from cpcd.lab.world import World
 from cpcd.model.errors import Unreachable
-from cpcd.model.ledger import Machine
+from cpcd.model.ledger import DropFact, Machine, PutFact
 from cpcd.model.report import Pass
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
@@ -168,6 +168,7 @@ class House:
         self.kubeconfigs: GatedKubeconfigs | None = None
         self._described: dict[str, Any] = {}
         self._starting: asyncio.Future[None] | None = None
+        self._hands: set[asyncio.Future[None]] = set()
 
     async def start(self) -> Daemon:
         """Start a daemon on the state directory; one that dies while it starts never returns from here."""
@@ -217,6 +218,21 @@ class House:
         if running:
             vm.booted = dict(vm.config)
             self.world.power_on(vm)
+
+    def operate(self, doing: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Let somebody do something beside the daemon, whatever becomes of it."""
+        hand = asyncio.ensure_future(doing)
+        self._hands.add(hand)
+        hand.add_done_callback(self._hands.discard)
+        return hand
+
+    async def command(self, change: PutFact | DropFact) -> None:
+        """Try once to change a fact as a command does: a daemon that is dead, or dies over it, gives no answer."""
+        daemon = self.daemon
+        if daemon is not None and daemon.state.view.installation:
+            asking = asyncio.ensure_future(daemon.state.commit((change,)))
+            await asyncio.wait({asking}, timeout=5)
+            asking.cancel()
 
     def _announce_passes(self, daemon: Daemon, life: int) -> None:
         runner = daemon.dispatcher._runner

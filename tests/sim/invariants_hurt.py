@@ -262,20 +262,24 @@ def gravity(invariant: Invariant, op: Op) -> Risk | None:
 
 
 class ConsentGiven(Invariant):
-    """What the policy wants asked for begins with an approval in the ledger; power is only taken under what began so."""
+    """What the policy wants asked for begins with an approval in the ledger; power is only taken of what began so."""
 
     name = "consent-given"
     promise = "destruction asks by default; changePolicy by class, or cpcd approve (promise 6)"
 
+    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+        super().__init__(house, breach)
+        self._begun: dict[str, set[str]] = {"reboot": set(), "retire": set()}
+
     def calling(self, call: Call) -> None:
         for change in changes(call):
-            if isinstance(change, OpenOp) and change.op.disrupts:
+            if isinstance(change, OpenOp) and change.op.verb in self._begun:
                 self._judge(call, change.op)
+                self._begun[change.op.verb].add(change.op.key.name)
         if call.port == "proxmox" and call.verb in {"stop", "shutdown", "destroy"}:
-            row = self.row_of(call)
-            holds = {"reboot", "retire"} if call.verb == "shutdown" else {"retire"}
-            if row is None or not any(op.key.name == row.uid and op.verb in holds for op in self.ops):
-                self.breach(f"nothing that was consented to is open; {call}")
+            row, verb = self.row_of(call), "reboot" if call.verb == "shutdown" else "retire"
+            if row is None or row.uid not in self._begun[verb]:
+                self.breach(f"no {verb} that was consented to has begun; {call}")
 
     def _judge(self, call: Call, op: Op) -> None:
         risk, cluster = gravity(self, op), self.cluster(op.key.cluster)

@@ -3,15 +3,17 @@
 How a story is played stands in `play.py`; with which luck in `seeds.py` and `sweep.py`.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cpcd.model.ledger import PutFact
 from cpcd.ports.kube import GVK
 from tests.sim.house import House
 
-__all__ = ["PATHS", "STORIES", "Act", "Edit", "Meddle", "Story", "end_state", "text"]
+__all__ = ["PATHS", "STORIES", "Act", "Approve", "Edit", "Meddle", "Story", "end_state", "text"]
 
 SPEC: Final = """
 apiVersion: cpcd.dev/v1alpha1
@@ -32,7 +34,7 @@ spec:
     memoryMiB: 2048
     full: false
     disks: {{bootVolume: {{sizeGb: 20}}}}
-  changePolicy: {{Destroy: Auto}}
+  changePolicy: {{Destroy: {destroy}}}
   controlPlane: {{replicas: 3, machine: {{memoryMiB: {control}}}}}
   workers:
     machineDeployments:
@@ -46,11 +48,11 @@ spec:
 
 def text(
     *, workers: int = 2, memory: int = 2048, control: int = 2048, template: int = 9000, mtu: int = 1500,
-    labels: str = "{}",
+    labels: str = "{}", destroy: str = "Auto",
 ) -> str:  # fmt: skip
     """Return a cluster.yaml with three control planes; `memory`, `mtu` and `labels` are the workers'."""
     return SPEC.format(
-        workers=workers, memory=memory, control=control, template=template, mtu=mtu, labels=labels
+        workers=workers, memory=memory, control=control, template=template, mtu=mtu, labels=labels, destroy=destroy
     )  # fmt: skip
 
 
@@ -79,7 +81,27 @@ class Meddle:
             act(vmid)
 
 
-Act = Edit | Meddle
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Consent to what waits for it, as `cpcd approve` does, as often as a daemon dies before it knows."""
+
+    machine: str
+    after: float = 1.0
+
+    def __call__(self, house: House) -> None:
+        house.operate(self._insist(house))
+
+    async def _insist(self, house: House) -> None:
+        request = f"demo/retire/{self.machine}"
+        while any(row.name == self.machine and row.wanted for row in house.gate.ledger.machines.values()):
+            said = (report.last.sentence for report in house.daemon.board.objects.values()) if house.daemon else ()
+            asked = any(f"`cpcd approve {request}`" in sentence for sentence in said)
+            if asked and f"approval/{request}" not in house.gate.ledger.facts:
+                await house.command(PutFact(f"approval/{request}", 1.0))
+            await asyncio.sleep(1)
+
+
+Act = Edit | Meddle | Approve
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +192,7 @@ SMALL: Final = text(workers=1)
 STORIES: Final[tuple[Story, ...]] = (
     Story("build", SMALL, (), _has(workers=1), built=False),
     Story("scale-up", BUILT, (Edit(text(workers=4)),), _has(workers=4)),
-    Story("scale-down", text(workers=3), (Edit(BUILT),), _has()),
+    Story("scale-down", text(workers=3), (Edit(text(destroy="Approve")), Approve("demo-general-3")), _has()),
     Story("in-place-change", BUILT, (Edit(text(memory=4096, labels="{tier: gold}")),), _has(memory=4096)),
     Story("rolling-replacement", BUILT, (Edit(text(mtu=1400)),), _rolled, renames=True),
     Story("control-plane-replacement", SMALL, (Meddle("delete", "demo-cp-1"),), _has(workers=1), renames=True),
