@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
 
 from cpcd.adapters.answers import parse, part, words
+from cpcd.adapters.kube.aio import ApiException, ResourceNotFoundError
 from cpcd.adapters.kube.client import connect, credentials
 from cpcd.adapters.kube.discovery import Discovery, Resource
 from cpcd.adapters.kube.failures import details, mapped, message

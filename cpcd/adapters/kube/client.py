@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import yaml
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.dynamic.client import DynamicClient
 
+from cpcd.adapters.kube.aio import ApiClient, Configuration, DynamicClient
 from cpcd.adapters.once import send_once
 from cpcd.model.errors import Code, Failure
 
 __all__ = ["connect", "credentials"]
+
+# Two are watches, all calls share the others; each holds a buffer of 256 KiB while it lives (asyncio.sslproto).
+_CONNECTIONS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) ->
             ca_cert_data=found.authority,
             cert_file=pair,
             retries=None,
+            connection_pool_maxsize=_CONNECTIONS,
             client_session_kwargs={"trust_env": False, "middlewares": (send_once,)},
         )
         client = _Client(configuration, limits)

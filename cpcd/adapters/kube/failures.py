@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import aiohttp
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
 from cpcd.adapters.answers import parse, words
+from cpcd.adapters.kube.aio import ApiException, ResourceNotFoundError
 from cpcd.model.errors import Code, Failure, NotServed, Unreachable
 
 __all__ = ["details", "mapped", "message"]
@@ -26,7 +25,7 @@ def mapped(endpoint: str, what: str) -> Iterator[None]:
         yield
     except ApiException as error:
         raise _refused(endpoint, what, error) from error
-    except (ResourceNotFoundError, ResourceNotUniqueError) as error:
+    except ResourceNotFoundError as error:
         raise NotServed(endpoint, f"{what} failed: the cluster does not serve this kind") from error
     except aiohttp.ContentTypeError as error:
         raise _not_json(endpoint, what) from error
