@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from cpcd.adapters.answers import parse, words
-from cpcd.adapters.ledger_rows import machine_of, op_of
+from cpcd.adapters.ledger_rows import machine_of, op_of, op_row
 from cpcd.model.errors import Bug, Code, Failure
 from cpcd.model.keys import OpId, Uid, Wall
 from cpcd.model.ledger import (
@@ -421,12 +421,12 @@ def _store(db: sqlite3.Connection, change: Change) -> None:
         case DropMachine(uid):
             db.execute("DELETE FROM machines WHERE id = ?", (uid,))
         case OpenOp(op):
-            _put(db, "ops", op.id, asdict(op))
+            _put(db, "ops", op.id, op_row(op))
         case SetHandle(op_id, handle):
             found = db.execute("SELECT row FROM ops WHERE id = ?", (op_id,)).fetchone()
             if found is None:
                 raise Bug(f"handle {handle} for operation {op_id}, which is not open")
-            _put(db, "ops", op_id, asdict(replace(op_of(op_id, json.loads(found[0])), handle=handle)))
+            _put(db, "ops", op_id, op_row(replace(op_of(op_id, json.loads(found[0])), handle=handle)))
         case CloseOp(op_id):
             db.execute("DELETE FROM ops WHERE id = ?", (op_id,))
         case PutFact(name, value):

@@ -1,16 +1,17 @@
-"""The ledger's rows: from stored JSON to the values of `model/ledger.py`, held to their shapes.
+"""The ledger's rows: between stored JSON and the values of `model/ledger.py`, held to their shapes.
 
 It must never take a row for something that it is not; what cannot be read makes the whole ledger unusable
 (`journal.py`), because a machine that is forgotten is worse than one that waits.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 
-__all__ = ["machine_of", "op_of"]
+__all__ = ["machine_of", "op_of", "op_row"]
 
 # What a row's values are; a checksum only says that somebody wrote them.
 _TEXT: Final = ("uid", "cluster", "group", "name", "site", "node", "address", "template_node", "revision", "retire")
@@ -27,6 +28,11 @@ def machine_of(name: str, row: dict[str, Any]) -> Machine:
     if row["uid"] != name:
         raise ValueError(f"the row of {name} is that of {row['uid']}")
     return Machine(**{**row, "role": Role(row["role"])})
+
+
+def op_row(op: Op) -> dict[str, Any]:
+    """Return what is stored of an operation; key and target are tuples in the model and objects here."""
+    return {**asdict(op), "key": op.key._asdict(), "target": op.target._asdict()}
 
 
 def op_of(name: str, row: dict[str, Any]) -> Op:

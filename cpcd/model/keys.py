@@ -6,9 +6,9 @@ guest does not freeze the others.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType, TypeVar
+from functools import lru_cache
+from typing import Final, NamedTuple, NewType, TypeVar
 
 __all__ = ["Instant", "Key", "Kind", "Map", "OpId", "Role", "Scope", "Uid", "Wall", "system_uuid"]
 
@@ -40,8 +40,7 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(NamedTuple):
     """(cluster, kind, name); `cluster` is the Proxmox's name for what belongs to a Proxmox."""
 
     cluster: str
@@ -58,8 +57,7 @@ class Key:
         return f"{self.cluster}/{self.kind.value}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Scope:
+class Scope(NamedTuple):
     """One thing that is observed as a whole: it is complete or it is unknown.
 
     Kinds: `resources` and `quorum` (owner: Proxmox), `vm` (Proxmox, VMID), `tasks` (Proxmox, node),
@@ -78,6 +76,7 @@ class Scope:
 _NAMESPACE: Final = uuid.UUID("c2d6d2a4-6f0b-5b5e-9a3c-6370636400d1")
 
 
+@lru_cache(maxsize=4096)  # a pass asks seven times, and the hash is a fifth of what it costs to decide
 def system_uuid(uid: Uid) -> str:
     """Return the SMBIOS UUID of a machine: uuid5, so that it can be recomputed from the row alone."""
     return str(uuid.uuid5(_NAMESPACE, uid))

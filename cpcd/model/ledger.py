@@ -155,7 +155,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The whole memory as a value, with two indexes that are made when first asked for (so it has no slots)."""
+    """The whole memory as a value, with indexes that are made when first asked for (so it has no slots)."""
 
     machines: Map[Uid, Machine] = field(default_factory=dict)
     ops: Map[OpId, Op] = field(default_factory=dict)
@@ -168,6 +168,11 @@ class Ledger:
         for machine in sorted(self.machines.values(), key=lambda m: (m.role.value, m.group, m.index, m.uid)):
             found.setdefault(machine.cluster, []).append(machine)
         return found
+
+    @cached_property
+    def named(self) -> Map[tuple[str, str], Machine]:
+        """The wanted row of each name, by cluster and name."""
+        return {(machine.cluster, machine.name): machine for machine in self.machines.values() if machine.wanted}
 
     @cached_property
     def owned(self) -> Map[Key, list[Op]]:

@@ -133,8 +133,7 @@ async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
 
 
 def _row(key: Key, view: View) -> Machine | None:
-    rows = (row for row in view.machines.values() if row.cluster == key.cluster and row.name == key.name)
-    return next((row for row in rows if row.wanted), None)
+    return view.ledger.named.get((key.cluster, key.name))
 
 
 def _labels(cluster: Cluster, row: Machine, group: Group) -> dict[str, str]:
