@@ -25,6 +25,10 @@ MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for t
 GIT_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 5.0  # `failures.md` F05: an overflow of inotify is silent; so is what changed before it ran
 POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
+# A commit is seen when so long nothing more has happened, and after so long whatever happens: looking again is cheap.
+# watchfiles' thread wakes up once a step; its own 50 ms would be half of what an edit may take to its first write.
+STEP_MS: Final = 20
+DEBOUNCE_MS: Final = 200
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _NEVER: Final[tuple[object, ...]] = (None,)
 _KEPT: Final = "Nothing new is put in force until that is mended."
@@ -317,8 +321,9 @@ async def watch(
 
 async def _wakes(places: Sequence[str], tick: float, sleep: Callable[[float], Awaitable[None]]) -> AsyncGenerator[None]:
     changes = awatch(
-        *places, watch_filter=None, recursive=False, yield_on_timeout=True, rust_timeout=max(1, round(tick * 1000))
-    )
+        *places, watch_filter=None, recursive=False, yield_on_timeout=True, rust_timeout=max(1, round(tick * 1000)),
+        step=STEP_MS, debounce=DEBOUNCE_MS,
+    )  # fmt: skip
     yield  # what changed while nothing was watched
     try:
         async with contextlib.aclosing(changes):
