@@ -31,6 +31,7 @@ from cpcd.model.ledger import PutFact
 from cpcd.model.report import Endpoint, Pass
 from cpcd.model.seen import Asked
 from cpcd.model.view import View
+from cpcd.plan.edits import concerned
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
 from cpcd.plan.wakes import affected, stale, tokens
@@ -221,6 +222,7 @@ class Daemon:
 
     async def _enforce(self, news: SpecNews) -> None:
         assert news.desired is not None
+        before = self.state.view
         self.state.desire(news.desired)
         self.board.spec = SpecState(news.generation, news.mistakes, news.uncommitted)
         changes = tuple(change for change in news.changes if isinstance(change, PutFact))
@@ -230,10 +232,15 @@ class Daemon:
         for name in self.board.endpoints.keys() - known:
             self.endpoints.forget(name)
             del self.board.endpoints[name]
-        keys = self.keys()
-        for gone in self.board.objects.keys() - set(keys):
+        for gone in self.board.objects.keys() - set(self.keys()):
             self.board.forget(gone)
-        for key in keys:
+        if news.desired != before.desired:
+            self._reconsider(before, replace(before, desired=news.desired))
+
+    def _reconsider(self, before: View, after: View) -> None:
+        """Look at what an edit is about, decisions first, and again at what failed before it."""
+        self.dispatcher.retry()
+        for key in reversed([*concerned(before, after, RECONCILERS)]):  # each goes to the front, so the first one last
             self.dispatcher.reset(key)
 
     def _watch(self, desired: Desired) -> None:

@@ -82,6 +82,11 @@ class Dispatcher:
         self._backoff.pop(key, None)
         self._queue.add(key, front=True)
 
+    def retry(self) -> None:
+        """Break every backoff."""
+        for key in tuple(self._backoff):
+            self.reset(key)
+
     def backing_off(self) -> int:
         """Return how many keys failed last time."""
         return len(self._backoff)
