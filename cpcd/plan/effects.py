@@ -65,6 +65,11 @@ class MachineAction(Action):
     def target(self) -> Scope:
         return scopes.vm(self.row)
 
+    @property
+    def spent(self) -> DropFact:
+        """The approval of this action: by what it allows it is spent."""
+        return DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
+
     def vm(self, view: View) -> Vm:
         """Return the VM as seen, an absent one while unknown."""
         return view.known(scopes.vm(self.row)) or Vm(exists=False)
@@ -183,6 +188,7 @@ class Shutdown(MachineAction):
     """Ask the guest to power off; Proxmox stops it hard after its own time-out."""
 
     verb: ClassVar[str] = "shutdown"
+    risk: ClassVar[Risk] = Risk.REBOOT
     once: ClassVar[bool] = True
 
     @property
@@ -203,6 +209,7 @@ class Stop(MachineAction):
     """Stop the VM hard: only what is to be destroyed."""
 
     verb: ClassVar[str] = "stop"
+    risk: ClassVar[Risk] = Risk.DESTROY
     once: ClassVar[bool] = True
 
     @property
@@ -218,11 +225,15 @@ class ResetVm(MachineAction):
     """Reset the VM: the second rung of remediation; the row counts the strike."""
 
     verb: ClassVar[str] = "reset"
+    risk: ClassVar[Risk] = Risk.REBOOT
     once: ClassVar[bool] = True
 
     @property
     def sentence(self) -> str:
         return f"reset {self.row.name}, whose node is not ready"
+
+    def changes(self, _view: View) -> tuple[Change, ...]:
+        return (self.spent,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,8 +458,7 @@ class Hold(MachineAction):
         return {f"disrupt:{self.row.cluster}": self.limit}
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        """An approval is spent by what it allowed."""
-        return (DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}"),)
+        return (self.spent,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,6 +466,7 @@ class Drain(MachineAction):
     """Cordon, then one sweep of evictions by pod UID; budgets are honoured, nothing is forced (`failures.md` K13)."""
 
     verb: ClassVar[str] = "drain"
+    risk: ClassVar[Risk] = Risk.REBOOT
 
     pods: tuple[tuple[str, str, str], ...] = ()
 
@@ -529,6 +540,7 @@ class Destroy(MachineAction):
     """Destroy the VM; VMID, mark, name and SMBIOS UUID were read just before and agree."""
 
     verb: ClassVar[str] = "destroy"
+    risk: ClassVar[Risk] = Risk.DESTROY
     once: ClassVar[bool] = True
 
     @property

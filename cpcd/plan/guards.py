@@ -21,6 +21,7 @@ from cpcd.plan.effects import (
     Destroy,
     Grow,
     Hold,
+    MachineAction,
     RemoveMember,
     Reset,
     ResetVm,
@@ -146,9 +147,12 @@ def approval(action: Action) -> str:
 
 
 def consent(action: Action, view: View) -> Refusal | Wait | None:
-    """`changePolicy` by class; an approval in the ledger counts as consent."""
+    """`changePolicy` by class; an approval in the ledger counts as consent.
+
+    Asked once: what is done under a retirement or an announced reboot was consented to with it.
+    """
     cluster = view.cluster(action.key.cluster)
-    if cluster is None:
+    if cluster is None or _decided(action, view):
         return None
     match _policy(action, cluster):
         case Consent.AUTO:
@@ -168,12 +172,16 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
             )
 
 
+def _decided(action: Action, view: View) -> bool:
+    under = isinstance(action, MachineAction) and any(op.disrupts for op in view.open_ops(action.owner))
+    return under or (isinstance(action, MachineAction) and not action.row.wanted)
+
+
 def _policy(action: Action, cluster: Cluster) -> Consent:
     """To take machines into the ledger always asks: another cpcd may keep them."""
     if isinstance(action, Recover):
         return Consent.APPROVE
-    default = Consent.AUTO if action.risk is Risk.IN_PLACE else Consent.APPROVE
-    return cluster.change_policy.get(action.risk, default) if action.risk is not Risk.IN_PLACE else default
+    return Consent.AUTO if action.risk is Risk.IN_PLACE else cluster.change_policy.get(action.risk, Consent.APPROVE)
 
 
 def blast_radius(action: Action, view: View) -> Wait | None:

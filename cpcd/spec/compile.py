@@ -123,7 +123,6 @@ def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], op
         kubeconfig_context=spec.kubeconfig.context or "",
         addons=tuple(_addon(document, addon, referred) for addon in spec.addons),
         change_policy={
-            Risk.IN_PLACE: Consent(change.in_place),
             Risk.REBOOT: Consent(change.reboot),
             Risk.REPLACE: Consent(change.replace),
             Risk.DESTROY: Consent(change.destroy),

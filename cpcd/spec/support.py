@@ -61,6 +61,7 @@ def _machine(parent: str) -> tuple[Unsupported, ...]:
 UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported("spec.controlPlaneEndpoint.provider", "an endpoint is held by kube-vip or is external",
                 ("kube-vip", "external")),
+    Unsupported("spec.changePolicy.InPlace", "what interrupts nothing is done by itself", ("Auto",)),
     Unsupported("spec.deletionPolicy", "a cluster whose document goes is kept as it is", ("Retain",)),
     Unsupported("spec.deletionProtection", "nothing destroys a whole cluster", (True,)),
     Unsupported("spec.policy.timeouts.command", _LIMITS, ("5m",)),

@@ -89,6 +89,15 @@ def test_what_must_not_happen_twice_is_an_operation() -> None:
     assert RetireMachine.once
 
 
+def test_each_action_says_how_grave_it_is() -> None:
+    """Promise 2: what interrupts nothing is in place; the rest is a reboot or a destruction, or says so itself."""
+    risks = {kind.verb: kind.risk for kind in kinds(effects.MachineAction) if "verb" in vars(kind)}
+
+    assert {"reboot", "drain", "shutdown", "reset"} == {verb for verb, risk in risks.items() if risk is Risk.REBOOT}
+    assert {"stop", "destroy"} == {verb for verb, risk in risks.items() if risk is Risk.DESTROY}
+    assert {Risk.IN_PLACE, Risk.REBOOT, Risk.DESTROY} == set(risks.values())
+
+
 def test_only_the_ledgers_own_decisions_have_no_effect_outside() -> None:
     """Whatever else is planned goes through a port."""
     local = {kind.verb for kind in kinds(effects.MachineAction) if "verb" in vars(kind) and kind.local}

@@ -294,7 +294,8 @@ APPROVED = {f"approval/{NAME}/retire/{WORKER.name}": True}
         (retire(WORKER, Risk.IN_PLACE), policy(destroy=Consent.NEVER, replace=Consent.NEVER), {}, ""),
         (reboot(WORKER), policy(reboot=Consent.APPROVE), {}, "AwaitingApproval"),
         (reboot(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{NAME}/reboot/{WORKER.name}": True}, ""),
-        (reset(WORKER), policy(in_place=Consent.NEVER), {}, ""),
+        (reset(WORKER), policy(reboot=Consent.NEVER), {}, "PolicyNever"),
+        (reset(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{NAME}/reset/{WORKER.name}": True}, ""),
     ],
 )
 def test_each_class_of_change_asks_as_the_file_says(
@@ -313,7 +314,23 @@ def test_a_wait_for_approval_names_the_command_and_ends_with_the_consent() -> No
     assert (f"fact:approval/{guards.approval(retire(WORKER))}",) == verdict.on
 
 
-@pytest.mark.parametrize("action", [retire(WORKER), reboot(WORKER)])
+def test_what_is_done_under_a_decision_was_consented_to_with_it() -> None:
+    """A reboot's shutdown and a retirement's stop are not asked for once more; another decision is."""
+    asks = policy(reboot=Consent.APPROVE, replace=Consent.APPROVE, destroy=Consent.NEVER)
+    held = put(built(ONE, now=asks), ops=[hold(WORKER)])
+    gone = replace(WORKER, retire="scaled")
+    going = put(built(ONE, now=asks), gone)
+    key = machine_key(WORKER)
+
+    under = [effects.Drain(key=key, row=WORKER), effects.Shutdown(key=key, row=WORKER), reset(WORKER)]
+    after = [effects.Stop(key=key, row=gone), effects.Destroy(key=key, row=gone)]
+
+    assert [None] * 3 == [guards.consent(one, held) for one in under]
+    assert [None] * 2 == [guards.consent(one, going) for one in after]
+    assert isinstance(guards.consent(retire(WORKER, Risk.REPLACE), held), Wait)
+
+
+@pytest.mark.parametrize("action", [retire(WORKER), reboot(WORKER), reset(WORKER)])
 def test_an_approval_is_spent_by_what_it_allowed(action: Action) -> None:
     """The next time it is asked again."""
     name = f"approval/{guards.approval(action)}"

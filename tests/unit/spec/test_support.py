@@ -58,6 +58,7 @@ REFUSED = {
     "spec.tasks": "  tasks: [{id: a, playbook: a.yml, hosts: workers}]",
     "spec.maintenance": '  maintenance: {timeWindow: {begin: "22:00", end: "02:00"}}',
     "spec.adopt": "  adopt: {vmids: [100]}",
+    "spec.changePolicy.InPlace": "  changePolicy: {InPlace: Approve}",
 }
 CONTROL_PLANE = {
     "spec.controlPlane.kubeadmConfigSpec.clusterConfiguration": "kubeadmConfigSpec: {clusterConfiguration: {a: 1}}",
