@@ -84,8 +84,11 @@ class State:
         """Take observations and wake whoever is interested in one whose meaning changed.
 
         Not `by`, whose pass reads them: it decides on them now, and its backoff is not broken by what it saw itself.
+        One whose read began before that of what is known is older news, however late it came: it changes nothing.
         """
-        changed = [scope for scope, new in seen.items() if _differs(self._view.bulk.get(scope), new)]
+        known = self._view.bulk
+        seen = {scope: new for scope, new in seen.items() if scope not in known or new.began >= known[scope].began}
+        changed = [scope for scope, new in seen.items() if _differs(known.get(scope), new)]
         self._view = self._view.with_seen(seen)
         for scope in changed:
             self.signal(str(scope), by=by)

@@ -148,12 +148,26 @@ def test_an_observation_wakes_when_its_meaning_changed_and_only_then() -> None:
         made, _, woken = state(loop)
         made.interest.set(LAMP, [str(SCOPE)])
         counts = []
-        for news in (seen(1), seen(1, began=5), seen(2), seen(None, complete=False), seen(2), seen(2)):
+        lost = seen(None, complete=False, began=5)
+        for news in (seen(1), seen(1, began=5), seen(2, began=5), lost, seen(2, began=6), seen(2, began=6)):
             made.observe(news)
             counts.append(len(woken))
         return counts
 
     assert [1, 1, 2, 3, 4, 4] == simulate(main, seed=0)
+
+
+def test_a_slow_reading_does_not_undo_a_later_one() -> None:
+    """Two passes read the same API or the same members: who began first and ended last knows less."""
+
+    async def main(loop: SimLoop) -> tuple[Any, int]:
+        made, _, woken = state(loop)
+        made.interest.set(LAMP, [str(SCOPE)])
+        for news in (seen("later", began=7), seen("earlier", began=6), seen(None, complete=False, began=5)):
+            made.observe(news)
+        return made.view.known(SCOPE), len(woken)
+
+    assert ("later", 1) == simulate(main, seed=0)
 
 
 def test_ones_own_reads_and_commits_wake_only_the_others() -> None:
