@@ -123,7 +123,6 @@ class Daemon:
         self.supervisor.serve("dispatcher", self.dispatcher.serve)
         self.supervisor.serve("specs", self._follow_spec)
         self.supervisor.serve("ledger", self.memory.watch)
-        self.supervisor.serve("pulse", self._beat)
 
     async def look_once(self) -> View:
         """Take the ledger, the spec and one fresh look at everything; change nothing and return the view."""
@@ -275,11 +274,6 @@ class Daemon:
         await self.look_at_spec(first=not self.state.view.desired.clusters)
         for key in self.keys():
             self.dispatcher.reset(key)
-
-    async def _beat(self) -> None:
-        while True:
-            self.dispatcher.pulse.beat = self.clock.now()
-            await self.clock.sleep(5)
 
     def _rank(self, key: Key) -> int:
         """Control planes go first where machines queue: everything else waits for them."""

@@ -30,6 +30,7 @@ RESYNC = 600.0  # seconds between looks at what is settled
 SELDOM = 10.0  # seconds: what lasts is looked at more seldom, a thirtieth of its age (`failures.md` rule 9)
 VAIN = 3  # times that a repeatable step may be taken before a pass that needs none; one more counts as a failure
 AT_ONCE = 64  # passes at the same time; they mostly wait for answers
+PATIENCE = 5.0  # seconds at most between two beats of an idle dispatcher
 
 
 @dataclass(slots=True)
@@ -66,16 +67,19 @@ class Dispatcher:
         self._new_run, self._owned, self._context = new_run, owned, context
         self._backoff: dict[Key, Backoff] = {}
         self._said: dict[Key, Counter[str]] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
         self.pulse = Pulse(clock.now(), {})
 
     async def serve(self) -> None:
         """Take keys and pass over them until cancelled; passes under way are cancelled with it."""
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._slots.acquire()
-                key = await self._queue.get()
-                group.create_task(self._one(key), name=f"pass {key}")
+                self.pulse.beat = now = self._clock.now()
+                key = self._queue.take() if len(self.pulse.running) < AT_ONCE else None
+                if key is None:
+                    await self._queue.news(PATIENCE)
+                    continue
+                self.pulse.running[key] = now
+                group.create_task(self._one(key, now), name=f"pass {key}")
 
     def reset(self, key: Key) -> None:
         """Break a key's backoff: spec, secret, operator or endpoint have changed."""
@@ -91,9 +95,7 @@ class Dispatcher:
         """Return how many keys failed last time."""
         return len(self._backoff)
 
-    async def _one(self, key: Key) -> None:
-        began = self._clock.now()
-        self.pulse.running[key] = began
+    async def _one(self, key: Key, began: float) -> None:
         found, run = Finding(), self._new_run()
         try:
             with self._context(key, run):
@@ -102,7 +104,6 @@ class Dispatcher:
         finally:
             del self.pulse.running[key]
             self._queue.done(key)
-            self._slots.release()
 
     async def _guarded(self, key: Key, found: Finding) -> Failure | None:
         try:

@@ -1,16 +1,16 @@
-"""Liveness: a beat of the event loop and no pass that runs for ever; feeds `/healthz` and systemd's watchdog."""
+"""Liveness: a dispatcher that looks for work and no pass that runs for ever; feeds `/healthz` and systemd's watchdog."""
 
 from cpcd.loop.dispatcher import Pulse
 
 __all__ = ["unhealthy"]
 
-BEAT = 30.0  # seconds without a beat: the event loop is blocked
+BEAT = 30.0  # seconds without a beat: the dispatcher hangs, or the event loop is blocked
 LONGEST = 600.0  # seconds: a pass only waits for answers, and every answer has a limit below this
 
 
 def unhealthy(pulse: Pulse, now: float) -> str:
     """Return why the loop is not live, "" when it is."""
     if now - pulse.beat > BEAT:
-        return f"the loop has not beaten for {now - pulse.beat:.0f} s"
+        return f"the dispatcher has not beaten for {now - pulse.beat:.0f} s"
     stuck = [(key, now - began) for key, began in pulse.running.items() if now - began > LONGEST]
     return f"a pass over {stuck[0][0]} runs for {stuck[0][1]:.0f} s" if stuck else ""

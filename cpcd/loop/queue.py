@@ -1,7 +1,7 @@
 """The queue of keys: a key is dirty, or due at a time, or neither; it never runs twice at once.
 
 Adding a key that runs marks it dirty for one more pass. FIFO, with a front for operator and spec. All methods but
-`get` are synchronous, so that a decision and its wake-ups are one step.
+`news` are synchronous, so that a decision and its wake-ups are one step.
 """
 
 import asyncio
@@ -54,21 +54,28 @@ class Queue(Generic[K]):
         self._dirty.pop(key, None)
         self._due.pop(key, None)
 
-    async def get(self) -> K:
-        """Wait for the next key that is dirty and not running; it runs until `done`."""
-        while True:
-            self._ripen()
-            for key in self._dirty:
-                if key not in self._running:
-                    del self._dirty[key]
-                    self._running.add(key)
-                    return key
-            await self._wait()
+    def take(self) -> K | None:
+        """Return the next key that is dirty and not running, which runs from now until `done`; None when there is none."""
+        self._ripen()
+        for key in self._dirty:
+            if key not in self._running:
+                del self._dirty[key]
+                self._running.add(key)
+                return key
+        return None
+
+    async def news(self, patience: float) -> None:
+        """Wait until there may be something to take, at most so many seconds; after a `take` nothing is missed."""
+        self._ripen()  # what is due while every place is taken would make this wait none
+        self._news.clear()
+        due = self._heap[0][0] - self._clock.now() if self._heap else patience
+        with contextlib.suppress(TimeoutError):
+            await within(self._clock, self._news.wait(), max(0.0, min(due, patience)))
 
     def done(self, key: K) -> None:
         """End a key's pass."""
         self._running.discard(key)
-        if key in self._dirty:
+        if self._dirty:
             self._news.set()
 
     def depth(self) -> int:
@@ -90,11 +97,3 @@ class Queue(Generic[K]):
             at, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == at:
                 self.add(key)
-
-    async def _wait(self) -> None:
-        self._news.clear()
-        if not self._heap:
-            await self._news.wait()
-            return
-        with contextlib.suppress(TimeoutError):
-            await within(self._clock, self._news.wait(), max(0.0, self._heap[0][0] - self._clock.now()))

@@ -168,8 +168,8 @@ def test_a_wait_for_the_next_key_leaves_no_task_behind() -> None:
         queue: Queue[str] = Queue(SimClock(loop, 0))
         queue.add_after("late", 100)
         loop.call_later(1, queue.add, "now")
-        await queue.get()
-        waiting = asyncio.ensure_future(queue.get())
+        await queue.news(10)
+        waiting = asyncio.ensure_future(queue.news(10))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting})
@@ -187,9 +187,9 @@ def test_what_an_operator_resets_comes_before_everything_else() -> None:
         for name in ("a", "b"):
             engine.queue.add(lamp(name))
         engine.dispatcher.reset(lamp("c"))
-        return [(await engine.queue.get()).name for _ in range(3)]
+        return [str(engine.queue.take()) for _ in range(3)]
 
-    assert ["c", "a", "b"] == simulate(main, seed=0)
+    assert [str(lamp(name)) for name in "cab"] == simulate(main, seed=0)
 
 
 def test_a_pass_that_found_everything_as_wanted_says_so_in_the_conditions_words() -> None:

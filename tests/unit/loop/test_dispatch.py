@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from cpcd.lab.simloop import SimLoop, simulate
-from cpcd.loop.dispatcher import AT_ONCE, RESYNC, SLOW
+from cpcd.loop.dispatcher import AT_ONCE, PATIENCE, RESYNC, SLOW
+from cpcd.loop.health import BEAT, unhealthy
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.ledger import PutFact
@@ -303,6 +304,27 @@ def test_passes_under_way_are_bounded() -> None:
         return most, len(engine.applied)
 
     assert (AT_ONCE, 200) == simulate(main, seed=1)
+
+
+def test_an_idle_dispatcher_beats_and_one_that_hangs_does_not() -> None:
+    """What feeds the watchdog is the dispatcher's own loop: a task beside it would go on beating."""
+
+    async def hangs(_patience: float) -> None:
+        await asyncio.Future()
+
+    async def main(loop: SimLoop) -> list[str]:
+        engine = Engine(loop, "a")
+        run = asyncio.create_task(engine.run(3600))
+        await asyncio.sleep(1800)
+        said = [unhealthy(engine.dispatcher.pulse, loop.time())]
+        engine.queue.news = hangs  # type: ignore[method-assign] # the bug is planted here
+        await asyncio.sleep(BEAT + PATIENCE + 1)
+        run.cancel()
+        return [*said, unhealthy(engine.dispatcher.pulse, loop.time())]
+
+    live, dead = simulate(main, seed=1)
+    assert live == ""
+    assert dead.startswith("the dispatcher has not beaten for 3")
 
 
 def test_a_pass_that_is_killed_is_no_longer_counted_as_running() -> None:

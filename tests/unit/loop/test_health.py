@@ -12,7 +12,7 @@ from tests.unit.loop.engine import lamp
     [
         (Pulse(1000, {}), ""),
         (Pulse(1000 - BEAT, {lamp("a"): 1000 - LONGEST}), ""),
-        (Pulse(1000 - BEAT - 1, {}), "the loop has not beaten for 31 s"),
+        (Pulse(1000 - BEAT - 1, {}), "the dispatcher has not beaten for 31 s"),
         (Pulse(1000, {lamp("a"): 1000, lamp("b"): 300}), "a pass over lab/machine/b runs for 700 s"),
     ],
 )

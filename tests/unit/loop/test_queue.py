@@ -1,6 +1,5 @@
 """The queue against a naive model: never twice at once, one more pass for any number of adds, earliest date wins."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -72,9 +71,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        taken = self.loop.run_until_complete(self._try())
-
-        assert self.model.take(self.clock.now()) == taken
+        assert self.model.take(self.clock.now()) == self.queue.take()
 
     @precondition(lambda self: self.model.running)
     @rule(choice=st.randoms(use_true_random=False))
@@ -97,22 +94,19 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
 
-    async def _try(self) -> str | None:
-        task = asyncio.ensure_future(self.queue.get())
-        for _ in range(4):
-            await asyncio.sleep(0)
-        if task.done():
-            return task.result()
-        task.cancel()
-        await asyncio.wait({task})
-        return None
-
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def test_get_sleeps_until_the_earliest_date() -> None:
+async def got(queue: Queue[str], patience: float = 1000) -> str:
+    """Wait for the next key."""
+    while (key := queue.take()) is None:
+        await queue.news(patience)
+    return key
+
+
+def test_news_come_at_the_earliest_date() -> None:
     """No polling: time stands at the date when the key comes."""
 
     async def main(loop: SimLoop) -> list[tuple[str, float]]:
@@ -121,21 +115,36 @@ def test_get_sleeps_until_the_earliest_date() -> None:
         queue.add_after("early", 5)
         queue.add_after("late", 10)
         queue.add_after("late", 30)
-        return [(await queue.get(), loop.time()) for _ in range(2)]
+        return [(await got(queue), loop.time()) for _ in range(2)]
 
     assert [("early", 5.0), ("late", 10.0)] == simulate(main, seed=0)
 
 
-def test_a_key_added_while_get_sleeps_comes_at_once() -> None:
+def test_a_key_added_while_nobody_is_due_comes_at_once() -> None:
     """News ends the nap."""
 
     async def main(loop: SimLoop) -> tuple[str, float]:
         queue: Queue[str] = Queue(SimClock(loop, 0))
         queue.add_after("late", 100)
         loop.call_later(3, queue.add, "now")
-        return await queue.get(), loop.time()
+        return await got(queue), loop.time()
 
     assert ("now", 3.0) == simulate(main, seed=0)
+
+
+def test_a_wait_for_news_has_an_end() -> None:
+    """Whoever waits can say that it is alive; with patience left over it is the date that ends the wait."""
+
+    async def main(loop: SimLoop) -> list[float]:
+        queue: Queue[str] = Queue(SimClock(loop, 0))
+        ends = []
+        for patience in (5, 5, 100):
+            queue.add_after("late", 30)
+            await queue.news(patience)
+            ends.append(loop.time())
+        return ends
+
+    assert [5.0, 10.0, 30.0] == simulate(main, seed=0)
 
 
 def test_a_key_made_dirty_while_it_runs_comes_once_more_when_it_is_done() -> None:
@@ -144,11 +153,11 @@ def test_a_key_made_dirty_while_it_runs_comes_once_more_when_it_is_done() -> Non
     async def main(loop: SimLoop) -> tuple[float, int]:
         queue: Queue[str] = Queue(SimClock(loop, 0))
         queue.add("a")
-        await queue.get()
+        queue.take()
         for _ in range(3):
             queue.add("a")
         loop.call_later(7, queue.done, "a")
-        await queue.get()
+        await got(queue)
         queue.done("a")
         return loop.time(), queue.depth()
 
