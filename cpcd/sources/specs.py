@@ -106,10 +106,7 @@ class Specs:
         reading = read_spec(files, referred=referred)
         if reading.mistakes:
             return None
-        try:
-            desired = compile_spec(reading, referred, operator_key=self._operator_key, sites=self._sites())
-        except Failure:
-            return None
+        desired = compile_spec(reading, operator_key=self._operator_key, sites=self._sites())
         return SpecNews(desired, (), kept["generation"], f"last good spec, {kept['source']}")
 
     def _sites(self) -> set[str]:
@@ -121,10 +118,7 @@ class Specs:
         reading = read_spec(snapshot.files, referred=snapshot.referred)
         if reading.mistakes:
             return SpecNews(None, tuple(str(mistake) for mistake in reading.mistakes), *about)
-        try:
-            desired = compile_spec(reading, snapshot.referred, operator_key=self._operator_key, sites=self._sites())
-        except Failure as failure:
-            return SpecNews(None, (str(failure),), *about, code=failure.code)
+        desired = compile_spec(reading, operator_key=self._operator_key, sites=self._sites())
         refused = _unchangeable(self._view(), desired)
         if refused:
             return SpecNews(None, refused, *about)

@@ -1,20 +1,21 @@
 """What only several fields, or several clusters, can tell: sizes, overlaps, names that nothing bears.
 
-Each check yields findings with paths from the document's root and never raises. They run on documents whose shape is
-right; what one part can judge by itself is judged in `schema`.
+Each check yields findings with paths from the document's root and never raises. It says which fields it looks at, and
+runs where their shape is right (`remains.py`); what one part can judge by itself is judged in `schema`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from itertools import combinations
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cpcd.spec.load import Document
 from cpcd.spec.mistakes import Mistake
-from cpcd.spec.paths import Path
+from cpcd.spec.paths import MACHINES, Path, pattern, touch
 from cpcd.spec.schema import ClusterDocument, ClusterSpec, Machine, Proxmox
 from cpcd.spec.schema.common import Finding, unique
-from cpcd.spec.suggestions import nearest
 
 __all__ = ["Checked", "check_across", "check_alone"]
 
@@ -25,10 +26,15 @@ _ENDPOINT: Path = ("spec", "controlPlaneEndpoint", "host")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A document whose shape is right, beside its model."""
+    """A document beside its model; `gone` are the parts of the document whose shape is wrong."""
 
     document: Document
     model: ClusterDocument
+    gone: tuple[Path, ...] = ()
+
+    def sound(self, looks: str) -> bool:
+        """Whether all fields that a check looks at (patterns, separated by spaces) are as they were written."""
+        return not any(touch(path, pattern(look)) for look in looks.split() for path in self.gone)
 
     @property
     def proxmox(self) -> Proxmox:
@@ -41,12 +47,13 @@ class Checked:
 
 def check_alone(checked: Checked) -> Iterator[Mistake]:
     """Yield the mistakes of one cluster."""
-    spec = checked.model.spec
-    for check in (_networks, _endpoint, _room, _zones, _templates, _storage, _addons):
-        for finding in check(spec):
+    for check, looks in _ALONE:
+        if checked.sound(looks):
+            for finding in check(checked.model.spec):
+                yield checked.document.mistake(*finding)
+    if checked.sound("metadata spec.naming spec.workers.machineDeployments.*.name"):
+        for finding in _hostnames(checked.model):
             yield checked.document.mistake(*finding)
-    for finding in _hostnames(checked.model):
-        yield checked.document.mistake(*finding)
 
 
 def _networks(spec: ClusterSpec) -> Iterator[Finding]:
@@ -140,6 +147,8 @@ def _chooses(machine: Machine) -> bool:
 
 def _chosen(path: Path, machine: Machine, known: list[str]) -> Iterator[Finding]:
     if machine.template is not None and machine.template not in known:
+        from cpcd.spec.suggestions import nearest  # no part of every start
+
         meant = nearest(machine.template, known)
         hint = f"did you mean {meant}?" if meant else "spec.templates lists them"
         yield Finding((*path, "template"), f'no template is called "{machine.template}"', hint)
@@ -167,20 +176,43 @@ def _hostnames(model: ClusterDocument) -> Iterator[Finding]:
             )
 
 
+_PVE: Final = "spec.infrastructure.proxmox"
+_CHOICES: Final = " ".join(
+    f"{machine}.{word}" for machine in MACHINES for word in ("template", "templateID", "templateSelector")
+)
+_FULL: Final = " ".join(f"{machine}.full" for machine in MACHINES)
+_COUNTS: Final = "spec.controlPlane.replicas spec.workers.machineDeployments.*.replicas"
+_ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]] = (
+    (_networks, f"spec.clusterNetwork {_PVE}.ipv4Config"),
+    (_endpoint, f"spec.controlPlaneEndpoint {_PVE}.ipv4Config"),
+    (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
+    (_zones, f"{_PVE}.availabilityZones spec.workers.machineDeployments.*.failureDomain"),
+    (_templates, f"spec.templates {_CHOICES}"),
+    (_storage, f"{_PVE}.storage {_FULL}"),
+    (_addons, "spec.addons"),
+)
+"""Each check with the fields that it looks at."""
+
+
 # --- several clusters ---------------------------------------------------------------------------------------------
 
 
 def check_across(clusters: Sequence[Checked]) -> Iterator[Mistake]:
     """Yield the mistakes that show when clusters stand side by side; the later one in the order of reading has it."""
     for first, second in combinations(clusters, 2):
-        if first.model.name == second.model.name:
+        if _sound((first, second), "metadata") and first.model.name == second.model.name:
             yield _clash(second, ("metadata", "name"), f'"{second.model.name}" is another cluster', first)
-        elif _sites(first) & _sites(second):
+        elif _sound((first, second), f"{_PVE}.url") and _hosts(first) & _hosts(second):
             yield from _sharing(first, second)
 
 
-def _sites(cluster: Checked) -> set[str]:
-    return {url.lower().removeprefix("https://").rstrip("/").removesuffix(":8006") for url in cluster.proxmox.url}
+def _sound(clusters: Sequence[Checked], looks: str) -> bool:
+    return all(cluster.sound(looks) for cluster in clusters)
+
+
+def _hosts(cluster: Checked) -> set[str]:
+    """Return the hosts of the endpoints: one of them names the Proxmox."""
+    return {urlsplit(url).hostname or url for url in cluster.proxmox.url}
 
 
 def _clash(second: Checked, path: Path, message: str, first: Checked, *, at: Path = ("metadata", "name")) -> Mistake:
@@ -190,19 +222,36 @@ def _clash(second: Checked, path: Path, message: str, first: Checked, *, at: Pat
 
 
 def _sharing(first: Checked, second: Checked) -> Iterator[Mistake]:
-    yield from _shared_vmids(first, second)
-    yield from _shared_addresses(first, second)
-    yield from _shared_endpoints(first, second)
-    yield from _shared_templates(first, second)
+    for check, looks in _ACROSS:
+        if _sound((first, second), looks):
+            yield from check(first, second)
+
+
+def _described_twice(first: Checked, second: Checked) -> Iterator[Mistake]:
+    """A Proxmox is asked in one way, whoever asks it."""
+    for field in ("url", "credentialsRef", "tls"):
+        path = (*_PROXMOX, field)
+        one, other = (_told(cluster.proxmox, field) for cluster in (first, second))
+        if one != other:
+            yield _clash(second, path, "differs from another cluster's", first, at=path)
+
+
+def _told(proxmox: Proxmox, field: str) -> Any:
+    values = {"url": set(proxmox.url), "credentialsRef": proxmox.credentials_ref, "tls": proxmox.tls}
+    return values[field]
 
 
 def _shared_vmids(first: Checked, second: Checked) -> Iterator[Mistake]:
+    """The default range may be shared by all that write none; a written one is a promise to whoever reads the file."""
     path = (*_PROXMOX, "vmIDRange")
     one, other = first.proxmox.vm_id_range, second.proxmox.vm_id_range
-    written = all("vm_id_range" in cluster.proxmox.model_fields_set for cluster in (first, second))
-    if written and one.start <= other.end and other.start <= one.end:
-        message = f"{other.start}-{other.end} overlaps {one.start}-{one.end}"
-        yield _clash(second, path, message, first, at=path)
+    written = ["vm_id_range" in cluster.proxmox.model_fields_set for cluster in (first, second)]
+    if any(written) and one.start <= other.end and other.start <= one.end:
+        here, there = (
+            f"{range_.start}-{range_.end}{'' if wrote else ', the default,'}"
+            for range_, wrote in ((other, written[1]), (one, written[0]))
+        )
+        yield _clash(second, path, f"{here} overlaps {there.rstrip(',')}", first, at=path)
 
 
 def _shared_addresses(first: Checked, second: Checked) -> Iterator[Mistake]:
@@ -229,3 +278,13 @@ def _shared_templates(first: Checked, second: Checked) -> Iterator[Mistake]:
         if same != template:
             message = f'template "{template.name}" is defined in two ways'
             yield _clash(second, ("spec", "templates", at), message, first, at=("spec", "templates", there))
+
+
+_ACROSS: Final[tuple[tuple[Callable[[Checked, Checked], Iterator[Mistake]], str], ...]] = (
+    (_described_twice, f"{_PVE}.credentialsRef {_PVE}.tls"),
+    (_shared_vmids, f"{_PVE}.vmIDRange"),
+    (_shared_addresses, f"{_PVE}.ipv4Config"),
+    (_shared_endpoints, f"{_PVE}.ipv4Config spec.controlPlaneEndpoint"),
+    (_shared_templates, "spec.templates"),
+)
+"""Each check with the fields that it looks at."""

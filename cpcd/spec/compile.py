@@ -1,7 +1,7 @@
 """From documents to `model.desired`: every default filled in, templates resolved to references, pools expanded.
 
 Nothing is invented here that the file or its defaults do not say; mistakes are the reader's (`read.py`), so compiling
-a reading without mistakes cannot fail but for what only several places together tell (`Failure` with Code.CONFIG).
+a reading without mistakes cannot fail.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from cpcd.model.desired import (
     Timeouts,
     Unhealthy,
 )
-from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Role
-from cpcd.spec import manifests, schema
+from cpcd.spec import schema
+from cpcd.spec.manifests import Object
 from cpcd.spec.presets import PRESETS
 from cpcd.spec.read import Reading
 from cpcd.spec.references import matching
@@ -40,25 +40,20 @@ from cpcd.spec.schema.roles import ControlPlane, MachineDeployment
 
 __all__ = ["compile_spec", "fixed"]
 
+Manifests = Mapping[str, tuple[Object, ...]]
 
-def compile_spec(
-    reading: Reading, referred: Mapping[str, bytes], *, operator_key: str, sites: Collection[str] = ()
-) -> Desired:
+
+def compile_spec(reading: Reading, *, operator_key: str, sites: Collection[str] = ()) -> Desired:
     """Return the spec as wanted; `operator_key` is cpcd's own public key line, which every machine gets.
 
     `sites` are the names by which machines know their Proxmox: they outlive a change of its endpoints.
-    Raises Failure with Code.CONFIG when two clusters describe one Proxmox differently or a manifest is no Kubernetes
-    object.
     """
     found: dict[str, ProxmoxSite] = {}
     clusters: dict[str, Cluster] = {}
     for document in reading.documents:
         site = _site(document, sites)
-        clusters[document.name] = _cluster(document, referred, operator_key, site.name)
-        if any(other != site and _same(other, site) for other in found.values()):
-            what = f"two clusters describe the Proxmox {site.name} differently (url, credentialsRef or tls)"
-            raise Failure(Code.CONFIG, what, target=document.name)
-        found[site.name] = site
+        assert found.setdefault(site.name, site) == site, "the reader has refused two descriptions of one Proxmox"
+        clusters[document.name] = _cluster(document, reading.manifests, operator_key, site.name)
     return Desired(clusters=clusters, sites=found, generation=reading.digest)
 
 
@@ -80,11 +75,6 @@ def fixed(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def _same(one: ProxmoxSite, other: ProxmoxSite) -> bool:
-    """Whether both are one Proxmox, as far as a file can tell."""
-    return one.name == other.name or not set(one.urls).isdisjoint(other.urls)
-
-
 def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSite:
     """Return the document's Proxmox, by the host that names it already, else by the first one by alphabet."""
     proxmox = document.spec.infrastructure.proxmox
@@ -95,7 +85,7 @@ def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSi
     return ProxmoxSite(name, urls, proxmox.credentials_ref.ref, tls.ca_file or "", str(tls.fingerprint or ""))
 
 
-def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], operator_key: str, site: str) -> Cluster:
+def _cluster(document: schema.ClusterDocument, manifests: Manifests, operator_key: str, site: str) -> Cluster:
     spec = document.spec
     infra = _infrastructure(document, site)
     endpoint = spec.control_plane_endpoint
@@ -121,7 +111,7 @@ def _cluster(document: schema.ClusterDocument, referred: Mapping[str, bytes], op
         approve_csr=spec.kubelet_csr.approve,
         extra_sans=tuple(str(name) for name in spec.certificates.extra_sans),
         kubeconfig_context=spec.kubeconfig.context or "",
-        addons=tuple(_addon(document, addon, referred) for addon in spec.addons),
+        addons=tuple(_addon(document, addon, manifests) for addon in spec.addons),
         change_policy={
             Risk.REBOOT: Consent(change.reboot),
             Risk.REPLACE: Consent(change.replace),
@@ -247,12 +237,11 @@ def _health(given: schema.HealthCheck) -> Health:
     )
 
 
-def _addon(document: schema.ClusterDocument, given: schema.Addon, referred: Mapping[str, bytes]) -> Addon:
+def _addon(document: schema.ClusterDocument, given: schema.Addon, manifests: Manifests) -> Addon:
     """A preset's objects first, then those of its files in their order."""
     pods = str(document.spec.cluster_network.pods.cidr_blocks[0])
     brought = PRESETS[given.preset](pods) if given.preset else ()
-    names = [name for source in given.manifests for name in matching(source.file.removeprefix("./"), referred)]
-    written = (obj for name in dict.fromkeys(names) for obj in manifests.objects(document.name, name, referred[name]))
-    objects = (*brought, *written)
+    names = [name for source in given.manifests for name in matching(source.file, manifests)]
+    objects = (*brought, *(obj for name in dict.fromkeys(names) for obj in manifests[name]))
     digest = hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:12]
     return Addon(given.name, given.mode, objects, digest)

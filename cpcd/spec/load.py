@@ -25,7 +25,7 @@ from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import Path, show
 from cpcd.spec.scalars import resolve
 
-__all__ = ["MAX_ALIASES", "MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "Mark", "load"]
+__all__ = ["MAX_ALIASES", "MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "Mark", "decoded", "load", "syntax"]
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
@@ -73,7 +73,7 @@ def load(file: str, content: bytes) -> tuple[list[Document], list[Mistake]]:
 
     A syntax error ends the file where it stands: the documents before it are returned beside the mistake.
     """
-    text = _decode(file, content)
+    text = decoded(file, content)
     if isinstance(text, Mistake):
         return [], [text]
     builder = _Builder(file)
@@ -83,11 +83,10 @@ def load(file: str, content: bytes) -> tuple[list[Document], list[Mistake]]:
     return documents, builder.mistakes
 
 
-def _decode(file: str, content: bytes) -> str | Mistake:
-    if len(content) > MAX_BYTES:
-        return Mistake(
-            file, 0, 0, "", f"is {len(content) / 1024:,.0f} KiB", f"at most {MAX_BYTES // 1024:,} KiB are read"
-        )
+def decoded(file: str, content: bytes, *, most: int = MAX_BYTES) -> str | Mistake:
+    """Return a file as text, or the mistake that it is none, or too long (`most` in bytes)."""
+    if len(content) > most:
+        return Mistake(file, 0, 0, "", f"is {len(content) / 1024:,.0f} KiB", f"at most {most // 1024:,} KiB are read")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -133,7 +132,7 @@ class _Builder:
         except _GivenUpError as given_up:
             self.mistakes.append(given_up.mistake)
         except yaml.YAMLError as error:
-            self.mistakes.append(_syntax(self._file, text, error))
+            self.mistakes.append(syntax(self._file, text, error))
 
     def _document(self, start: Event) -> Iterator[Document]:
         self._values, self._keys, self._anchors = {}, {}, {}
@@ -225,12 +224,13 @@ def _mark(event: Event) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _syntax(file: str, text: str, error: yaml.YAMLError) -> Mistake:
+def syntax(file: str, text: str, error: yaml.YAMLError, *, deepest: int = MAX_DEPTH) -> Mistake:
+    """Return libyaml's complaint about a text as a mistake with its place."""
     match error:
         case yaml.MarkedYAMLError(problem_mark=mark) if mark is not None:
             where, words = Mark(mark.line + 1, mark.column + 1), f"{error.problem}"
             if "nesting depth" in words:  # libyaml's own limit of 1,000, from 0.2.6 on
-                return Mistake(file, *where, "", f"is nested deeper than {MAX_DEPTH} levels")
+                return Mistake(file, *where, "", f"is nested deeper than {deepest} levels")
         case yaml.reader.ReaderError():
             where, words = _unprintable(text), f"{error.reason}"
         case _:

@@ -1,98 +1,166 @@
-"""Manifests: the files that addons refer to, as Kubernetes objects of plain JSON.
+"""Manifests: the files that addons refer to, as Kubernetes objects of plain JSON, or all their mistakes with places.
 
-They are written for kubectl, so that YAML 1.1 is read here as it reads it, timestamps as text. They must never be read
+A mistake repeats no value that an object could keep secret. They are written for kubectl, so that YAML 1.1 is read here as it reads it, timestamps as text. They must never be read
 without limits: libyaml's composer overflows the stack of the whole daemon, and a kilobyte of aliases can mean billions.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 
-from cpcd.model.errors import Code, Failure
+from cpcd.spec.load import Mark, decoded, syntax
+from cpcd.spec.mistakes import Mistake, seen
+from cpcd.spec.paths import Path, show
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "objects"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Object", "read_manifest"]
 
+Object = Mapping[str, Any]
+
+MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100  # an API server reads no deeper; libyaml's composer dies at some ten thousand
 MAX_VALUES: Final = 500_000  # ten times the largest bundles of custom resource definitions
-_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"  # libyaml says it first from 0.2.6 on, of 1,000
-_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+_TAG: Final = "tag:yaml.org,2002:"
+_JSON: Final = frozenset(f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge"))
+_TEXT: Final = frozenset((f"{_TAG}str", f"{_TAG}merge"))
+_STAYS_TEXT: Final = frozenset((f"{_TAG}timestamp", f"{_TAG}value"))
 
 
-def objects(cluster: str, name: str, content: bytes) -> list[Mapping[str, Any]]:
-    """Return the objects of a file in their order; raises Failure(InvalidSpec) that names it, whatever the bytes are.
+def read_manifest(file: str, content: bytes) -> tuple[tuple[Object, ...], list[Mistake]]:
+    """Return the objects of a file in their order, and its mistakes; never raises, whatever the bytes are.
 
-    An emptied file is refused: it never means that everything shall be deleted.
+    An emptied file is a mistake: it never means that everything shall be deleted.
     """
-    try:
-        _bounded(content)
-        documents = [one for one in yaml.load_all(content, Loader=_Loader) if one is not None]
-        for document in documents:
-            _plain(document)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # the last: of odd tags
-        said = _DEEP if "nesting depth" in str(error) else " ".join(str(error).split())[:300]
-        raise Failure(Code.CONFIG, f"{name} is no YAML of Kubernetes objects: {said}", target=cluster) from error
-    if not documents:
-        raise Failure(Code.CONFIG, f"{name} holds no object; take it out of the spec if that is meant", target=cluster)
-    if not all(map(_named, documents)):
-        what = f"{name} holds a document without apiVersion, kind and metadata.name, or with labels that are no mapping"
-        raise Failure(Code.CONFIG, what, target=cluster)
-    return [{**document, "metadata": _written(document["metadata"])} for document in documents]
+    text = decoded(file, content, most=MAX_BYTES)
+    if isinstance(text, Mistake):
+        return (), [text]
+    reader = _Reader(file)
+    found = tuple(reader.objects(text))
+    if not found and not reader.mistakes:
+        hint = "take it out of the spec if that is meant"
+        reader.mistakes.append(Mistake(file, 0, 0, "", "holds no object", hint))
+    return found, reader.mistakes
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML 1.1 less its timestamps: JSON has none, and kubectl leaves them text."""
+    """YAML 1.1 less its timestamps and its `=`: JSON has neither, and kubectl leaves them text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != _TIMESTAMP]
+    first: [(tag, pattern) for tag, pattern in rules if tag not in _STAYS_TEXT]
     for first, rules in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
 
-def _bounded(content: bytes) -> None:
-    """Read the events alone, which takes no stack, before anything is built of them."""
-    depth = 0
-    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ValueError(_DEEP)
+class _Reader:
+    """Reads one file document by document, so that one bad document hides no other."""
+
+    def __init__(self, file: str) -> None:
+        self.mistakes: list[Mistake] = []
+        self._file = file
+
+    def objects(self, text: str) -> Iterator[Object]:
+        try:
+            if not self._bounded(text):
+                return
+            loader = _Loader(text)
+            while (node := loader.get_node() if loader.check_node() else None) is not None:
+                yield from self._document(loader, node)
+        except yaml.YAMLError as error:
+            self.mistakes.append(syntax(self._file, text, error, deepest=MAX_DEPTH))
+
+    def _bounded(self, text: str) -> bool:
+        """Read the events alone, which takes no stack, before anything is built of them."""
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                self._wrong(event, (), f"is nested deeper than {MAX_DEPTH} levels")
+                return False
+        return True
+
+    def _document(self, loader: _Loader, node: yaml.Node) -> Iterator[Object]:
+        before = len(self.mistakes)
+        self._plain(loader, node)
+        document = loader.construct_document(node) if len(self.mistakes) == before else None
+        if document is None:
+            return
+        for path, message, hint in _unfit(document):
+            self._wrong(_nearest(node, path), path, message, hint)
+        if len(self.mistakes) == before:
+            yield {**document, "metadata": _written(document["metadata"])}
+
+    def _plain(self, loader: _Loader, root: yaml.Node) -> None:
+        """Note what JSON has not, aliases expanded; what is left can be built."""
+        left, waiting = MAX_VALUES, [root]
+        while waiting:
+            node = waiting.pop()
+            left -= 1
+            if left < 0:
+                self._wrong(root, (), f"holds more than {MAX_VALUES:,} values, aliases expanded")
+                return
+            if node.tag not in _JSON:
+                self._wrong(node, (), f"the tag {node.tag.replace(_TAG, '!!')} is not read", "JSON has no such value")
+            elif isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.tag not in _TEXT:
+                        self._wrong(key, (), "a key must be text", "put the key in quotes")
+                    waiting.append(value)
+            elif isinstance(node, yaml.SequenceNode):
+                waiting.extend(node.value)
+            elif node.tag not in _TEXT and not _built(loader, node):
+                self._wrong(node, (), f"is no {node.tag.removeprefix(_TAG)} that JSON has", "put it in quotes")
+
+    def _wrong(self, node: yaml.Node | yaml.Event, path: Path, message: str, hint: str = "") -> None:
+        assert node.start_mark is not None, "the parser marks everything"
+        place = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+        self.mistakes.append(Mistake(self._file, *place, show(path), message, hint))
 
 
-def _plain(document: Any) -> None:
-    """Raise ValueError for what JSON has not, aliases expanded."""
-    left, waiting = MAX_VALUES, [document]
-    while waiting:
-        value = waiting.pop()
-        left -= 1
-        if left < 0:
-            raise ValueError(f"more than {MAX_VALUES:,} values, aliases expanded")
-        match value:
-            case dict() if all(isinstance(key, str) for key in value):
-                waiting.extend(value.values())
-            case list():
-                waiting.extend(value)
-            case dict():
-                raise ValueError("a key that is no text; put it in quotes")
-            case float() if not math.isfinite(value):
-                raise ValueError("a number that is none; put it in quotes")
-            case str() | int() | float() | None:  # a bool is an int
-                pass
-            case other:
-                raise ValueError(f"a {type(other).__name__}, which JSON has not")
+def _built(loader: _Loader, node: yaml.Node) -> bool:
+    """Whether a number, boolean or null is one, and one that JSON has."""
+    try:
+        value = loader.construct_object(node)
+    except (ValueError, LookupError, yaml.YAMLError):  # a tag that lies, or more digits than int() takes
+        return False
+    return not isinstance(value, float) or math.isfinite(value)
 
 
-def _named(document: Any) -> bool:
-    """Whether what cpcd itself reads of an object is there and of its shape."""
-    match document:
-        case {"apiVersion": str(version), "kind": str(kind), "metadata": {"name": str(name), **_rest} as metadata}:
-            own = _written(metadata)
-            placed = isinstance(own.get("namespace", ""), str) and isinstance(own.get("labels", {}), dict)
-            return bool(version and kind and name) and placed
-        case _:
-            return False
+def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
+    """Yield (path, what is wrong, hint) for what cpcd itself reads of an object."""
+    if not isinstance(document, dict):
+        yield (), f"must be a Kubernetes object, not {seen(document)}", "a mapping with apiVersion, kind and metadata"
+        return
+    metadata = document.get("metadata")
+    own = _written(metadata) if isinstance(metadata, dict) else {}
+    for key in ("apiVersion", "kind"):
+        yield from _worded((key,), document.get(key))
+    if isinstance(metadata, dict | None):
+        yield from _worded(("metadata", "name"), own.get("name"))
+    else:
+        yield ("metadata",), f"must be a mapping, not {seen(metadata)}", ""
+    if not isinstance(own.get("namespace", ""), str):
+        yield from _worded(("metadata", "namespace"), own["namespace"])
+    if not isinstance(own.get("labels", {}), dict):
+        yield ("metadata", "labels"), f"must be a mapping, not {seen(own['labels'])}", ""
+
+
+def _worded(path: Path, value: Any) -> Iterator[tuple[Path, str, str]]:
+    if value is None:
+        yield path, "is missing", "an object has apiVersion, kind and metadata.name"
+    elif not (isinstance(value, str) and value):
+        yield path, f"must be text, not {seen(value)}", ""
+
+
+def _nearest(node: yaml.Node, path: Path) -> yaml.Node:
+    """Return what stands at a path, or the last thing on the way that is there."""
+    for key in path:
+        if not isinstance(node, yaml.MappingNode):
+            return node
+        node = next((value for name, value in node.value if name.value == key), node)
+    return node
 
 
 def _written(metadata: Mapping[Any, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = ["Mistake", "listing", "seen"]
+__all__ = ["Mistake", "listing", "readable", "seen"]
 
 _LONGEST: Final = 1_000
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
@@ -38,6 +38,11 @@ class Mistake:
         said = f"{place}: {what}" + (f"; {self.hint}" if self.hint else "")
         shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
         return shown if shown.isprintable() else "".join(c if c.isprintable() else " " for c in shown)
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text; a byte that is not UTF-8, as `os.fsdecode` reads it, is shown by its number."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def seen(value: Any) -> str:

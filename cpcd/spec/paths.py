@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["MACHINES", "Path", "children", "find", "fits", "pattern", "secret", "show"]
+__all__ = ["MACHINES", "Path", "children", "find", "fits", "pattern", "secret", "show", "touch"]
 
 Path = tuple[str | int, ...]
 
@@ -43,6 +43,11 @@ def pattern(text: str) -> tuple[str, ...]:
 def fits(parts: tuple[str, ...], path: Path) -> bool:
     """Return whether a path is exactly what a pattern describes."""
     return len(parts) == len(path) and all(part in ("*", str(key)) for part, key in zip(parts, path, strict=True))
+
+
+def touch(one: Path, other: Path) -> bool:
+    """Return whether one path leads to the other or through it; `*` is any one key or index."""
+    return all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=False))
 
 
 def find(value: Any, parts: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -310,12 +310,13 @@ SpecPath = Annotated[str, AfterValidator(_read_spec_path)]
 
 
 def _read_url(text: str) -> str:
-    host, _, port = text.removeprefix("https://").rstrip("/").partition(":")
+    """Return the endpoint in one form, however it was written: in lower case, with its port, without a slash."""
+    host, _, port = text.lower().removeprefix("https://").rstrip("/").partition(":")
     if port and not 1 <= int(port) <= 65_535:
         raise refuse(f"port {port} of {_shown(text)} does not exist", "ports are 1 to 65535; Proxmox's own is 8006")
     if host.rpartition(".")[2].isdecimal():
         _read_ipv4(host)
-    return text
+    return f"https://{host}:{int(port or 8006)}"
 
 
 _HOST: Final = r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"

@@ -1,22 +1,22 @@
 """From the bytes of all files of a spec to its documents, or to all their mistakes at once.
 
-Steps: YAML → older spellings → shape → what is not supported yet → what one cluster, then all clusters together tell.
-A later step runs only on documents that passed the shape, so a mistake there can hide one of the last kind. Nothing
-here raises for what a file holds.
+Steps: YAML → older spellings → shape → what is not supported yet → manifests → what one cluster, then all clusters
+together tell. A part of wrong shape is taken out, and what looks at it is not checked; the rest is. Nothing here raises
+for what a file holds.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from cpcd.spec.addons import check_addons
 from cpcd.spec.aliases import normalise
 from cpcd.spec.checks import Checked, check_across, check_alone
 from cpcd.spec.effective import digest
 from cpcd.spec.load import Document, load
-from cpcd.spec.mistakes import Mistake
-from cpcd.spec.references import matching
-from cpcd.spec.refusals import refusals
+from cpcd.spec.manifests import Object, read_manifest
+from cpcd.spec.mistakes import Mistake, readable
 from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.support import unsupported
 
@@ -27,35 +27,56 @@ __all__ = ["Reading", "read_spec"]
 class Reading:
     """What was read: it may be put in force only when `mistakes` is empty.
 
-    `documents` are those of right shape, by name; `digest` stands for their meaning and for the files that they refer
-    to, not for their form.
+    `documents` are those of right shape, by name, and `sources` where each of them stands; `manifests` are the objects
+    of the files that they refer to, by file. `digest` stands for the meaning of all of it, not for its form.
     """
 
     documents: tuple[ClusterDocument, ...]
     mistakes: tuple[Mistake, ...]
     digest: str
+    manifests: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    sources: Mapping[str, Document] = field(default_factory=dict)
 
 
 def read_spec(files: Mapping[str, bytes], *, referred: Mapping[str, bytes] | None = None) -> Reading:
     """Read a whole spec: `files` by name (as mistakes shall show it), `referred` as `SpecFiles` found them.
 
-    With `referred`, a manifest that is not there is a mistake, and their content is part of the digest. A spec with no
-    document is a mistake too: it never means that everything shall be deleted.
+    With `referred`, whose names are relative to the directory of the spec's files, a manifest that is not there is a
+    mistake, and their content is part of the digest. A spec with no document is a mistake too: it never means that
+    everything shall be deleted.
     """
-    mistakes: list[Mistake] = []
+    mistakes = [mistake for name in (*files, *(referred or ())) for mistake in _unspeakable(name)]
     documents = [document for file in sorted(files) for document in _loaded(file, files[file], mistakes)]
     checked = [found for document in documents if (found := _checked(document, mistakes)) is not None]
+    base = next(iter(files), "").rpartition("/")[0]
+    manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted((referred or {}).items())}
     for one in checked:
-        mistakes.extend((*check_alone(one), *_absent(one, referred)))
+        mistakes.extend((*check_alone(one), *(check_addons(one, manifests) if referred is not None else ())))
     mistakes.extend(check_across(checked))
     if not documents and not mistakes:
         mistakes.append(Mistake("spec", 0, 0, "", "no file", "an absent spec never means: delete everything"))
-    models = tuple(sorted((one.model for one in checked), key=lambda model: model.name))
-    return Reading(models, tuple(sorted(set(mistakes))), digest(models, referred or {}))
+    whole = sorted((one for one in checked if not one.gone), key=lambda one: one.model.name)
+    models = tuple(one.model for one in whole)
+    return Reading(
+        models, tuple(sorted(set(mistakes))), digest(models, referred or {}), manifests,
+        {one.model.name: one.document for one in whole},
+    )  # fmt: skip
+
+
+def _unspeakable(name: str) -> list[Mistake]:
+    """A name that is no text would be in the ledger, the log and every message."""
+    shown = readable(name)
+    return [Mistake(shown, 0, 0, "", "the file's name is not UTF-8", "rename it")] if shown != name else []
+
+
+def _objects(base: str, name: str, content: bytes, mistakes: list[Mistake]) -> tuple[Object, ...]:
+    found, wrong = read_manifest(readable(f"{base}/{name}" if base else name), content)
+    mistakes.extend(wrong)
+    return found
 
 
 def _loaded(file: str, content: bytes, mistakes: list[Mistake]) -> list[Document]:
-    documents, found = load(file, content)
+    documents, found = load(readable(file), content)
     mistakes.extend(found)
     return documents
 
@@ -69,8 +90,12 @@ def _checked(raw: Document, mistakes: list[Mistake]) -> Checked | None:
     try:
         return Checked(document, ClusterDocument.model_validate(document.value))
     except ValidationError as error:
+        from cpcd.spec.refusals import refusals  # what only a mistake needs is no part of every start
+        from cpcd.spec.remains import remains
+
         mistakes.extend(refusals(error, document))
-        return None
+        left = remains(document.value, error)
+        return Checked(document, *left) if left is not None else None
 
 
 def _stranger(document: Document) -> Mistake | None:
@@ -81,11 +106,3 @@ def _stranger(document: Document) -> Mistake | None:
     if kind != "Cluster":
         return document.mistake(("kind",), f"must be Cluster, not {kind}", "manifests go into a directory of their own")
     return None
-
-
-def _absent(one: Checked, referred: Mapping[str, bytes] | None) -> Iterator[Mistake]:
-    for at, addon in enumerate(one.model.spec.addons if referred is not None else ()):
-        for spot, source in enumerate(addon.manifests):
-            if not matching(source.file, referred or ()):
-                path = ("spec", "addons", at, "manifests", spot, "file")
-                yield one.document.mistake(path, f"no file is called {source.file}", "is it committed?")

@@ -23,7 +23,7 @@ def references(document: ClusterDocument) -> tuple[str, ...]:
 def patterns(files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Return the patterns in raw files, however wrong the rest of them is; what leaves the directory is left out."""
     found = {
-        value.removeprefix("./")
+        "/".join(part for part in value.split("/") if part not in ("", "."))
         for file, content in files.items()
         for document in load(file, content)[0]
         for _, value in find(document.value, _WHERE)

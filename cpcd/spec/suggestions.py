@@ -16,7 +16,7 @@ from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.schema.common import Model
 from cpcd.spec.support import UNSUPPORTED
 
-__all__ = ["FOREIGN", "fields_at", "meant", "nearest"]
+__all__ = ["FOREIGN", "fields_at", "meant", "nearest", "places_of"]
 
 _FEW: Final = 3
 _SHORT_LIST: Final = 14
@@ -62,6 +62,14 @@ def meant(path: Path) -> str:
     if places := _holding(key, ()):
         return f"it belongs into {' or '.join(places)}"
     return f"known here: {', '.join(sorted(known))}" if len(known) <= _SHORT_LIST else ""
+
+
+def places_of(path: Path) -> list[Path]:
+    """Return where the value under an unknown key may have been meant to stand; `*` is any one key."""
+    key, here = str(path[-1]), path[:-1]
+    words = {key, FOREIGN.get(key.lower(), key).partition(".")[0]}
+    elsewhere = [(*place, word) for word in sorted(words) for place in _places().get(word, ())]
+    return [(*here, nearest(key, fields_at(here)) or key), *elsewhere]
 
 
 def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:

@@ -16,12 +16,11 @@ from typing import Any, Final
 import yaml
 
 from cpcd.model.desired import Desired
-from cpcd.model.errors import Code, Failure
 from cpcd.plan import applyset
 from cpcd.spec import Reading, listing, patterns, read_spec, show_defaults
 from cpcd.spec.compile import compile_spec, fixed
 from tests.fuzz import mutate
-from tests.fuzz.shapes import conforms, demand, judge, sayable
+from tests.fuzz.shapes import conforms, demand, sayable
 
 __all__ = ["Case", "check", "make"]
 
@@ -103,12 +102,7 @@ def check(case: Case) -> None:
     _same_when_commented(case, reading)
     _same_when_printed(case, reading)
     patterns(case.files)
-    try:
-        desired = compile_spec(reading, case.referred, operator_key=KEY)
-    except Failure as failure:
-        judge(failure)
-        demand(failure.code is Code.CONFIG, "a mistake of the file is called something else")
-        return
+    desired = compile_spec(reading, operator_key=KEY)
     demand(conforms(desired, Desired), "what is wanted is not of its shape")
     demand({one.name for one in reading.documents} == set(desired.clusters), "a document is lost")
     for cluster in desired.clusters.values():
@@ -118,7 +112,8 @@ def check(case: Case) -> None:
 def _told(reading: Reading, case: Case) -> None:
     """Each mistake is a line that can be shown, at a place that is in its file."""
     for mistake in reading.mistakes:
-        lines = len(BREAK.findall(case.files.get(mistake.file, b"").decode("utf-8", "replace"))) + 1
+        content = {**case.referred, **case.files}.get(mistake.file, b"")
+        lines = len(BREAK.findall(content.decode("utf-8", "replace"))) + 1
         demand(0 <= mistake.line <= lines + 1 and mistake.column >= 0, "a mistake outside of its file")
         demand(sayable(str(mistake)) and "\n" not in str(mistake), "a mistake that is no line")
     listing(reading.mistakes, case.files).encode()

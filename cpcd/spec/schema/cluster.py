@@ -134,7 +134,7 @@ class ClusterSpec(Model):
     kubeconfig: Kubeconfig = Kubeconfig.model_construct()
     """The administrator's kubeconfig."""
     addons: Annotated[tuple[Addon, ...], AfterValidator(with_cni)] = with_cni(())
-    """What is kept applied in the cluster; `{name: flannel, preset: flannel}` is added, unless one of these has the name, preset or chart of a CNI: antrea, calico, canal, cilium, cni, flannel, kube-ovn, kube-router, ovn-kubernetes, tigera-operator, weave-net."""
+    """What is kept applied in the cluster; `{name: flannel, preset: flannel}` is added, unless one of these has the name, preset or chart of a CNI: antrea, calico, canal, cilium, cni, flannel, kube-ovn, kube-router, ovn-kubernetes, tigera-operator, weave-net. Beside a flannel that is added, an addon with a DaemonSet that writes `/etc/cni/net.d` is refused: call it `cni`, or list flannel too if it builds on one."""
     dns: DNS | None = None
     """Names of machines and endpoint."""
     tasks: tuple[Task, ...] = ()

@@ -153,7 +153,7 @@ class Proxmox(Model):
     storage: Storage = Storage.model_construct()
     """Storages by purpose."""
     vm_id_range: VMIDRange = VMIDRange.model_construct(start=10_000, end=19_999)
-    """VMIDs for new machines; two clusters on one Proxmox must not name overlapping ranges."""
+    """VMIDs for new machines. On one Proxmox a range that is written overlaps no other; clusters that write none share the default."""
     dns_servers: tuple[IPv4, ...] = Field(default=(), max_length=3)
     """Name servers of the machines; the Proxmox node's own when empty."""
     ipv4_config: IPv4Config

@@ -3,7 +3,6 @@
 import pytest
 
 from cpcd.model.desired import Desired
-from cpcd.model.errors import Failure
 from cpcd.spec import read_spec
 from cpcd.spec.compile import compile_spec, fixed
 
@@ -27,7 +26,7 @@ def compiled(*texts: str) -> Desired:
     """Return what several files side by side want."""
     reading = read_spec({f"{number}.yaml": text.encode() for number, text in enumerate(texts)})
     assert reading.mistakes == ()
-    return compile_spec(reading, {}, operator_key="ssh-ed25519 AAAA")
+    return compile_spec(reading, operator_key="ssh-ed25519 AAAA")
 
 
 def at(text: str, *hosts: str) -> str:
@@ -59,13 +58,30 @@ def test_a_proxmox_that_machines_know_keeps_its_name(valid: str) -> None:
     """An endpoint added before it by alphabet makes it no other one."""
     reading = read_spec({"c.yaml": at(valid, "pve1", "pve2").encode()})
 
-    assert ["pve2"] == list(compile_spec(reading, {}, operator_key="k", sites={"pve2"}).sites)
+    assert ["pve2"] == list(compile_spec(reading, operator_key="k", sites={"pve2"}).sites)
 
 
 def test_two_lists_that_overlap_are_refused(valid: str) -> None:
     """Taken for two, one Proxmox would give one VMID twice."""
-    with pytest.raises(Failure, match="CPCD-102 work: two clusters describe the Proxmox pve2 differently"):
-        compiled(at(valid, "pve1", "pve2"), at(second(valid), "pve2", "pve3"))
+    (said,) = mistakes(at(valid, "pve1", "pve2"), at(second(valid), "pve2", "pve3"))
+
+    assert said == (
+        "b.yaml:8:12: spec.infrastructure.proxmox.url: differs from another cluster's "
+        '(cluster "home" on the same Proxmox); see a.yaml:8:12'
+    )
+
+
+def test_one_proxmox_is_asked_in_one_way(valid: str) -> None:
+    """Each field that differs is told; how an endpoint is written is no difference."""
+    other = second(valid).replace("https://pve.home.arpa:8006", "https://PVE.home.arpa/")
+    told = other.replace("/etc/cpcd/pve-token}", f"/other}}\n      tls: {{fingerprint: {'AB' * 32}}}")
+
+    assert mistakes(valid, other) == []
+    assert list(compiled(valid, other).sites) == ["pve.home.arpa"]
+    assert [said.split(": differs")[0] for said in mistakes(valid, told)] == [
+        "b.yaml:9:23: spec.infrastructure.proxmox.credentialsRef",
+        "b.yaml:10:12: spec.infrastructure.proxmox.tls",
+    ]
 
 
 def test_two_clusters_may_share_a_proxmox(valid: str) -> None:
@@ -119,6 +135,31 @@ def test_overlapping_vmids(valid: str) -> None:
             '(cluster "home" on the same Proxmox); see a.yaml:9:18'
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ((10_100, 10_200), (), "b.yaml:7:5: spec.infrastructure.proxmox.vmIDRange: 10000-19999, the default, overlaps 10100-10200 "),
+        ((), (19_000, 20_000), "b.yaml:9:18: spec.infrastructure.proxmox.vmIDRange: 19000-20000 overlaps 10000-19999, the default "),
+        ((300, 399), (), ""),
+    ],
+)  # fmt: skip
+def test_a_written_range_keeps_clear_of_the_default_one(
+    valid: str, one: tuple[int, ...], other: tuple[int, ...], said: str
+) -> None:
+    """Who writes none takes VMIDs of the default range, and would take them out of a written one."""
+    texts = [
+        text.replace(
+            "      credentialsRef", f"      vmIDRange: {{start: {ends[0]}, end: {ends[1]}}}\n      credentialsRef"
+        )
+        if ends
+        else text
+        for text, ends in ((valid, one), (second(valid), other))
+    ]
+    found = mistakes(*texts)
+
+    assert [said] == [each.split("(")[0] for each in found] if said else found == []
 
 
 @pytest.mark.parametrize(("host", "count"), [("10.10.10.4", 1), ("10.10.10.120", 1), ("10.10.10.5", 0)])

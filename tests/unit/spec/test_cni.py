@@ -23,7 +23,7 @@ def addons(text: str) -> dict[str, Addon]:
     referred = {"a.yaml": MANIFEST}
     reading = read_spec({"c": text.encode()}, referred=referred)
     assert reading.mistakes == ()
-    (cluster,) = compile_spec(reading, referred, operator_key="ssh-ed25519 AAAA cpcd").clusters.values()
+    (cluster,) = compile_spec(reading, operator_key="ssh-ed25519 AAAA cpcd").clusters.values()
     return {addon.name: addon for addon in cluster.addons}
 
 
@@ -105,6 +105,55 @@ def test_a_chart_counts_as_a_cni_too(valid: str, chart: str) -> None:
     (document,) = read_spec({"c": text.encode()}).documents
 
     assert ["network"] == [addon.name for addon in document.spec.addons]
+
+
+def daemon_set(path: str, *, kind: str = "DaemonSet", mount: str = "") -> bytes:
+    """Return a manifest whose pods mount a path of the host."""
+    volume = f"{{name: cni, hostPath: {{path: {path}}}}}"
+    mounts = f"[{{name: cni, mountPath: /host{mount}}}]"
+    return (
+        f"apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: net, namespace: kube-system}}\nspec:\n  template:\n    spec:\n"
+        f"      initContainers: [{{name: install, image: x, volumeMounts: {mounts}}}]\n      volumes: [{volume}]\n"
+    ).encode()
+
+
+def network_mistakes(valid: str, addons: str, manifest: bytes) -> list[str]:
+    """Return the mistakes of a file with these addons, whose manifest is `a.yaml`."""
+    text = f"{valid}  addons: {addons}\n"
+    return [str(mistake) for mistake in read_spec({"c": text.encode()}, referred={"a.yaml": manifest}).mistakes]
+
+
+OWN = "[{name: net, manifests: [{file: a.yaml}]}]"
+
+
+@pytest.mark.parametrize("path", ["/etc/cni/net.d", "/etc/cni/net.d/", "/etc/cni", "/etc/cni/net.d/multus"])
+def test_a_cni_of_another_name_is_no_second_one_beside_flannel(valid: str, path: str) -> None:
+    """Flannel would be added to it and both would make the pods' network; the sentence names both ways out."""
+    (said,) = network_mistakes(valid, OWN, daemon_set(path))
+
+    assert said == (
+        "c:13:43: spec.addons[0].manifests[0].file: DaemonSet net of a.yaml writes /etc/cni/net.d, and flannel, which is "
+        "added, makes the pods' network already; call the addon `cni` if it makes it, or list "
+        "{name: flannel, preset: flannel} too if it builds on one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("addons", "manifest"),
+    [
+        (OWN.replace("name: net", "name: cni"), daemon_set("/etc/cni/net.d")),
+        (f"[{{name: flannel, preset: flannel}}, {OWN[1:]}", daemon_set("/etc/cni/net.d")),
+        (OWN, daemon_set("/etc/cni/net.d", mount=", readOnly: true")),
+        (OWN, daemon_set("/etc/kubernetes")),
+        (OWN, daemon_set("/etc/cni/net.d", kind="Deployment")),
+        (OWN, b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: [template]\n"),
+        (OWN, daemon_set("[a]")),
+    ],
+    ids=["named", "chained", "read only", "elsewhere", "no daemon", "another shape", "no path"],
+)
+def test_what_makes_no_second_network_is_no_mistake(valid: str, addons: str, manifest: bytes) -> None:
+    """One that is called a CNI is the only one; one that extends another has that one listed."""
+    assert network_mistakes(valid, addons, manifest) == []
 
 
 def test_the_reference_names_every_cni() -> None:

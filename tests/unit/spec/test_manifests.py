@@ -1,24 +1,18 @@
-"""Manifests: read as kubectl reads them, in bounds, and never an exception but the one that names the file."""
+"""Manifests: read as kubectl reads them, in bounds, and all mistakes with their places and never an exception."""
 
 import pytest
 
-from cpcd.model.errors import Code, Failure
-from cpcd.spec.manifests import MAX_DEPTH, objects
+from cpcd.spec.manifests import MAX_DEPTH, read_manifest
 
+FILE = "addons/a.yaml"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
 
 
 def read(text: str) -> list[dict[str, object]]:
     """Return the objects of a file."""
-    return [dict(one) for one in objects("home", "addons/a.yaml", text.encode())]
-
-
-def refused(content: bytes) -> str:
-    """Return why a file is refused."""
-    with pytest.raises(Failure) as caught:
-        objects("home", "addons/a.yaml", content)
-    assert (Code.CONFIG, "home") == (caught.value.code, caught.value.target)
-    return caught.value.what
+    found, mistakes = read_manifest(FILE, text.encode())
+    assert mistakes == []
+    return [dict(one) for one in found]
 
 
 def test_objects_come_in_their_order_and_empty_documents_are_skipped() -> None:
@@ -29,9 +23,9 @@ def test_objects_come_in_their_order_and_empty_documents_are_skipped() -> None:
 
 
 def test_dates_stay_text_and_modes_stay_octal() -> None:
-    """JSON has no dates; `defaultMode: 0644` is 420 to kubectl."""
-    assert {"day": "2026-01-02", "mode": 420, "on": "yes"} == read(
-        CONFIG + 'data: {day: 2026-01-02, mode: 0644, "on": "yes"}\n'
+    """JSON has no dates, nor a meaning for `=`; `defaultMode: 0644` is 420 to kubectl."""
+    assert {"day": "2026-01-02", "mode": 420, "on": "yes", "is": "="} == read(
+        CONFIG + 'data: {day: 2026-01-02, mode: 0644, "on": "yes", is: =}\n'
     )[0]["data"]
 
 
@@ -46,31 +40,58 @@ def test_anchors_and_merge_keys_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "said"),
     [
-        (b"[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
-        (b"- " * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
-        (("a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9))).encode(), "aliases expanded"),
-        (b"a: &a [*a]\n", "aliases expanded"),
-        (b"a: !!python/object:os.system x\n", "could not determine a constructor"),
-        (b"a: !!timestamp 2026-01-01\n", "a date, which JSON has not"),
-        (b"a: !!timestamp never\n", "no YAML of Kubernetes objects"),
-        (b"a: !!bool maybe\n", "no YAML of Kubernetes objects"),
-        (b"a: !!set {b}\n", "a set, which JSON has not"),
-        (b"a: !!binary AAAA\n", "a bytes, which JSON has not"),
-        (b"a: .nan\n", "a number that is none"),
-        (b"1: a\n", "a key that is no text"),
-        (b"a: " + b"9" * 5_000, "no YAML of Kubernetes objects"),
-        (b"\xff\xfe\x00", "no YAML of Kubernetes objects"),
-        (b"# nothing\n", "holds no object"),
-        (b"kind: ConfigMap\n", "without apiVersion, kind and metadata.name"),
-        (b"apiVersion: v1\nkind: 7\nmetadata: {name: c}\n", "without apiVersion, kind and metadata.name"),
-        (b"apiVersion: v1\nkind: A\nmetadata: {name: c, labels: [a]}\n", "labels that are no mapping"),
+        (b"- " * 100_000, f":1:201: is nested deeper than {MAX_DEPTH} levels"),
+        (("a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9))).encode(), ":1:1: holds more than 500,000 values, aliases expanded"),
+        (b"a: &a [*a]\n", ":1:1: holds more than 500,000 values, aliases expanded"),
+        (b"a: *b\n", ":1:4: is no YAML: found undefined alias"),
+        (b"a: [1\n", ":2:1: is no YAML: did not find expected ',' or ']' (while parsing a flow sequence); is the file written to its end?"),
+        (b"a:\n\tb: 1\n", ":2:1: is no YAML: found character that cannot start any token (while scanning for the next token); a tab cannot indent: use spaces"),
+        (b"a: !!python/object:os.system x\n", ":1:4: the tag !!python/object:os.system is not read; JSON has no such value"),
+        (b"a: !!timestamp 2026-01-01\n", ":1:4: the tag !!timestamp is not read; JSON has no such value"),
+        (b"a: !!set {b}\n", ":1:4: the tag !!set is not read; JSON has no such value"),
+        (b"a: !!binary AAAA\n", ":1:4: the tag !!binary is not read; JSON has no such value"),
+        (b"a: !!bool maybe\n", ":1:4: is no bool that JSON has; put it in quotes"),
+        (b"a: !!int {b: c}\n", ":1:4: is no YAML: expected a scalar node, but found mapping"),
+        (b"a: !!map [b]\n", ":1:4: is no YAML: expected a mapping node, but found sequence"),
+        (b"a: {<<: [1]}\n", ":1:10: is no YAML: expected a mapping for merging, but found scalar (while constructing a mapping)"),
+        (b"a: .nan\n", ":1:4: is no float that JSON has; put it in quotes"),
+        (b"a: 1.0e+400\n", ":1:4: is no float that JSON has; put it in quotes"),
+        (b"a: " + b"9" * 5_000, ":1:4: is no int that JSON has; put it in quotes"),
+        (b"1: a\n", ":1:1: a key must be text; put the key in quotes"),
+        (b"? {a: b}\n: c\n", ":1:3: a key must be text; put the key in quotes"),
+        (b"\xff\xfe\x00", ":1:1: is not UTF-8: byte 0xff; save it as UTF-8"),
+        (b"a: \0\n", ":1:4: holds a NUL byte: this is no text file"),
+        (b"# nothing\n", ": holds no object; take it out of the spec if that is meant"),
+        (b"- a\n", ":1:1: must be a Kubernetes object, not a list; a mapping with apiVersion, kind and metadata"),
+        (b"apiVersion: v1\nkind: 7\nmetadata: {name: c}\n", ":2:7: kind: must be text, not 7"),
+        (b"apiVersion: v1\nkind: A\n", ":1:1: metadata.name: is missing; an object has apiVersion, kind and metadata.name"),
+        (b"apiVersion: v1\nkind: A\nmetadata: [c]\n", ":3:11: metadata: must be a mapping, not a list"),
+        (b"apiVersion: v1\nkind: A\nmetadata: {name: c, labels: [a]}\n", ":3:29: metadata.labels: must be a mapping, not a list"),
+        (b"apiVersion: v1\nkind: A\nmetadata: {name: c, namespace: 3}\n", ":3:32: metadata.namespace: must be text, not 3"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_applied_is_refused_by_name(content: bytes, why: str) -> None:
+def test_what_cannot_be_applied_is_refused_with_its_place(content: bytes, said: str) -> None:
     """Also what would take the daemon with it: libyaml's composer dies of a hundred thousand brackets."""
-    said = refused(content)
+    found, mistakes = read_manifest(FILE, content)
 
-    assert said.startswith("addons/a.yaml ")
-    assert why in said
+    assert ((), [f"{FILE}{said}"]) == (found, [str(mistake) for mistake in mistakes])
+
+
+def test_every_bad_document_of_a_file_is_told() -> None:
+    """One does not hide the next, and a good one is no mistake."""
+    text = f"kind: A\n---\n{CONFIG}---\napiVersion: v1\nkind: B\nmetadata: {{name: b}}\nx: .nan\n"
+
+    assert [f"{FILE}:{said}" for said in (
+        "1:1: apiVersion: is missing; an object has apiVersion, kind and metadata.name",
+        "1:1: metadata.name: is missing; an object has apiVersion, kind and metadata.name",
+        "10:4: is no float that JSON has; put it in quotes",
+    )] == [str(mistake) for mistake in read_manifest(FILE, text.encode())[1]]  # fmt: skip
+
+
+def test_brackets_without_end_are_nested_too_deep() -> None:
+    """In one line libyaml reads ahead, and may be the first to give up; the sentence is the same."""
+    (said,) = read_manifest(FILE, b"[" * 100_000)[1]
+
+    assert f"is nested deeper than {MAX_DEPTH} levels" == said.message

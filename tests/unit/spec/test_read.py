@@ -10,6 +10,7 @@ from cpcd.spec import listing, read_spec
 
 Complaints = Callable[..., list[str]]
 PROXMOX = "spec.infrastructure.proxmox"
+CONFIG = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 
 
 def test_a_valid_spec_has_no_mistakes(valid: str) -> None:
@@ -355,11 +356,94 @@ def test_a_file_without_a_cluster_is_a_mistake(content: bytes) -> None:
 def test_a_manifest_that_is_not_there_is_a_mistake(valid: str) -> None:
     """Referred files are part of the spec; a pattern that matches none is a slip of the pen."""
     text = valid + "  addons: [{name: a, manifests: [{file: extras/*.yaml}]}]\n"
-    found = read_spec({"cluster.yaml": text.encode()}, referred={"other/a.yaml": b""}).mistakes
+    found = read_spec({"cluster.yaml": text.encode()}, referred={"other/a.yaml": CONFIG}).mistakes
 
     assert [str(mistake) for mistake in found] == [
         "cluster.yaml:13:41: spec.addons[0].manifests[0].file: no file is called extras/*.yaml; is it committed?"
     ]
+
+
+def test_every_broken_manifest_is_told_with_its_place(valid: str) -> None:
+    """All of them, beside the mistakes of the spec, by the path from where the spec is."""
+    text = valid.replace("v1.34.2", "latest") + "  addons: [{name: a, manifests: [{file: extras/*.yaml}]}]\n"
+    referred = {
+        "extras/a.yaml": b"a: [1\n",
+        "extras/b.yaml": CONFIG,
+        "extras/c.yaml": b"kind: A\nmetadata: {name: c}\n",
+    }
+    found = read_spec({"infra/cluster.yaml": text.encode()}, referred=referred).mistakes
+
+    assert [(mistake.file, mistake.line, mistake.column) for mistake in found] == [
+        ("infra/cluster.yaml", 5, 12), ("infra/extras/a.yaml", 2, 1), ("infra/extras/c.yaml", 1, 1),
+    ]  # fmt: skip
+
+
+def test_a_name_that_is_no_text_is_a_mistake(valid: str) -> None:
+    """As the file system gives it; it would be in the ledger and in every message."""
+    name = b"clust\xff.yaml".decode("utf-8", "surrogateescape")
+
+    assert [str(mistake) for mistake in read_spec({name: valid.encode()}).mistakes] == [
+        r"clust\xff.yaml: the file's name is not UTF-8; rename it"
+    ]
+
+
+ALONE = {
+    "pods": "  clusterNetwork: {services: {cidrBlocks: [10.42.0.0/17]}}",
+    "zone": "  workers: {machineDeployments: [{name: a, failureDomain: z}]}",
+    "template": "  machineDefaults: {template: z}",
+    "endpoint": "  controlPlaneEndpoint: {host: 10.10.11.4}",
+    "addons": "  addons: [{name: a, preset: flannel}, {name: a, preset: flannel}]",
+}
+
+
+@pytest.mark.parametrize("alone", ALONE)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("v1.34.2", "latest"), ("  version: v1.34.2\n", ""), ("https://pve", "http://pve"), ("{name: home}", "{name: Home}"),
+        ("kind: Cluster", "kind: Cluster\ncolour: red"), ("{replicas: 1}", "{replicas: 2}"), ("{file: /etc/", "{file: etc/"),
+    ],
+)  # fmt: skip
+def test_a_wrong_shape_hides_no_other_mistake(valid: str, alone: str, wrong: tuple[str, str]) -> None:
+    """The wrong part is taken out, and what does not look at it is checked."""
+    other = ALONE[alone]
+    whole = valid.replace("  workers: {machineDeployments: [{name: general, replicas: 2}]}\n", "") + f"{other}\n"
+    both = [str(mistake) for mistake in read_spec({"c": whole.replace(*wrong).encode()}).mistakes]
+    (hidden,) = [str(mistake).partition(": ")[2] for mistake in read_spec({"c": whole.encode()}).mistakes]
+
+    assert len(both) == 2
+    assert hidden in [said.partition(": ")[2] for said in both]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("replicas: 2}", "replicas: many, failureDomain: a}"),
+        ("prefix: 24", "prefix: 240"),
+        ("10.10.10.110-10.10.10.139", "10.10.10.110-10.10.10.1390"),
+        ("controlPlane:", "templats: [{name: z}]\n  machineDefaults: {template: z}\n  controlPlane:"),
+        ("controlPlane:", "templates: [{name: Z}]\n  machineDefaults: {template: z}\n  controlPlane:"),
+        ("controlPlane:", "availabilityZones: [{name: z, nodes: [pve1]}]\n  controlPlane:"),
+        ("workers:", "workrs:"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_told_once_and_not_by_what_follows_from_it(valid: str, old: str, new: str) -> None:
+    """What looks at a part that is gone would find a mistake that nobody made."""
+    zoned = valid.replace(
+        "      credentialsRef", "      availabilityZones: [{name: a, nodes: [pve1]}]\n      credentialsRef"
+    )
+    text = (valid if "availabilityZones" in new else zoned).replace(old, new)
+    text = text.replace("replicas: 2}", "replicas: 2, failureDomain: z}") if "availabilityZones" in new else text
+
+    assert 1 == len(read_spec({"c": text.encode()}).mistakes)
+
+
+def test_a_wrong_shape_hides_no_clash_of_clusters(valid: str) -> None:
+    """Only what the other cluster is compared by must be right."""
+    other = valid.replace("{name: home}", "{name: work}").replace("v1.34.2", "latest")
+    found = read_spec({"a.yaml": valid.encode(), "b.yaml": other.encode()}).mistakes
+
+    assert [mistake.path for mistake in found] == ["spec.version", f"{PROXMOX}.ipv4Config.addresses[0]"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def made_from(text: str) -> tuple[TemplateRef, str]:
     """Return the template of the control planes and the revision that it gives them."""
     reading = read_spec({"c": text.encode()})
     assert reading.mistakes == ()
-    group = compile_spec(reading, {}, operator_key="ssh-ed25519 AAAA").clusters["home"].groups[0]
+    group = compile_spec(reading, operator_key="ssh-ed25519 AAAA").clusters["home"].groups[0]
     return group.machine.template, group_revision(group)
 
 

@@ -37,7 +37,7 @@ def desired() -> Desired:
     """The spec above, compiled."""
     reading = read_spec({"cluster.yaml": SPEC})
     assert not reading.mistakes
-    return compile_spec(reading, {}, operator_key="ssh-ed25519 AAAA")
+    return compile_spec(reading, operator_key="ssh-ed25519 AAAA")
 
 
 def row(name: str, role: Role, group: str, index: int) -> Machine:
