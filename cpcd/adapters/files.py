@@ -1,27 +1,25 @@
 """The spec's bytes: what is committed in a git work tree, else the file or directory as it lies there.
 
 git is asked only for objects (`rev-parse`, `ls-tree`, `cat-file`), so that no hook, filter, fsmonitor or remote of a
-repository ever runs. Nothing is parsed here but the names of referred files. `cpcd.spec.read_spec` judges the bytes.
+repository ever runs. Nothing is parsed here but the names of referred files; what lies on the disk is read by
+`disk.py`, and `cpcd.spec.read_spec` judges the bytes.
 """
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from watchfiles import awatch
 
+from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, members, read_disk, too_large
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import matching, patterns
 
-__all__ = ["Snapshot", "SpecFiles", "watch"]
+__all__ = ["SpecFiles", "watch"]
 
-MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for the spec is lower
 GIT_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 5.0  # `failures.md` F05: an overflow of inotify is silent; so is what changed before it ran
 POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
@@ -31,23 +29,6 @@ STEP_MS: Final = 20
 DEBOUNCE_MS: Final = 200
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _NEVER: Final[tuple[object, ...]] = (None,)
-_KEPT: Final = "Nothing new is put in force until that is mended."
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The spec at one moment.
-
-    `files` are the spec's own files and `referred` those that they refer to, both by path relative to the spec's
-    directory. `generation` is the commit's id, or `sha256:…` of the content outside git. `uncommitted` says that the
-    work tree differs from what was read. `source` is for people: `git HEAD 1a2b3c4 (main)`.
-    """
-
-    files: Mapping[str, bytes]
-    generation: str
-    uncommitted: bool
-    source: str
-    referred: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class SpecFiles:
@@ -68,7 +49,7 @@ class SpecFiles:
         """
         spec, top = await asyncio.to_thread(_located, self._path)
         if top is None or self._worktree:
-            snapshot = await asyncio.to_thread(_disk, spec, worktree=top is not None)
+            snapshot = await asyncio.to_thread(read_disk, spec, worktree=top is not None)
         else:
             snapshot = await self._head(spec, top)
         self._seen = (*snapshot.files, *snapshot.referred)
@@ -84,7 +65,7 @@ class SpecFiles:
         names, own = _committed(await git.list(commit), spec.relative_to(top).as_posix())
         if not own:
             what = f"{spec} is not committed, or holds no committed *.yaml (HEAD is {commit[:7]})"
-            raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {_KEPT}")
+            raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {KEPT}")
         files = await git.blobs({name: names[name] for name in own})
         referred = await git.blobs({name: names[name] for name in _referred(files, names)})
         uncommitted = await asyncio.to_thread(_differs, spec, files, referred)
@@ -97,79 +78,12 @@ def _committed(entries: Mapping[str, str], where: str) -> tuple[dict[str, str], 
     directory = where == "." or any(name.startswith(f"{where}/") for name in entries)
     base = where if directory else Path(where).parent.as_posix()
     names = {_below(name, base): oid for name, oid in entries.items() if _below(name, base)}
-    return names, _yaml_names(names) if directory else [name for name in (Path(where).name,) if name in names]
+    return names, members(names) if directory else [name for name in (Path(where).name,) if name in names]
 
 
 def _referred(files: Mapping[str, bytes], names: Iterable[str]) -> list[str]:
     known = tuple(names)
     return sorted({name for each in patterns(files) for name in matching(each, known)} - files.keys())
-
-
-# --- as it lies on the disk ---------------------------------------------------------------------------------------
-
-
-def _disk(spec: Path, *, worktree: bool = False) -> Snapshot:
-    directory = spec.is_dir()
-    try:
-        files, referred = _lying(spec, directory=directory)
-    except FileNotFoundError as error:
-        raise Failure(Code.CONFIG, f"{error.filename or spec} does not exist", hint=_KEPT) from error
-    except OSError as error:
-        raise Failure(Code.CONFIG, f"{error.filename or spec} cannot be read: {error.strerror}", hint=_KEPT) from error
-    if not files:
-        raise Failure(Code.CONFIG, f"{spec} holds no *.yaml", hint=f"An empty directory deletes nothing. {_KEPT}")
-    kind = f"{'work tree ' if worktree else ''}{'directory' if directory else 'file'}"
-    return Snapshot(files, _hash({**files, **referred}), uncommitted=False, source=f"{kind} {spec}", referred=referred)
-
-
-def _lying(spec: Path, *, directory: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    base = spec if directory else spec.parent
-    own = _yaml_names(entry.name for entry in spec.iterdir() if entry.is_file()) if directory else [spec.name]
-    files = {name: _content(base / name) for name in own}
-    return files, {name: _content(base / name) for name in _globbed(files, base)}
-
-
-def _yaml_names(names: Iterable[str]) -> list[str]:
-    return sorted(
-        name for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".") and "/" not in name
-    )
-
-
-def _globbed(files: Mapping[str, bytes], base: Path) -> list[str]:
-    found = (path for each in patterns(files) for path in base.glob(each) if path.is_file())
-    return _referred(files, (path.relative_to(base).as_posix() for path in found))
-
-
-def _content(path: Path) -> bytes:
-    known = path.stat()
-    if not stat.S_ISREG(known.st_mode):
-        raise Failure(Code.CONFIG, f"{path} is no regular file", hint=_KEPT)
-    if known.st_size > MAX_BYTES:
-        raise _too_large(str(path), known.st_size)
-    return path.read_bytes()
-
-
-def _too_large(name: str, size: int) -> Failure:
-    return Failure(Code.CONFIG, f"{name} is {size >> 20} MiB, at most {MAX_BYTES >> 20} MiB are read", hint=_KEPT)
-
-
-def _hash(files: Mapping[str, bytes]) -> str:
-    whole = hashlib.sha256()
-    for name in sorted(files):
-        whole.update(f"{name}\0{len(files[name])}\0".encode())
-        whole.update(files[name])
-    return f"sha256:{whole.hexdigest()}"
-
-
-def _differs(spec: Path, files: Mapping[str, bytes], referred: Mapping[str, bytes]) -> bool:
-    """Return whether the work tree says something else than HEAD; line ends are git's business, not an edit."""
-    try:
-        disk = _disk(spec)
-    except Failure:
-        return True
-    plain = [{name: content.replace(b"\r\n", b"\n") for name, content in each.items()}
-             for each in (files, referred, disk.files, disk.referred)]  # fmt: skip
-    return plain[:2] != plain[2:]
 
 
 # --- what is committed --------------------------------------------------------------------------------------------
@@ -190,6 +104,17 @@ def _below(name: str, base: str) -> str:
     if base in ("", "."):
         return name
     return name[len(base) + 1 :] if name.startswith(f"{base}/") else ""
+
+
+def _differs(spec: Path, files: Mapping[str, bytes], referred: Mapping[str, bytes]) -> bool:
+    """Return whether the work tree says something else than HEAD; line ends are git's business, not an edit."""
+    try:
+        disk = read_disk(spec)
+    except Failure:
+        return True
+    plain = [{name: content.replace(b"\r\n", b"\n") for name, content in each.items()}
+             for each in (files, referred, disk.files, disk.referred)]  # fmt: skip
+    return plain[:2] != plain[2:]
 
 
 class _Git:
@@ -227,7 +152,7 @@ class _Git:
         ):
             size = line.rpartition(b" ")[2]
             if size.isdigit() and int(size) > MAX_BYTES:
-                raise _too_large(name, int(size))
+                raise too_large(name, int(size))
         return _unpacked(list(wanted), await self._run("cat-file", "--batch", given=listed))
 
     async def _run(self, *words: str, given: bytes = b"", refused: str = "") -> bytes:
@@ -236,7 +161,7 @@ class _Git:
             return output
         said = error.decode("utf-8", "replace").strip().removeprefix("fatal: ").splitlines()
         what = f"git {words[0]} in {self._top} failed: {said[0]}" if said else refused or f"git {words[0]} failed"
-        raise Failure(Code.CONFIG, what, hint=f"Commit the spec, or set worktree. {_KEPT}")
+        raise Failure(Code.CONFIG, what, hint=f"Commit the spec, or set worktree. {KEPT}")
 
 
 def _unpacked(names: Sequence[str], output: bytes) -> dict[str, bytes]:
@@ -245,7 +170,7 @@ def _unpacked(names: Sequence[str], output: bytes) -> dict[str, bytes]:
         end = output.index(b"\n", at)
         kind, size = output[at:end].split()[-2:]
         if kind != b"blob" or not size.isdigit():
-            raise Failure(Code.CONFIG, f"git has no content of {name}: {output[at:end].decode()}", hint=_KEPT)
+            raise Failure(Code.CONFIG, f"git has no content of {name}: {output[at:end].decode()}", hint=KEPT)
         at = end + 1 + int(size) + 1
         found[name] = output[end + 1 : at - 1]
     return found
@@ -264,7 +189,7 @@ async def _execute(argv: Sequence[str], given: bytes) -> tuple[int, bytes, bytes
         async with asyncio.timeout(GIT_SECONDS):
             output, complaint = await process.communicate(given)
     except TimeoutError as error:
-        raise Failure(Code.TIMEOUT, f"git did not answer within {GIT_SECONDS:.0f} s", hint=_KEPT) from error
+        raise Failure(Code.TIMEOUT, f"git did not answer within {GIT_SECONDS:.0f} s", hint=KEPT) from error
     finally:
         if process.returncode is None:
             process.kill()
@@ -355,7 +280,7 @@ def _trace(path: Path, also: Sequence[str]) -> tuple[object, ...]:
     """Return something that differs whenever the spec may: the identity and times of every file that counts."""
     spec, git = _spec_and_git(path)
     base = spec if spec.is_dir() else spec.parent
-    own = [base / name for name in _yaml_names(entry.name for entry in spec.iterdir())] if spec.is_dir() else [spec]
+    own = [base / name for name in members(entry.name for entry in spec.iterdir())] if spec.is_dir() else [spec]
     pointers = () if git is None else _pointers(git)
     return tuple((str(each), _identity(each)) for each in (*own, *(base / name for name in also), *pointers))
 

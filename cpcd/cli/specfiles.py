@@ -1,7 +1,6 @@
 """The bytes of a spec as a command finds them: a file, a directory, or stdin, with the files that it refers to."""
 
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,6 @@ from cpcd.model.errors import Code, Failure
 __all__ = ["SpecBytes", "read_bytes", "spec_path"]
 
 SpecBytes = tuple[dict[str, bytes], dict[str, bytes] | None]
-_LARGEST: Final = 16 << 20  # bytes of one file, as the daemon reads; a spec may be less (`spec/load.py`)
 _PLACES: Final = ("cluster.yaml", "/etc/cpcd/cluster.yaml")
 
 
@@ -25,39 +23,35 @@ def spec_path(given: str) -> str:
 
 
 def read_bytes(path: str) -> SpecBytes:
-    """Return the spec's files by name and the files that they refer to (None for stdin, which has no directory)."""
+    """Return the spec's files by name and the files that it refers to (None for stdin, which has no directory).
+
+    They are those that the daemon would read. Raises Failure when that is impossible.
+    """
+    from cpcd.adapters.disk import read_disk
+
     if path == "-":
-        return {"stdin": sys.stdin.buffer.read()}, None
+        return {"stdin": _standard_input()}, None
+    given, spec = Path(path), _resolved(path)
+    found = read_disk(spec)
+    base = given if spec.is_dir() else spec.parent if given.is_symlink() else given.parent
+    return {str(base / name): content for name, content in found.files.items()}, dict(found.referred)
+
+
+def _resolved(path: str) -> Path:
     try:
-        return _from_disk(Path(path))
+        return Path(os.path.realpath(path))
+    except FileNotFoundError as error:
+        hint = "Change to a directory that exists, or name the whole path."
+        raise Failure(Code.INPUT, "the working directory is no more", target=path, hint=hint) from error
+
+
+def _standard_input() -> bytes:
+    from cpcd.adapters.disk import MAX_BYTES
+
+    hint = "Give it a file: `cpcd validate - < cluster.yaml`."
+    if sys.stdin is None:
+        raise Failure(Code.INPUT, "standard input is closed", hint=hint)
+    try:
+        return sys.stdin.buffer.read(MAX_BYTES + 1)  # what has no end is found too large
     except OSError as error:
-        hint = "Check the path and that you may read it."
-        raise Failure(Code.CONFIG, f"cannot be read: {error.strerror}", target=path, hint=hint) from error
-
-
-def _from_disk(path: Path) -> SpecBytes:
-    from cpcd.spec import patterns
-
-    if path.is_dir():
-        base, members = path, sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml"})
-    else:
-        base, members = path.parent, [path]
-    files = {str(member): _content(member) for member in members}
-    referred = {
-        str(found.relative_to(base)): _content(found)
-        for pattern in patterns(files)
-        for found in base.glob(pattern)
-        if found.is_file()
-    }
-    return files, referred
-
-
-def _content(path: Path) -> bytes:
-    """Read a regular file of a size that the daemon would read: a pipe would be waited for, a device has no end."""
-    known = path.stat()
-    if not stat.S_ISREG(known.st_mode):
-        raise Failure(Code.CONFIG, "is no regular file", target=str(path), hint="Name a file, a directory, or `-`.")
-    if known.st_size > _LARGEST:
-        what = f"is {known.st_size >> 20} MiB, at most {_LARGEST >> 20} MiB are read"
-        raise Failure(Code.CONFIG, what, target=str(path), hint="Split it, or leave out what is no spec.")
-    return path.read_bytes()
+        raise Failure(Code.INPUT, f"standard input cannot be read: {error.strerror}", hint=hint) from error

@@ -12,6 +12,7 @@ from cpcd.spec import read_spec
 from tests.unit.cli.conftest import Run
 from tests.unit.status.scene import SPEC
 
+ADDON = b"  addons: [{name: extras, manifests: [{file: extras.yaml}]}]\n"
 MISTAKE = SPEC.replace(b"replicas: 1", b"replicas: 2").replace(b"version:", b"versoin:")
 
 
@@ -80,13 +81,73 @@ def test_a_manifest_that_is_missing_is_a_mistake(run: Run, file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("args", "code", "words"),
-    [(["validate"], 2, "there is no cluster.yaml"), (["validate", "none.yaml"], 1, "none.yaml: cannot be read")],
+    [(["validate"], 2, "there is no cluster.yaml"), (["validate", "none.yaml"], 1, "none.yaml does not exist")],
 )
 def test_a_file_that_is_not_there_is_a_sentence(run: Run, args: list[str], code: int, words: str) -> None:
     """Nothing named is a misuse; a name that cannot be read is an error."""
     found, _, err = run(*args)
 
     assert (code, True) == (found, words in err)
+
+
+def test_a_directory_is_what_the_daemon_reads_of_it(run: Run, tmp_path: Path) -> None:
+    """Neither an editor's files nor a directory that is called like one."""
+    place = tmp_path / "clusters"
+    (place / "old.yaml").mkdir(parents=True)
+    (place / "cluster.yaml").write_bytes(SPEC)
+    (place / ".cluster.yaml").write_bytes(b"a: [")
+    (place / ".#cluster.yaml").symlink_to("me@host.1234")
+
+    assert 0 == run("validate", str(place))[0]
+
+
+def test_a_link_is_followed_to_where_its_manifests_are(run: Run, tmp_path: Path, file: Path) -> None:
+    """As the daemon does; mistakes name the file that is there."""
+    (tmp_path / "infra").mkdir()
+    file.rename(tmp_path / "infra" / "home.yaml").write_bytes(SPEC + ADDON)
+    (tmp_path / "infra" / "extras.yaml").write_bytes(b"a: 1\n")
+    (tmp_path / "link.yaml").symlink_to("infra/home.yaml")
+    code, out, _ = run("validate", "link.yaml")
+
+    assert (1, True) == (code, out.startswith(f"{tmp_path}/infra/extras.yaml:1:1: apiVersion: is missing"))
+
+
+def test_every_broken_manifest_is_told_with_its_place(run: Run, file: Path) -> None:
+    """The daemon would refuse them, so they are not valid here either; nothing of their lines is shown."""
+    file.write_bytes(SPEC + ADDON.replace(b"extras.yaml", b"extras-*.yaml"))
+    file.with_name("extras-a.yaml").write_text("stringData: {password: [geheim\n")
+    file.with_name("extras-b.yaml").write_text("kind: Secret\nmetadata: {name: x}\n")
+    code, out, _ = run("validate")
+    told = [(m["file"], m["line"]) for m in json.loads(run("validate", "-o", "json")[1])["mistakes"]]
+
+    assert (1, False) == (code, "geheim" in out)
+    assert told == [("extras-a.yaml", 2), ("extras-b.yaml", 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("<&-", "CPCD-107 standard input is closed\n  do: Give it a file: `cpcd validate - < cluster.yaml`.\n"),
+        ("< /dev/zero", "stdin: is 16,384 KiB; at most 1,024 KiB are read\n"),
+    ],
+)
+def test_standard_input_that_is_none_is_a_sentence(given: str, said: str) -> None:
+    """Closed, and without end."""
+    command = f"{sys.executable} -m cpcd validate - {given}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (done.stdout + done.stderr).startswith(said)
+
+
+def test_a_working_directory_that_is_gone_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    """A path relative to it leads nowhere."""
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert (2, "", "CPCD-107 cluster.yaml: the working directory is no more") == (
+        *(told := run("validate", "cluster.yaml"))[:2], told[2].splitlines()[0],
+    )  # fmt: skip
 
 
 def test_the_schema_is_json(run: Run) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cpcd.adapters import files as adapter
-from cpcd.adapters.files import Snapshot, SpecFiles, watch
+from cpcd.adapters.disk import MAX_BYTES, Snapshot
+from cpcd.adapters.files import SpecFiles, watch
 from cpcd.model.errors import Code, Failure
 
 ADDON = b"spec: {addons: [{name: a, manifests: [{file: extras/*.yaml}]}]}\n"
@@ -252,6 +253,39 @@ async def test_a_directory_is_its_visible_yaml(tmp_path: Path) -> None:
     assert list((await SpecFiles(tmp_path).read()).files) == ["a.yaml", "b.yml"]
 
 
+UNSPEAKABLE = b"clust\xff.yaml".decode("utf-8", "surrogateescape")
+
+
+async def test_a_name_that_is_no_text_is_read_like_another(tmp_path: Path, repository: Path) -> None:
+    """What is wrong with it says who judges the spec; nothing here falls over it."""
+    for place in (tmp_path / "plain", repository / "home"):
+        place.mkdir(exist_ok=True)
+        (place / UNSPEAKABLE).write_bytes(b"a: 1\n")
+        (place / "b.yaml").write_bytes(b"b: 1\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "second")
+
+    assert [{UNSPEAKABLE, "b.yaml"}] * 2 == [
+        set((await SpecFiles(place).read()).files) - {"cluster.yaml"}
+        for place in (tmp_path / "plain", repository / "home")
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["'**'", "extras/**", "'**/a.yaml'", "e**/a.yaml", '"a\\0b"', "'[a-'", "extras//./a.yaml"]
+)
+async def test_a_pattern_is_taken_as_on_every_other_way(tmp_path: Path, repository: Path, pattern: str) -> None:
+    """Stars stay within one directory and strange patterns stand for nothing, on the disk as in git."""
+    text = f"spec: {{addons: [{{name: a, manifests: [{{file: {pattern}}}]}}]}}\n".encode()
+    (repository / "home" / "cluster.yaml").write_bytes(text)
+    git(repository, "commit", "--quiet", "-am", "second")
+    committed = await SpecFiles(repository / "home" / "cluster.yaml").read()
+    lying = await SpecFiles(repository / "home" / "cluster.yaml", worktree=True).read()
+
+    assert committed.referred == lying.referred
+    assert bool(committed.referred) is pattern.endswith(("**", ".yaml", ".yaml'"))
+
+
 async def test_a_referred_file_changes_the_generation(tmp_path: Path) -> None:
     """It is part of the spec."""
     (tmp_path / "cluster.yaml").write_bytes(ADDON)
@@ -289,7 +323,7 @@ def fifo(path: Path) -> None:
 def huge(path: Path) -> None:
     """Put a file there that is too large, without its bytes."""
     with path.open("wb") as file:
-        file.truncate(adapter.MAX_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""The spec as it lies on the disk: which files of a directory are its own, which it refers to, and their bytes.
+
+The daemon and `cpcd validate` both read here, so that what the one calls valid is what the other reads. Nothing waits
+here but for the disk, and nothing heavy is imported: a command's start is short.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cpcd.model.errors import Code, Failure
+from cpcd.spec import matching, patterns
+
+__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "members", "read_disk", "too_large"]
+
+MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for the spec is lower
+KEPT: Final = "Nothing new is put in force until that is mended."
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The spec at one moment.
+
+    `files` are the spec's own files and `referred` those that they refer to, both by path relative to the spec's
+    directory. `generation` is the commit's id, or `sha256:…` of the content outside git. `uncommitted` says that the
+    work tree differs from what was read. `source` is for people: `git HEAD 1a2b3c4 (main)`.
+    """
+
+    files: Mapping[str, bytes]
+    generation: str
+    uncommitted: bool
+    source: str
+    referred: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def read_disk(spec: Path, *, worktree: bool = False) -> Snapshot:
+    """Return the file, or the directory's files, as they are now; links are followed.
+
+    Raises Failure with Code.CONFIG when it is absent, empty, too large or cannot be read.
+    """
+    directory = spec.is_dir()
+    try:
+        files, referred = _lying(spec, directory=directory)
+    except FileNotFoundError as error:
+        raise Failure(Code.CONFIG, f"{error.filename or spec} does not exist", hint=KEPT) from error
+    except OSError as error:
+        raise Failure(Code.CONFIG, f"{error.filename or spec} cannot be read: {error.strerror}", hint=KEPT) from error
+    if not files:
+        raise Failure(Code.CONFIG, f"{spec} holds no *.yaml", hint=f"An empty directory deletes nothing. {KEPT}")
+    kind = f"{'work tree ' if worktree else ''}{'directory' if directory else 'file'}"
+    return Snapshot(files, _hash({**files, **referred}), uncommitted=False, source=f"{kind} {spec}", referred=referred)
+
+
+def members(names: Iterable[str]) -> list[str]:
+    """Return those names of a directory that are the spec's own files, sorted."""
+    return sorted(
+        name for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".") and "/" not in name
+    )
+
+
+def too_large(name: str, size: int) -> Failure:
+    """Return the failure that a file of `size` bytes is."""
+    return Failure(Code.CONFIG, f"{name} is {size >> 20} MiB, at most {MAX_BYTES >> 20} MiB are read", hint=KEPT)
+
+
+def _lying(spec: Path, *, directory: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    base = spec if directory else spec.parent
+    own = members(entry.name for entry in spec.iterdir() if entry.is_file()) if directory else [spec.name]
+    files = {name: _content(base / name) for name in own}
+    beside = {name for wanted in patterns(files) for name in _found(base, wanted)}
+    return files, {name: _content(base / name) for name in sorted(beside - files.keys())}
+
+
+def _found(base: Path, wanted: str) -> list[str]:
+    """Return the files that a pattern stands for, looked for directory by directory: no pattern makes that a long walk."""
+    level = [""]
+    for piece in wanted.split("/"):
+        level = [os.path.join(place, name) for place in level for name in matching(piece, _names(base / place))]  # noqa: PTH118 - names, not paths
+    return [name for name in level if (base / name).is_file()]
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        return os.listdir(place)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return []
+
+
+def _content(path: Path) -> bytes:
+    """Read a regular file of a size that is read: a pipe would be waited for, a device has no end."""
+    known = path.stat()
+    if not stat.S_ISREG(known.st_mode):
+        raise Failure(Code.CONFIG, f"{path} is no regular file", hint=KEPT)
+    if known.st_size > MAX_BYTES:
+        raise too_large(str(path), known.st_size)
+    return path.read_bytes()
+
+
+def _hash(files: Mapping[str, bytes]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        whole.update(os.fsencode(name) + f"\0{len(files[name])}\0".encode())
+        whole.update(files[name])
+    return f"sha256:{whole.hexdigest()}"
