@@ -177,3 +177,18 @@ def test_the_oldest_dirty_key_tells_how_long_the_queue_lags() -> None:
         return empty, queue.oldest()
 
     assert (0.0, 4.0) == simulate(main, seed=0)
+
+
+def test_what_is_due_while_every_place_is_taken_makes_no_wait_empty() -> None:
+    """Whoever may take nothing waits for the end of a pass, and not again and again for no time at all."""
+
+    async def main(loop: SimLoop) -> float:
+        clock = SimClock(loop, 0.0)
+        queue: Queue[str] = Queue(clock)
+        queue.add_after("late", 1.0)
+        await clock.sleep(2.0)
+        began = clock.now()
+        await queue.news(5.0)
+        return clock.now() - began
+
+    assert 5.0 == simulate(main, seed=0)
