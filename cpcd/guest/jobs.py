@@ -19,7 +19,7 @@ from cpcd.guest.machine import JSON, STATE, VOLATILE, Machine, Refused, boot_id
 
 @contextlib.contextmanager
 def host_lock(machine: Machine, patience: float = 0) -> Iterator[None]:
-    """Hold the machine: one lock covers kubeadm, snapshots, playbooks and reboots; the kernel frees it at death."""
+    """Hold the machine: one lock covers kubeadm, snapshots and playbooks; the kernel frees it at death."""
     path = machine.path(f"{STATE}/lock")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + patience

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from cpcd.guest.etcd import etcd_members, etcd_move_leader, etcd_remove, etcd_snapshot
-from cpcd.guest.facts import facts
+from cpcd.guest.facts import addresses, facts
 from cpcd.guest.jobs import host_lock, poll, submit
 from cpcd.guest.kubeadm import init, join, join_secrets, kubeconfig, reset
-from cpcd.guest.machine import JSON, STATE, Machine, Refused, boot_id
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Refused
 from cpcd.guest.reasons import classify
 
+RELEASE: Final = 20.0  # seconds; a pod's grace is 30 s, and kube-vip needs a second
 SOURCE: bytes = globals().get("SOURCE", b"")  # put here by `wire.COMMAND`: a submitted job runs the same text
 
 
-def reboot(machine: Machine, _given: JSON, _op: str) -> JSON:
-    """Reboot in a second, so that this answer still arrives; refused while an op holds the machine."""
-    with host_lock(machine):
-        delay = ["--on-active=1s", "--timer-property=AccuracySec=100ms"]
-        machine.checked("reboot", ["systemd-run", "--quiet", "--collect", *delay, "systemctl", "reboot"])
-    return {"boot_id": boot_id(machine)}
+def release_endpoint(machine: Machine, given: JSON, _op: str) -> JSON:
+    """Take kube-vip off this machine, so that it hands the address over instead of letting its lease end.
+
+    kube-vip gives up lease and address when it is told to end, which a kubelet does whose manifest has gone. That is
+    awaited for `RELEASE` seconds at most; without kube-vip or the address nothing happens.
+    """
+    machine.path(f"{KUBERNETES}/manifests/kube-vip.yaml").unlink(missing_ok=True)
+    deadline = time.monotonic() + RELEASE
+    while given["address"] in addresses(machine) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return {"released": given["address"] not in addresses(machine)}
 
 
 def said(refused: Refused) -> dict[str, str]:
@@ -74,7 +81,7 @@ VERBS: Final[Mapping[str, Callable[[Machine, JSON, str], JSON]]] = {
     "etcd_members": etcd_members,
     "etcd_remove": etcd_remove,
     "etcd_move_leader": etcd_move_leader,
-    "reboot": reboot,
+    "release_endpoint": release_endpoint,
     "poll": poll,
 }
 

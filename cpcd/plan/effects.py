@@ -498,7 +498,8 @@ class Uncordon(MachineAction):
 class RemoveMember(MachineAction):
     """Remove an etcd member by id through a healthy peer; repeating it is safe (recorded [272]).
 
-    `heir` is the voter that is handed the leadership first, empty when the member does not lead.
+    `heir` is the voter that is handed the leadership first, empty when the member does not lead; `endpoint` the
+    address that the machine itself gives up first, empty when it cannot hold it or cannot be asked.
     """
 
     verb: ClassVar[str] = "etcd-remove"
@@ -506,6 +507,7 @@ class RemoveMember(MachineAction):
     peer: Machine
     member: str
     heir: str = ""
+    endpoint: str = ""
 
     @property
     def sentence(self) -> str:

@@ -50,9 +50,9 @@ def _leave(case: Case, vm: Vm | None) -> Plan | None:
     """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain."""
     if case.api is None or not case.api.ready:
         return _no_api(case)
-    ready = case.node is not None and case.node.ready == "True"
-    plan = drain(case) or _volumes(case) if ready and _runs(vm) else None
-    return plan or (_leave_etcd(case) if case.control_plane else None)
+    serves = _runs(vm) and case.node is not None and case.node.ready == "True"
+    plan = drain(case) or _volumes(case) if serves else None
+    return plan or (_leave_etcd(case, serves=serves) if case.control_plane else None)
 
 
 def _runs(vm: Vm | None) -> bool:
@@ -90,7 +90,7 @@ def _volumes(case: Case) -> Plan | None:
     return waiting("VolumesAttached", f"{case.row.name}: waits for {len(attached)} volumes to be detached", after=5)
 
 
-def _leave_etcd(case: Case) -> Plan | None:
+def _leave_etcd(case: Case, *, serves: bool) -> Plan | None:
     if case.members is None:
         sentence = f"{case.row.name}: etcd's members cannot be listed now"
         return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=5)
@@ -101,7 +101,8 @@ def _leave_etcd(case: Case) -> Plan | None:
         return waiting("EtcdUnhealthy", f"{case.row.name}: no healthy peer can remove its etcd member", after=10)
     others = [m.id for m in case.members.voters if m.id != own.id and m.healthy]
     heir = others[0] if case.members.leader == own.id and others else ""
-    return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=own.id, heir=heir))
+    held = case.cluster.endpoint.host if serves and case.cluster.endpoint.provider == "kube-vip" else ""
+    return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=own.id, heir=heir, endpoint=held))
 
 
 def _halt(case: Case, vm: Vm | None) -> Plan | None:

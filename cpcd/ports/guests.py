@@ -40,7 +40,7 @@ SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "etcd_members": ((), ("members", "leader")),
     "etcd_remove": (("id",), ("removed",)),
     "etcd_move_leader": (("to",), ("leader",)),
-    "reboot": ((), ("boot_id",)),
+    "release_endpoint": (("address",), ("released",)),
 }
 LONG_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "prepare": (("version", "packages", "timezone", "profile"), ("changed",)),

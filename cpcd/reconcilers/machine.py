@@ -4,6 +4,8 @@ provision → prepare → member → upkeep, or retire. The actions stand in `pl
 `plan/{provision,prepare,member,upkeep,retire}.py`; here is what is read and how each action reaches its port.
 """
 
+import contextlib
+
 from cpcd.model.errors import Bug, Failure, Unreachable
 from cpcd.model.keys import Instant, Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
@@ -202,7 +204,11 @@ async def _join(action: effects.Join, ports: Ports, op: Op) -> None:
 
 
 async def _remove(action: effects.RemoveMember, ports: Ports) -> None:
+    """The endpoint first: without its member a machine's kube-vip can only wait for the end of its lease."""
     peer = ports.host(action.peer)
+    if action.endpoint:
+        with contextlib.suppress(Failure):  # a courtesy: what is not given up is taken over when its lease has ended
+            await ports.guests.call(ports.host(action.row), "release_endpoint", {"address": action.endpoint})
     if action.heir:
         await ports.guests.call(peer, "etcd_move_leader", {"to": action.heir})
     await ports.guests.call(peer, "etcd_remove", {"id": action.member})

@@ -15,7 +15,7 @@ import cpcd
 ROOT = Path(cpcd.__file__).parent
 
 PURE = {
-    "base64", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "json", "math", "re", "types",
+    "base64", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib", "itertools", "json", "math", "re", "types",
     "typing", "urllib.parse",
 }  # fmt: skip
 """Of the standard library: what computes, and reaches no clock, chance or system."""

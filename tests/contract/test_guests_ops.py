@@ -18,6 +18,7 @@ GIVEN: Mapping[str, Any] = {
     "control_plane": True,
     "id": "1",
     "to": "2677674080080550774",
+    "address": "10.0.0.4",
     "config": "",
     "manifests": {},
     "path": "/var/backups/s.db",

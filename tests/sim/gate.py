@@ -42,7 +42,7 @@ VERBS = {
     **{("POST", f"status/{verb}"): verb for verb in ("start", "stop", "shutdown", "reset", "reboot")},
 }
 PATIENCE = 15.0  # seconds until a watch looks although nothing was written or planned
-GUEST_WRITES = frozenset({"etcd_remove", "etcd_move_leader", "join_secrets", "reboot"})
+GUEST_WRITES = frozenset({"etcd_remove", "etcd_move_leader", "join_secrets", "release_endpoint"})
 
 
 class Fate(StrEnum):

@@ -23,6 +23,7 @@ class Durations:
     shutdown: float = 5.0  # power button to power off
     short: float = 0.3  # any short verb but the ones below
     facts: float = 0.5
+    release: float = 2.0  # kubelet ends a static pod whose manifest has gone
     join_secrets: float = 3.0  # kubeadm token create, upload-certs (recorded 231, 244)
     prepare: float = 60.0  # packages from a near mirror
     prepared: float = 12.0  # the same with nothing to change

@@ -11,7 +11,7 @@ from cpcd.lab.guests.failed import VerbFailed, said
 from cpcd.lab.guests.kubeadm import YEAR
 from cpcd.lab.guests.machine import Machine
 from cpcd.lab.guests.upkeep import PROGRAMS, etcd_running
-from cpcd.lab.kube import Cluster, EtcdRefused, Member
+from cpcd.lab.kube import MANIFESTS, Cluster, EtcdRefused, Member
 from cpcd.lab.kube.tokens import mint, upload
 from cpcd.lab.provenance import recorded, source
 
@@ -189,15 +189,14 @@ def _number(text: Any) -> int:
         raise VerbFailed("InvalidInput", f"{text!r} is no etcd member id") from None
 
 
-@source("guest/ops.py: reboot")
-def reboot(machine: Machine, _given: Given) -> Answer:
-    """Reboot in a second; output is the id of the boot that ends."""
-    if machine.jobs.busy:
-        raise VerbFailed("busy", "another operation holds the machine")
-    boot = machine.boot_id
-    again = lambda: machine.reboot() if machine.boot_id == boot and machine.booted is not None else None  # noqa: E731
-    machine.world.events.at(1.0, again)
-    return {"boot_id": boot}, machine.durations.short
+@source("guest/ops.py: release_endpoint", "kube-vip 0.9.2, pkg/cluster: ReleaseOnCancel, DeleteIP")
+def release_endpoint(machine: Machine, _given: Given) -> Answer:
+    """Take kube-vip's manifest away; it has given up its address when this answers."""
+    cluster = machine.disk.cluster
+    if machine.disk.files.pop(f"{MANIFESTS}/kube-vip.yaml", None) is not None and cluster is not None:
+        cluster.virtual()
+        cluster.poke()
+    return {"released": True}, machine.durations.release
 
 
 VERBS: Final[Mapping[str, Callable[[Machine, Given], Answer]]] = {
@@ -207,5 +206,5 @@ VERBS: Final[Mapping[str, Callable[[Machine, Given], Answer]]] = {
     "etcd_members": etcd_members,
     "etcd_remove": etcd_remove,
     "etcd_move_leader": etcd_move_leader,
-    "reboot": reboot,
+    "release_endpoint": release_endpoint,
 }

@@ -55,7 +55,7 @@ class Cluster:
         self._due = math.inf
         self._served = False
         self._holder: Kubelet | None = None
-        self._vacant: float | None = None
+        self._free = 0.0  # when the lease of the virtual address is anybody's
         born(self.store.objects)
         self.store.subscribe(lambda: self.poke(lags.controller))
 
@@ -157,14 +157,18 @@ class Cluster:
 
     @source("K07", "K15", "failures.md section 0: kube-vip lease")
     def virtual(self) -> Kubelet | None:
-        """Return the machine that holds the virtual address: it is kept while that machine is fit for it."""
+        """Return the machine that holds the virtual address: it is kept while that machine is fit for it.
+
+        A kube-vip that is told to end releases its lease; one that dies keeps it until it is over.
+        """
         if self._holder is not None and self._fit(self._holder):
             return self._holder
         if self._holder is not None:
-            self._holder, self._vacant = None, self.now
-        fit = next((kubelet for kubelet in self.kubelets if self._fit(kubelet)), None)
-        if fit is not None and (self._vacant is None or self.now >= self._vacant + self.lags.vip_lease):
-            self._holder, self._vacant = fit, None
+            ended = self._holder.alive and f"{MANIFESTS}/kube-vip.yaml" not in self._holder.files
+            self._free = self.now + (self.lags.vip_retry if ended else self.lags.vip_lease)
+            self._holder = None
+        if self.now >= self._free:
+            self._holder = next((kubelet for kubelet in self.kubelets if self._fit(kubelet)), None)
         return self._holder
 
     def _fit(self, kubelet: Kubelet) -> bool:
@@ -205,9 +209,8 @@ class Cluster:
         )  # fmt: skip
         for controller in ORDER:
             controller(turn)
-        lease = self._vacant + self.lags.vip_lease if self._vacant is not None else math.inf
         coming = self._silence() if self.virtual() is None else math.inf
-        return min(turn.due, coming, lease if lease > self.now else math.inf)
+        return min(turn.due, coming, self._free if self._free > self.now else math.inf)
 
     def _return(self) -> None:
         """Begin anew after an outage: nobody is blamed for the time without API, and old watches are Expired."""

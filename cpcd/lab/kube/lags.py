@@ -26,3 +26,4 @@ class Lags:
     orphan: float = 40.0  # a pod's Node gone until the pod is collected (podgc quarantine)
     evict: float = 300.0  # unreachable until pods are deleted (default tolerationSeconds)
     vip_lease: float = 15.0  # kube-vip's lease (failures.md section 0)
+    vip_retry: float = 2.0  # its candidates' retry period, when the lease was released

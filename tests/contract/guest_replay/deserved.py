@@ -66,7 +66,6 @@ ENDED_WELL: Final[tuple[Rule, ...]] = (
     Rule("secrets", OK, lab="secrets: worker"),
     Rule("remove", OK, lab="member removed"),
     Rule("unit start", OK, lab="submitted"),
-    Rule("reboot", OK, lab="reboot"),
     Rule("lock", OK, lab="submitted"),
     Rule("ssh", OK, note=r"reboot", lab="ssh: rebooted"),
     Rule("ssh", OK, lab="ssh"),

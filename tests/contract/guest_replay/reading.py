@@ -14,7 +14,6 @@ from cpcd.guest import etcd, facts
 from cpcd.guest.jobs import host_lock, poll, submit
 from cpcd.guest.kubeadm import init, join, join_secrets, reset
 from cpcd.guest.machine import Machine, Ran, Refused
-from cpcd.guest.ops import reboot
 from tests.contract.guest_replay.deserved import INTERRUPTED, OK
 from tests.contract.guest_replay.evidence import FILES, json_line, paths, shape, unit
 from tests.contract.guest_replay.transcript import Transcript
@@ -254,9 +253,6 @@ READINGS: Final[Mapping[str, Callable[[Transcript, Path], str]]] = {
     "unit": _unit,
     "service": _service,
     "lock": _lock,
-    "reboot": lambda transcript, root: _outcome(
-        lambda: reboot(machine(root, {"systemd-run": _ended(transcript)}), {}, "")
-    ),
     "packages": _checked("prepare"),
     "cloud-init": _cloud_init,
     "files": _files,

@@ -194,6 +194,5 @@ SCENARIOS: Final[Mapping[str, Callable[[], str]]] = {
     "member id empty": _asked(one_voter, "etcd_remove", id=""),
     "remove: no quorum": _asked(one_of_two, "etcd_remove", id="1"),
     "submitted": _submitted,
-    "reboot": _asked(one_voter, "reboot"),
     "held": _held,
 }

@@ -155,7 +155,7 @@ def rebooted(later: float = 200.0) -> Place:
     """A control plane that was rebooted from inside some seconds ago."""
     rack, machines = one_voter()
     machines["m1"] = machines["cp1"]
-    machines["cp1"].call("reboot", {})
+    machines["cp1"].reboot()
     rack.run(later)
     return rack, machines
 

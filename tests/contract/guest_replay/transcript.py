@@ -33,7 +33,6 @@ KINDS: Final = {
     "unit start": r"systemd-run (?:-q )?(?:-u|--unit)",
     "unit": r"systemctl show (?:job\d+|nosuch)\b",
     "service": r"systemctl show (?:containerd|kubelet)\b[\w ]*-p \S*ActiveState",
-    "reboot": r"^systemctl reboot",
     "lock": r"\bflock\b",
     "packages": r"\bapt-get\b|\bdpkg -(?:i|r)\b|\bdpkg --configure\b",
     "cloud-init": r"\bcloud-init status\b",

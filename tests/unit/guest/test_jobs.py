@@ -126,15 +126,14 @@ def test_a_unit_that_could_not_be_started_was_never_begun(root: Path) -> None:
     assert list((root / "run/cpcd").iterdir()) == []
 
 
-@pytest.mark.parametrize(("verb", "op"), [("reset", "op1"), ("reboot", "")])
-def test_a_held_machine_is_busy(root: Path, verb: str, op: str) -> None:
-    """One lock covers kubeadm, playbooks and reboots."""
+def test_a_held_machine_is_busy(root: Path) -> None:
+    """One lock covers kubeadm and playbooks."""
     put(root, "/var/lib/cpcd/lock")
     held = machine(root, RUNNING)
     with (root / "var/lib/cpcd/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        reply = answer(held, {"verb": verb, "given": {}, "op": op})
+        reply = answer(held, {"verb": "reset", "given": {}, "op": "op1"})
 
     assert (reply["ok"], reply["reason"]) == (False, "busy")
     assert isinstance(held.run, Programs)
@@ -148,18 +147,6 @@ def test_an_op_id_that_could_leave_its_directory_is_refused(root: Path, op: str)
 
     assert reply["reason"] == "InvalidInput"
     assert not (root / "var/lib/cpcd/ops").exists()
-
-
-def test_a_reboot_answers_before_it_happens(root: Path) -> None:
-    """The reply carries the boot id that will change."""
-    fresh = machine(root, RUNNING)
-
-    reply = answer(fresh, {"verb": "reboot", "given": {}, "op": ""})
-
-    assert reply == {"ok": True, "output": {"boot_id": "boot-1"}}
-    assert isinstance(fresh.run, Programs)
-    assert "--on-active=1s" in fresh.run.calls[0]
-    assert fresh.run.calls[0].endswith("systemctl reboot")
 
 
 @pytest.mark.parametrize("verb", ["prepare", "nonsense", "execute"])

@@ -7,6 +7,7 @@ import pytest
 
 from cpcd.guest.kubeadm import init, join, join_secrets, kubeconfig, reset
 from cpcd.guest.machine import Machine, Ran, Refused, run_command
+from cpcd.guest.ops import release_endpoint
 from tests.unit.guest.recorded import Programs, machine, put, recorded
 
 VIP = "/etc/kubernetes/manifests/kube-vip.yaml"
@@ -165,6 +166,20 @@ def test_a_failed_join_says_why_and_leaves_no_configuration(tmp_path: Path) -> N
 
     assert (refused.value.reason, read) == ("TokenUnknown", [SECRET])
     assert list((tmp_path / "run/cpcd").iterdir()) == []
+
+
+def test_the_endpoint_is_released_by_taking_kube_vips_manifest_away(tmp_path: Path) -> None:
+    """The kubelet ends the pod then, and kube-vip gives up lease and address; that is awaited."""
+    put(tmp_path, VIP)
+    held = '[{"addr_info": [{"local": "10.0.0.4", "scope": "global"}]}]'
+    answers = iter([held, held, "[]", "[]"])
+    real = machine(tmp_path, {"ip -j addr": lambda _argv: Ran(0, next(answers))})
+
+    assert release_endpoint(real, {"address": "10.0.0.4"}, "") == {"released": True}
+    assert not (tmp_path / VIP.lstrip("/")).exists()
+    assert release_endpoint(machine(tmp_path, {"ip -j addr": Ran(0, "[]")}), {"address": "10.0.0.4"}, "") == {
+        "released": True
+    }
 
 
 def test_reset_also_removes_what_kubeadm_leaves(tmp_path: Path) -> None:

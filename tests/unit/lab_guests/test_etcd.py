@@ -16,6 +16,21 @@ def _members(guest):
     return {member["name"]: member for member in guest.call("etcd_members", {})[0]["members"]}
 
 
+def test_a_released_endpoint_is_taken_over_at_once(rack) -> None:
+    """kube-vip that is told to end releases its lease; one that dies keeps it for its 15 s."""
+    first = rack.first()
+    rack.join(first, 302, "cp2", control_plane=True)
+    began = rack.time
+
+    first.call("release_endpoint", {"address": "10.0.0.4"})
+    gone = rack.cluster.virtual()
+    rack.until(lambda: rack.cluster.virtual() is not None)
+
+    assert gone is None
+    assert rack.cluster.virtual().node == "cp2"
+    assert rack.time - began < 5
+
+
 def test_without_quorum_reads_end_in_the_timeout(rack) -> None:
     """Recorded 343-348: 1 of 2 voters; etcdctl waits 10 s, readyz is 500, the API can still be connected to."""
     first = rack.first()

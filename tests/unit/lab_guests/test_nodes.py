@@ -50,7 +50,7 @@ def test_a_deleted_node_comes_back_only_with_its_kubelet(rack) -> None:
     rack.run(75)
     assert rack.ready("w1") == ""
 
-    worker.call("reboot", {})
+    worker.reboot()
     rack.until(lambda: rack.ready("w1") == "True")
     after = rack.node("w1")
     assert before["metadata"]["uid"] != after["metadata"]["uid"]
@@ -92,7 +92,7 @@ def test_what_a_cni_wrote_outlives_its_pod_and_a_reboot(rack) -> None:
     rack.cluster.store.delete(GVK("apps/v1", "DaemonSet"), "kube-flannel-ds", namespace="kube-flannel")
     rack.until(lambda: rack.running("app=flannel") == 0)
     boot = worker.boot_id
-    worker.call("reboot", {})
+    worker.reboot()
     rack.until(lambda: rack.node("w1")["status"]["nodeInfo"]["bootID"] != boot)
     rack.run(10)
 
@@ -121,14 +121,14 @@ def test_a_kubelet_asks_for_its_serving_certificate_until_it_has_one(rack) -> No
         return [each for each in listed if each["spec"]["username"] == "system:node:w1"]
 
     assert len(mine()) == 1
-    worker.call("reboot", {})
+    worker.reboot()
     rack.until(lambda: len(mine()) == 2)
     for each in mine():
         rack.cluster.store.approve(each["metadata"]["name"])
     rack.run(2)
     assert all(each["status"]["certificate"] for each in mine())
     boot = worker.boot_id
-    worker.call("reboot", {})
+    worker.reboot()
     rack.until(lambda: rack.node("w1")["status"]["nodeInfo"]["bootID"] not in {boot, ""})
     rack.run(10)
     assert len(mine()) == 2

@@ -381,6 +381,25 @@ def test_a_leader_hands_over_to_a_healthy_voter_first(listed: Members, heir: str
     assert (member(MASTER).id, heir) == (decided.member, decided.heir)
 
 
+@pytest.mark.parametrize(
+    ("provider", "ready", "wanted"),
+    [("kube-vip", "True", "10.0.0.5"), ("kube-vip", "Unknown", ""), ("external", "True", "")],
+)
+def test_a_machine_that_serves_gives_the_endpoint_up_with_its_member(provider: str, ready: str, wanted: str) -> None:
+    """Who cannot be asked is not asked, and nobody holds what a load balancer has."""
+    one = replace(ONE, endpoint=replace(ONE.endpoint, provider=provider))
+    bulk = {
+        scopes.node(NAME, MASTER.name): seen(node(MASTER, ready=ready, unschedulable=True)),
+        scopes.attachments(NAME, MASTER.name): seen(()),
+    }
+    whole = put(built(ONE, now=one), MASTER_GOING, ops=[hold(MASTER, "retire")], bulk=bulk)
+
+    decided = step(retire(case(MASTER_GOING, whole)))
+
+    assert isinstance(decided, effects.RemoveMember)
+    assert wanted == decided.endpoint
+
+
 def test_a_machine_that_never_became_one_is_destroyed_by_its_mark_alone() -> None:
     """A clone that was never started has our mark but not yet our UUID."""
     one = replace(build.row("u9", WORKERS, 9), retire="scaled")
