@@ -15,6 +15,7 @@ from cpcd.model.plan import Action, Guard, Refusal, Wait
 from cpcd.model.seen import Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.case import because
 from cpcd.plan.effects import (
     Clone,
     Configure,
@@ -96,7 +97,7 @@ def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
         sole = isinstance(action, ResetVm) and _alone(view, row.cluster)
         unborn = isinstance(action, RetireMachine) and not row.joined  # its member, if any, is removed under this guard
         out = isinstance(action, Stop) and not view.open_ops(action.owner)  # its hold has ended: it has left
-        return None if sole or unborn or out else _unlisted(action)
+        return None if sole or unborn or out else _unlisted(action, view)
     return _spends(action, row.address, members)
 
 
@@ -125,7 +126,7 @@ def reset_safe(action: Action, view: View) -> Wait | None:
         return None
     members: Members | None = view.known(scopes.etcd(action.row.cluster))
     if members is None:
-        return _unlisted(action)
+        return _unlisted(action, view)
     if members.at(action.row.address) is None:
         return None
     return Wait("QuorumKept", f"{action.sentence}: waits, its etcd member is still listed", 10)
@@ -135,8 +136,9 @@ def _alone(view: View, cluster: str) -> bool:
     return sum(row.role is Role.CONTROL_PLANE for row in view.rows(cluster)) == 1
 
 
-def _unlisted(action: Action) -> Wait:
-    return Wait("EtcdUnknown", f"{action.sentence}: waits, etcd's members cannot be listed now", 10)
+def _unlisted(action: Action, view: View) -> Wait:
+    why = because(view, scopes.etcd(action.key.cluster))
+    return Wait("EtcdUnknown", f"{action.sentence}: waits, etcd's members cannot be listed now{why}", 10)
 
 
 def approval(action: Action) -> str:

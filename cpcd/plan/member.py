@@ -113,6 +113,9 @@ def _voting(case: Case) -> bool:
 def _join(case: Case, facts: Facts) -> Plan:
     if case.api is None or not case.api.ready:
         return waiting("ApiUnavailable", f"{case.row.name} waits for the cluster's API", after=10)
+    if case.members is None:
+        sentence = f"{case.row.name} waits: etcd's members cannot be listed now"
+        return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=10)
     friend = peer(case)
     if friend is None or (case.control_plane and not _all_healthy(case)):
         return waiting("EtcdUnhealthy", f"{case.row.name} waits until every etcd member is healthy", after=10)

@@ -173,6 +173,17 @@ def test_members_that_cannot_be_listed_stop_control_plane_disruptions_alone(acti
     assert wanted == judged(action, put(REST, bulk={ETCD: unknown()}))
 
 
+@pytest.mark.parametrize("action", [reboot(MASTERS[0]), reset(MASTERS[0])])
+def test_why_members_cannot_be_listed_is_said(action: Action) -> None:
+    """A refused key or another host key is for a person to mend (`failures.md` S02, S07)."""
+    dumb = put(REST, bulk={ETCD: unknown("the key is refused for root")})
+    waits = [verdict for guard in guards.GUARDS if isinstance(verdict := guard(action, dumb), Wait)]
+
+    assert [one.sentence.rpartition(", ")[2] for one in waits] == [
+        "etcd's members cannot be listed now: the key is refused for root"
+    ]
+
+
 def test_the_only_control_plane_may_be_reset_although_nobody_answers_for_etcd() -> None:
     """It is the one that would answer."""
     one = cluster(group(CP, 1), group(WORKERS, 3))

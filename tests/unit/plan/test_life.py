@@ -208,7 +208,7 @@ ETCD, API = scopes.etcd(NAME), scopes.api(NAME)
         ({scopes.guest(RAN): unknown()}, "GuestSilent"),
         ({API: unknown()}, "ApiUnavailable"),
         ({API: seen(Api(ready=False, version=""))}, "ApiUnavailable"),
-        ({ETCD: unknown()}, "EtcdUnhealthy"),
+        ({ETCD: unknown()}, "EtcdUnknown"),
         ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "EtcdUnhealthy"),
         ({ETCD: seen(members(*PEERS, sick=PEERS))}, "EtcdUnhealthy"),
         (stale(RAN), "NameTaken"),
@@ -235,7 +235,7 @@ def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], w
     ("bulk", "wanted"),
     [
         ({}, "join"),
-        ({ETCD: unknown()}, "EtcdUnhealthy"),
+        ({ETCD: unknown()}, "EtcdUnknown"),
         ({ETCD: seen(members(*PEERS, sick=[PEERS[0]]))}, "join"),
         ({scopes.guest(WORKER): seen(facts(WORKER, kubelet_conf=True))}, "kubeadm-reset"),
         ({scopes.node(NAME, WORKER.name): seen(node(WORKER))}, "delete-node"),
@@ -247,6 +247,16 @@ def test_from_a_prepared_machine_to_a_control_plane(bulk: Mapping[Scope, Any], w
 def test_from_a_prepared_machine_to_a_worker(bulk: Mapping[Scope, Any], wanted: str) -> None:
     """A worker needs one healthy peer that mints its token."""
     assert wanted == said(joining(WORKER, bulk))
+
+
+@pytest.mark.parametrize("one", [RAN, WORKER])
+def test_a_join_waits_for_etcds_members_and_says_why(one: Any) -> None:
+    """With the words of whoever refused to list them (`failures.md` S07)."""
+    plan = joining(one, {ETCD: unknown("the key is refused for root")})
+
+    assert plan is not None
+    assert plan.wait is not None
+    assert plan.wait.sentence == f"{one.name} waits: etcd's members cannot be listed now: the key is refused for root"
 
 
 def test_before_there_is_a_cluster_only_the_elected_machine_begins() -> None:
