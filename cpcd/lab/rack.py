@@ -71,7 +71,7 @@ class Rack:
         """Clone the template and configure the VM; its address ends in the VMID's last digits."""
         self.pve("POST", "9000/clone", newid=vmid, name=name)
         self.run(3)
-        network = {"ipconfig0": f"ip=10.0.0.{vmid % 200}/24,gw=10.0.0.1", "ciuser": "cpcd"}
+        network = {"ipconfig0": f"ip=10.0.0.{vmid % 200}/24,gw=10.0.0.1", "ciuser": "cpcd", "ciupgrade": 0}
         keys = {"sshkeys": quote(KEY, safe="")}
         self.pve("PUT", f"{vmid}/config", **network, **keys, **config)
 

@@ -141,6 +141,7 @@ def first_options(cluster: Cluster, machine: Machine, spec: MachineSpec, config:
         "net0": _net0(spec, str(config.get("net0", ""))),
         "ipconfig0": f"ip={machine.address}/{infra.prefix},gw={infra.gateway}",
         "ciuser": spec.ssh_users[0],
+        "ciupgrade": 0,  # the default upgrades the whole system at the first boot, to whatever there is that day
         "sshkeys": quote("\n".join(spec.ssh_keys), safe=""),
     }
     options |= {"nameserver": " ".join(infra.dns_servers)} if infra.dns_servers else {}

@@ -19,6 +19,7 @@ class Durations:
     ssh: float = 20.0  # power to sshd
     users: float = 0.0  # sshd to cloud-init's user on a first boot (failures.md G07); 0: not seen
     cloud_init: float = 25.0  # power to cloud-init's end on a first boot (recorded 1005: after ssh)
+    upgrade: float = 60.0  # what cloud-init takes longer where it upgrades packages, as `prepare` from a near mirror
     kubelet: float = 15.0  # power to kubelet on later boots (recorded 1109, 1116: API 92 s after ssh when crowded)
     shutdown: float = 5.0  # power button to power off
     short: float = 0.3  # any short verb but the ones below

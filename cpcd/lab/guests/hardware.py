@@ -16,12 +16,15 @@ from cpcd.lab.provenance import recorded, source
 
 __all__ = ["Hardware", "hardware"]
 
-_IDENTITY = ("name", "ciuser", "cipassword", "sshkeys", "nameserver", "searchdomain")
+_IDENTITY = ("name", "ciuser", "cipassword", "sshkeys", "nameserver", "searchdomain", "ciupgrade")
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One machine as configured; `address` is empty without a static one, `instance` is cloud-init's instance-id."""
+    """One machine as configured; `address` is empty without a static one, `instance` is cloud-init's instance-id.
+
+    `upgrade`: cloud-init upgrades every package of a new instance, which is Proxmox's default.
+    """
 
     cores: int
     memory_mib: int
@@ -34,6 +37,7 @@ class Hardware:
     address: str
     prefix: int
     instance: str
+    upgrade: bool
 
 
 def _parts(value: Any) -> dict[str, str]:
@@ -84,4 +88,5 @@ def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
         address=str(static.ip) if static else "",
         prefix=static.network.prefixlen if static else 0,
         instance=_instance(config),
+        upgrade=str(config.get("ciupgrade", "1")) == "1",
     )

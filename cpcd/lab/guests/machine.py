@@ -130,7 +130,8 @@ class Machine:
     def cloud_init(self) -> str:
         """`running` until the end of an instance's first boot, then `done`."""
         first = self.booted == self.disk.instance_at
-        return "running" if first and not self._up(self.durations.cloud_init) else "done"
+        seconds = self.durations.cloud_init + (self.durations.upgrade if self.hardware.upgrade else 0)
+        return "running" if first and not self._up(seconds) else "done"
 
     def power_on(self, config: Mapping[str, Any], *, system: bool = True) -> None:
         """Boot with the configuration as it is now; without a system nothing ever comes up."""

@@ -56,6 +56,18 @@ def test_every_boot_has_another_id_and_the_disk_stays(rack, vm) -> None:
     assert kept == (vm.disk.machine_id, vm.host_key)
 
 
+def test_a_first_boot_that_upgrades_takes_longer(rack, vm) -> None:
+    """`ciupgrade` is on where nobody says otherwise (`apischema.json`), and only at an instance's first boot."""
+    rack.power(301, "stop")
+    rack.pve("PUT", "301/config", delete="ciupgrade")
+    rack.power(301)
+    rack.run(vm.durations.cloud_init + 1)
+
+    assert vm.cloud_init == "running"
+    rack.run(vm.durations.upgrade)
+    assert vm.cloud_init == "done"
+
+
 def test_another_cloud_init_instance_has_new_host_keys(rack, vm) -> None:
     """`failures.md` G10: any change of cloud-init's configuration is a new instance at the next cold start."""
     before = (vm.host_key, vm.disk.machine_id)

@@ -54,7 +54,7 @@ def test_the_first_options_carry_identity_and_cloud_init() -> None:
 
     wanted = {
         "smbios1": f"uuid={system_uuid(ROW.uid)}", "agent": "1", "ipconfig0": "ip=10.0.0.11/24,gw=10.0.0.1",
-        "ciuser": "cpcd", "sshkeys": "ssh-ed25519%20AAAA%20cpcd", "nameserver": "10.0.0.1",
+        "ciuser": "cpcd", "ciupgrade": 0, "sshkeys": "ssh-ed25519%20AAAA%20cpcd", "nameserver": "10.0.0.1",
         "searchdomain": "lab.example", "net0": "virtio,bridge=vmbr0", "memory": 4096,
     }  # fmt: skip
     assert wanted == {name: options[name] for name in wanted}
