@@ -121,15 +121,17 @@ def prepared(machine: Machine) -> str:
         return ""
 
 
-def readyz(machine: Machine) -> int:
-    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s.
+def api_port(machine: Machine) -> int:
+    """Return where the local API server listens: at the endpoint's port, as kubeadm writes into its manifest."""
+    found = re.search(r"--secure-port=(\d+)", machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml"))
+    return int(found.group(1)) if found else 6443
 
-    Its port is the endpoint's, which kubeadm writes into the manifest.
-    """
-    port = re.search(r"--secure-port=(\d+)", machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml"))
+
+def readyz(machine: Machine) -> int:
+    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
     # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001
-    connection = http.client.HTTPSConnection("127.0.0.1", int(port[1]) if port else 6443, timeout=5, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", api_port(machine), timeout=5, context=context)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from cpcd.guest.facts import addresses, certificates, cloud_init, facts, kubeadm, modules, packages, prepared, services
+from cpcd.guest.facts import (
+    addresses,
+    api_port,
+    certificates,
+    cloud_init,
+    facts,
+    kubeadm,
+    modules,
+    packages,
+    prepared,
+    services,
+)
 from cpcd.guest.machine import Machine, Ran, run_command
 from cpcd.ports.guests import SHORT_VERBS
 from tests.unit.guest.recorded import machine, put, recorded
@@ -154,6 +165,14 @@ def test_a_ca_is_known_by_its_hash(tmp_path: Path) -> None:
 
     assert re.fullmatch("sha256:[0-9a-f]{64}", whole)
     assert kubeadm(real)["ca_hash"] == ""
+
+
+def test_the_api_is_asked_at_the_port_of_its_manifest(tmp_path: Path) -> None:
+    """An endpoint may have another port than 6443, and kubeadm binds to it."""
+    bare = api_port(machine(tmp_path, {}))
+    put(tmp_path, "/etc/kubernetes/manifests/kube-apiserver.yaml", "    - --secure-port=8443\n    - --a=1\n")
+
+    assert (6443, 8443) == (bare, api_port(machine(tmp_path, {})))
 
 
 def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
