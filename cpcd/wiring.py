@@ -113,7 +113,8 @@ async def _run(settings: Settings) -> None:
     daemon, links = _daemon(settings, settings.state_dir / "ledger.db", settings.state_dir / "ssh")
     commands = Commands(
         state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=daemon.clock,
-        read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), troubles=daemon.troubles,
+        read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), specs=daemon.specs,
+        troubles=daemon.troubles,
     )  # fmt: skip
     try:
         await _serve(settings, daemon, commands)

@@ -82,6 +82,7 @@ class ControlServer:
                 web.get("/plan", self._plan),
                 web.get("/events", self._events),
                 web.get("/kubeconfig", self._kubeconfig),
+                web.get("/check", self._check),
                 web.get("/doctor", self._doctor),
                 web.post("/approve", self._posted("id", self._control.approve)),
                 web.post("/pause", self._posted("cluster", self._control.pause)),
@@ -105,6 +106,9 @@ class ControlServer:
 
     async def _kubeconfig(self, request: web.Request) -> web.Response:
         return web.json_response({"kubeconfig": await self._control.kubeconfig(request.query.get("cluster", ""))})
+
+    async def _check(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._control.check(request.query.get("place", "")))
 
     async def _doctor(self, _request: web.Request) -> web.Response:
         return web.json_response(await self._control.doctor())

@@ -40,15 +40,20 @@ class SpecFiles:
         self._git = git
         self._seen: tuple[str, ...] = ()
 
-    async def read(self) -> Snapshot:
-        """Return the spec as it is now; repeatable, changes nothing.
+    @property
+    def place(self) -> str:
+        """Where it is: an absolute path, links resolved."""
+        return os.path.realpath(self._path)
+
+    async def read(self, *, lying: bool = False) -> Snapshot:
+        """Return the spec as it is now, with `lying` as it lies there, committed or not; repeatable, changes nothing.
 
         Raises Failure: Code.CONFIG when it is absent, empty, not committed or not readable; Code.DEPENDENCY when git
         is needed and not installed; Code.TIMEOUT when git does not answer within 10 s. Each leaves the last good spec
         in force: an absent spec never means that everything shall be deleted (`failures.md` F04).
         """
         spec, top = await asyncio.to_thread(_located, self._path)
-        if top is None or self._worktree:
+        if top is None or self._worktree or lying:
             snapshot = await asyncio.to_thread(read_disk, spec, worktree=top is not None)
         else:
             snapshot = await self._head(spec, top)

@@ -1,15 +1,22 @@
-"""`cpcd validate`: the spec as the daemon will read it, before it is committed; no daemon is needed."""
+"""`cpcd validate`: the spec as the daemon will read it, before it is committed; no daemon is needed.
 
+One that keeps this spec is asked what stands already against it: its ledger knows what cannot change any more.
+"""
+
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpcd.cli.output import emit, output_option
+from cpcd.cli.session import Session
 from cpcd.cli.specfiles import read_bytes, spec_path
+from cpcd.model.errors import Failure
 
 if TYPE_CHECKING:
-    from cpcd.spec import Reading
+    from cpcd.spec import Mistake, Reading
 
 __all__ = ["command"]
 
@@ -18,40 +25,58 @@ __all__ = ["command"]
 @click.argument("path", metavar="[PATH]", default="", type=click.Path())
 @click.option("--show-defaults", is_flag=True, help="Print the whole effective file, every default filled in.")
 @output_option
-def command(path: str, show_defaults: bool, output: str) -> int:
+@click.pass_obj
+def command(session: Session, /, path: str, show_defaults: bool, output: str) -> int:
     """Check cluster.yaml; all mistakes at once, with line and column.
 
     PATH is a file, a directory of files, or - for standard input  [default: $CPCD_SPEC, ./cluster.yaml,
-    /etc/cpcd/cluster.yaml]. The file as it stands is checked, committed or not. Exit code 1 when there are mistakes.
+    /etc/cpcd/cluster.yaml]. The file as it lies there is checked, committed or not; beside the daemon that keeps it,
+    what cannot change any more is checked too. Exit code 1 when there are mistakes.
     """
     from cpcd import spec
 
     where = spec_path(path)
     files, referred = read_bytes(where)
     reading = spec.read_spec(files, referred=referred)
-    if show_defaults and output == "table" and not reading.mistakes:
+    mistakes, compared = (reading.mistakes, "") if reading.mistakes else _standing(session, where, files)
+    if show_defaults and output == "table" and not mistakes:
         click.echo("---\n".join(spec.show_defaults(document) for document in reading.documents), nl=False)
         return 0
-    emit(_told(reading, show_defaults=show_defaults), output, lambda: _words(where, reading, files))
-    return 1 if reading.mistakes else 0
+    told = _told(reading, mistakes) | ({"effective": _effective(reading)} if show_defaults else {})
+    emit(told, output, lambda: spec.listing(mistakes, files) if mistakes else f"{_valid(where, reading)}{compared}")
+    return 1 if mistakes else 0
 
 
-def _told(reading: "Reading", *, show_defaults: bool) -> dict[str, Any]:
-    from cpcd.spec import effective
+def _standing(session: Session, where: str, files: dict[str, bytes]) -> tuple[tuple["Mistake", ...], str]:
+    """Return what the daemon that keeps this spec has against it, and words about that where there is one."""
+    from cpcd.spec import Mistake
 
-    told: dict[str, Any] = {
-        "valid": not reading.mistakes,
+    try:
+        if where == "-" or not Path(session.path).is_socket():
+            return (), ""
+        answer = session.client(timeout=10).get("/check", place=os.path.realpath(where))
+    except (Failure, OSError) as error:
+        return (), f"; not compared with what stands: {getattr(error, 'what', '') or getattr(error, 'strerror', '')}"
+    shown = {Path(name).name: name for name in files}
+    found = tuple(Mistake(**{**one, "file": shown[one["file"]]}) for one in answer["mistakes"])
+    return found, "; nothing that stands is against it" if answer["compared"] else ""
+
+
+def _told(reading: "Reading", mistakes: tuple["Mistake", ...]) -> dict[str, Any]:
+    return {
+        "valid": not mistakes,
         "generation": reading.digest,
         "clusters": [document.name for document in reading.documents],
-        "mistakes": [asdict(mistake) for mistake in reading.mistakes],
+        "mistakes": [asdict(mistake) for mistake in mistakes],
     }
-    return told | ({"effective": [effective(document) for document in reading.documents]} if show_defaults else {})
 
 
-def _words(path: str, reading: "Reading", files: dict[str, bytes]) -> str:
-    from cpcd.spec import listing
+def _effective(reading: "Reading") -> list[dict[str, Any]]:
+    from cpcd.spec import effective
 
-    if reading.mistakes:
-        return listing(reading.mistakes, files)
+    return [effective(document) for document in reading.documents]
+
+
+def _valid(path: str, reading: "Reading") -> str:
     names = ", ".join(document.name for document in reading.documents)
     return f"{path}: valid ({names}), generation {reading.digest[:12]}"

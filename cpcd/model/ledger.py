@@ -155,7 +155,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The whole memory as a value, with indexes that are made when first asked for (so it has no slots)."""
+    """The whole memory as a value, with what follows from it, made when first asked for (so it has no slots)."""
 
     machines: Map[Uid, Machine] = field(default_factory=dict)
     ops: Map[OpId, Op] = field(default_factory=dict)
@@ -181,6 +181,18 @@ class Ledger:
         for op in sorted(self.ops.values(), key=lambda op: (op.opened, op.id)):
             found.setdefault(op.key, []).append(op)
         return found
+
+    @cached_property
+    def begun(self) -> frozenset[str]:
+        """Clusters that have machines or an identity, whether their documents are still there or not."""
+        known = (name.removeprefix("identity/") for name in self.facts if name.startswith("identity/"))
+        return frozenset((*self.rows, *known))
+
+    @cached_property
+    def endpoints(self) -> Map[str, str]:
+        """Cluster that has begun -> the host of its endpoint, which it has been made with for good."""
+        made = {name: self.facts.get(f"fixed/{name}", {}).get("controlPlaneEndpoint", "") for name in self.begun}
+        return {name: shown.rpartition(":")[0] for name, shown in made.items() if shown}
 
     def after(self, changes: tuple[Change, ...]) -> "Ledger":
         """Return the memory with the changes applied in order."""

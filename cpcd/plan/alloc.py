@@ -37,10 +37,14 @@ def vmid(view: View, cluster: Cluster) -> int | None:
 
 
 def address(view: View, cluster: Cluster) -> str | None:
-    """Return the lowest address of the pool that nobody has; the endpoint's and the gateway's are reserved."""
+    """Return the lowest address of the pool that nobody has; endpoints and the gateway's are reserved.
+
+    Those of clusters without a document too: their machines are kept.
+    """
     infra = cluster.infrastructure
     taken = {row.address for row in view.machines.values() if row.site == infra.site}
     taken |= {other.endpoint.host for other in view.desired.clusters.values()} | {infra.gateway}
+    taken |= set(view.ledger.endpoints.values())
     taken |= _retired(view, f"address/{infra.site}/")
     return next((ip for ip in infra.addresses if ip not in taken), None)
 

@@ -54,6 +54,14 @@ class Control(Protocol):
         """Return a cluster's kubeconfig as YAML; "" means the only cluster there is."""
         ...
 
+    async def check(self, place: str) -> dict[str, Any]:
+        """Return `{compared, mistakes}`: what stands already against the spec as it lies at `place`, committed or not.
+
+        `compared` is False when the daemon keeps another spec or this one has mistakes of its own; a mistake is
+        `{file, line, column, path, message, hint}`, its file relative to the spec's directory.
+        """
+        ...
+
     async def doctor(self) -> dict[str, Any]:
         """Return `{checks: [{name, ok, message, hint}]}`; `ok` is None when it could not be told."""
         ...

@@ -20,6 +20,7 @@ from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
 from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.doctor import Doctor
+from cpcd.sources.specs import Specs
 from cpcd.status import Board, called, document, joined, stamp
 
 __all__ = ["Commands", "foreseen"]
@@ -41,10 +42,11 @@ class Commands:
         read: Callable[[Scope], Awaitable[Seen[Any]]],
         kubeconfig: Callable[[str], str],
         doctor: Doctor,
+        specs: Specs,
         troubles: Callable[[], list[str]],
     ) -> None:
         self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
-        self._clock, self._read, self._text, self._doctor = clock, read, kubeconfig, doctor
+        self._clock, self._read, self._text, self._doctor, self._specs = clock, read, kubeconfig, doctor, specs
         self._troubles = troubles
 
     async def status(self) -> dict[str, Any]:
@@ -110,6 +112,10 @@ class Commands:
     async def kubeconfig(self, cluster: str) -> str:
         """Return a cluster's kubeconfig as YAML."""
         return self._text(self._cluster(cluster))
+
+    async def check(self, place: str) -> dict[str, Any]:
+        """Return what stands already against the spec as it lies at `place`."""
+        return await self._specs.check(place)
 
     async def doctor(self) -> dict[str, Any]:
         """Return the checks of everything that cpcd needs."""

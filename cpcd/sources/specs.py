@@ -1,27 +1,30 @@
-"""The spec in force: read what is committed, compile it, refuse what cannot change, keep the last good one on disk.
+"""The spec in force: read what is committed, compile it beside what stands, keep the last good one on disk.
 
 A broken, missing or empty spec changes nothing; its mistakes are published and the last good one stays in force.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from cpcd.model.desired import Desired
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Bug, Code, Failure
 from cpcd.model.ledger import Change, PutFact
 from cpcd.model.view import View
-from cpcd.spec import read_spec
-from cpcd.spec.compile import compile_spec, fixed
+from cpcd.spec import Mistake, Reading, read_spec
+from cpcd.spec.standing import compile_beside, remembered
 
 __all__ = ["Files", "Snapshot", "SpecNews", "Specs"]
 
 LAST_GOOD = "spec/last-good"
 
+_log = logging.getLogger("cpcd")
+
 
 class Snapshot(Protocol):
-    """The spec's bytes at one moment (`adapters.files.Snapshot`)."""
+    """The spec's bytes at one moment (`adapters.disk.Snapshot`)."""
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -52,8 +55,13 @@ class Snapshot(Protocol):
 class Files(Protocol):
     """Reads and watches the spec (`adapters.files.SpecFiles`)."""
 
-    async def read(self) -> Snapshot:
-        """Return the spec as it is now; raises Failure."""
+    @property
+    def place(self) -> str:
+        """Where it is: an absolute path, links resolved."""
+        ...
+
+    async def read(self, *, lying: bool = False) -> Snapshot:
+        """Return the spec as it is now, with `lying` as it lies there, committed or not; raises Failure."""
         ...
 
     def watch(self) -> AsyncIterator[None]:
@@ -85,12 +93,29 @@ class Specs:
         self._files, self._view, self._operator_key = files, view, operator_key
 
     async def look(self) -> SpecNews:
-        """Read the spec as it is now; never raises for what it holds or lacks."""
+        """Read the spec as it is now; never raises for what it holds or lacks, nor for what cpcd did not foresee."""
         try:
-            snapshot = await self._files.read()
+            return self._judge(await self._files.read())
         except Failure as failure:
-            return SpecNews(None, (failure.told,), code=failure.code)
-        return self._judge(snapshot)
+            return _unread(failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good spec stays and the reason is published
+            _log.exception("the spec cannot be read")
+            return _unread(Bug(f"{type(error).__name__}: {error}"))
+
+    async def check(self, place: str) -> dict[str, Any]:
+        """Return what stands already against the spec as it lies there, committed or not.
+
+        `{compared, mistakes}`: nothing is compared when `place` (absolute, links resolved) is not this spec, or when it
+        has mistakes of its own. Raises Failure when it cannot be read.
+        """
+        if place != self._files.place:
+            return {"compared": False, "mistakes": []}
+        lying = await self._files.read(lying=True)
+        reading = read_spec(lying.files, referred=lying.referred)
+        if reading.mistakes:
+            return {"compared": False, "mistakes": []}
+        _, mistakes = self._compiled(reading)
+        return {"compared": True, "mistakes": [asdict(mistake) for mistake in mistakes]}
 
     def watch(self) -> AsyncIterator[None]:
         """Yield whenever the spec may have changed."""
@@ -101,56 +126,36 @@ class Specs:
         kept = self._view().facts.get(LAST_GOOD)
         if kept is None:
             return None
-        files = {name: text.encode() for name, text in kept["files"].items()}
-        referred = {name: text.encode() for name, text in kept["referred"].items()}
+        files, referred = ({name: text.encode() for name, text in kept[part].items()} for part in ("files", "referred"))
         reading = read_spec(files, referred=referred)
         if reading.mistakes:
             return None
-        desired = compile_spec(reading, operator_key=self._operator_key, sites=self._sites())
-        return SpecNews(desired, (), kept["generation"], f"last good spec, {kept['source']}")
-
-    def _sites(self) -> set[str]:
-        """The names by which machines know their Proxmox: an endpoint more or less does not make it another."""
-        return {row.site for row in self._view().machines.values()}
+        return SpecNews(self._compiled(reading)[0], (), kept["generation"], f"last good spec, {kept['source']}")
 
     def _judge(self, snapshot: Snapshot) -> SpecNews:
         about = (snapshot.generation, snapshot.source, snapshot.uncommitted)
         reading = read_spec(snapshot.files, referred=snapshot.referred)
         if reading.mistakes:
-            return SpecNews(None, tuple(str(mistake) for mistake in reading.mistakes), *about)
-        desired = compile_spec(reading, operator_key=self._operator_key, sites=self._sites())
-        refused = _unchangeable(self._view(), desired)
-        if refused:
-            return SpecNews(None, refused, *about)
-        return SpecNews(desired, (), *about, changes=(_kept(snapshot), *_fixed(self._view(), desired)))
+            return SpecNews(None, tuple(map(str, reading.mistakes)), *about)
+        desired, mistakes = self._compiled(reading)
+        if mistakes:
+            return SpecNews(None, tuple(map(str, mistakes)), *about)
+        changes = (_kept(snapshot), *remembered(desired, self._view().ledger))
+        return SpecNews(desired, (), *about, changes=changes)
+
+    def _compiled(self, reading: Reading) -> tuple[Desired, tuple[Mistake, ...]]:
+        return compile_beside(reading, self._view().ledger, operator_key=self._operator_key)
 
 
-def _unchangeable(view: View, desired: Desired) -> tuple[str, ...]:
-    """Refuse what cannot change after creation, naming field, old and new value."""
-    refused: list[str] = []
-    for name, cluster in desired.clusters.items():
-        before: dict[str, str] = view.facts.get(f"fixed/{name}", {})
-        for word, value in fixed(cluster).items():
-            if before.get(word, value) == value:
-                continue
-            why = "upgrades are not supported yet" if word == "version" else "it cannot change after creation"
-            refused.append(f"{name}: {word} is {before[word] or 'empty'} and cannot become {value or 'empty'}: {why}")
-    return tuple(refused)
+def _unread(failure: Failure) -> SpecNews:
+    return SpecNews(None, (failure.told,), code=failure.code)
 
 
 def _kept(snapshot: Snapshot) -> PutFact:
     value: dict[str, Any] = {
         "files": {name: content.decode() for name, content in snapshot.files.items()},
-        "referred": {name: content.decode("utf-8", "replace") for name, content in snapshot.referred.items()},
+        "referred": {name: content.decode() for name, content in snapshot.referred.items()},
         "generation": snapshot.generation,
         "source": snapshot.source,
     }
     return PutFact(LAST_GOOD, json.loads(json.dumps(value)))
-
-
-def _fixed(view: View, desired: Desired) -> tuple[PutFact, ...]:
-    """Remember what cannot change, from the first machine on: until then everything can."""
-    begun = {row.cluster for row in view.machines.values()}
-    return tuple(
-        PutFact(f"fixed/{name}", fixed(cluster)) for name, cluster in desired.clusters.items() if name not in begun
-    )

@@ -7,6 +7,7 @@ a reading without mistakes cannot fail.
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from cpcd.model.desired import (
@@ -42,18 +43,24 @@ __all__ = ["compile_spec", "fixed"]
 
 Manifests = Mapping[str, tuple[Object, ...]]
 
+_NONE: Final[Mapping[str, str]] = {}
 
-def compile_spec(reading: Reading, *, operator_key: str, sites: Collection[str] = ()) -> Desired:
+
+def compile_spec(
+    reading: Reading, *, operator_key: str, sites: Collection[str] = (), endpoints: Mapping[str, str] = _NONE
+) -> Desired:
     """Return the spec as wanted; `operator_key` is cpcd's own public key line, which every machine gets.
 
-    `sites` are the names by which machines know their Proxmox: they outlive a change of its endpoints.
+    `sites` are the names by which machines know their Proxmox: they outlive a change of its endpoints. `endpoints` are
+    the hosts that clusters were made with: what was reserved from a pool once outlives a change of the pool.
     """
     found: dict[str, ProxmoxSite] = {}
     clusters: dict[str, Cluster] = {}
     for document in reading.documents:
         site = _site(document, sites)
         assert found.setdefault(site.name, site) == site, "the reader has refused two descriptions of one Proxmox"
-        clusters[document.name] = _cluster(document, reading.manifests, operator_key, site.name)
+        endpoint = _endpoint(document, endpoints.get(document.name, ""))
+        clusters[document.name] = _cluster(document, endpoint, reading.manifests, operator_key, site.name)
     return Desired(clusters=clusters, sites=found, generation=reading.digest)
 
 
@@ -85,10 +92,17 @@ def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSi
     return ProxmoxSite(name, urls, proxmox.credentials_ref.ref, tls.ca_file or "", str(tls.fingerprint or ""))
 
 
-def _cluster(document: schema.ClusterDocument, manifests: Manifests, operator_key: str, site: str) -> Cluster:
+def _endpoint(document: schema.ClusterDocument, reserved: str) -> Endpoint:
+    """The endpoint that is written, else the one that is reserved already, else the pool's first address."""
+    given = document.spec.control_plane_endpoint
+    first = document.spec.infrastructure.proxmox.ipv4_config.addresses[0].first
+    return Endpoint(str(given.host or reserved or first), given.port, given.provider)
+
+
+def _cluster(
+    document: schema.ClusterDocument, endpoint: Endpoint, manifests: Manifests, operator_key: str, site: str
+) -> Cluster:
     spec = document.spec
-    infra = _infrastructure(document, site)
-    endpoint = spec.control_plane_endpoint
     policy, change = spec.policy, spec.change_policy
     return Cluster(
         name=document.name,
@@ -96,13 +110,13 @@ def _cluster(document: schema.ClusterDocument, manifests: Manifests, operator_ke
         paused=spec.paused,
         deletion_protection=spec.deletion_protection,
         deletion_policy=spec.deletion_policy,
-        endpoint=Endpoint(str(endpoint.host or infra.addresses[0]), endpoint.port, endpoint.provider),
+        endpoint=endpoint,
         pods=str(spec.cluster_network.pods.cidr_blocks[0]),
         services=str(spec.cluster_network.services.cidr_blocks[0]),
         service_domain=spec.cluster_network.service_domain,
         domain=spec.naming.domain or "",
         hostname=spec.naming.hostname,
-        infrastructure=infra,
+        infrastructure=_infrastructure(document, site),
         groups=(
             _control_plane(document, spec.control_plane, operator_key),
             *(_deployment(document, one, operator_key) for one in spec.workers.machine_deployments),

@@ -60,6 +60,8 @@ class Daemon:
     steps: list[dict[str, Any]] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)
+    spec: str = ""
+    against: list[dict[str, Any]] = field(default_factory=list)
 
     async def status(self) -> dict[str, Any]:
         return document(self.view, self.board, scene.NOW)
@@ -98,6 +100,9 @@ class Daemon:
         if cluster not in {"", "home"}:
             raise Failure(Code.INPUT, f"there is no cluster called {cluster}")
         return KUBECONFIG
+
+    async def check(self, place: str) -> dict[str, Any]:
+        return {"compared": place == self.spec, "mistakes": self.against}
 
     async def doctor(self) -> dict[str, Any]:
         raise KeyError("a bug of the daemon's")

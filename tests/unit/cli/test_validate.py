@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from cpcd.spec import read_spec
 from tests.unit.cli.conftest import Run
+from tests.unit.cli.daemon import Daemon
 from tests.unit.status.scene import SPEC
 
 ADDON = b"  addons: [{name: extras, manifests: [{file: extras.yaml}]}]\n"
+VALID = f"cluster.yaml: valid (home), generation {read_spec({'x': SPEC}).digest[:12]}"
 MISTAKE = SPEC.replace(b"replicas: 1", b"replicas: 2").replace(b"version:", b"versoin:")
 
 
@@ -26,9 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_valid_file_is_said_with_its_generation(run: Run, file: Path) -> None:
     """Without a path, the file in the working directory is meant."""
-    digest = read_spec({"x": SPEC}).digest
-
-    assert (0, f"cluster.yaml: valid (home), generation {digest[:12]}\n", "") == run("validate")
+    assert (0, f"{VALID}\n", "") == run("validate")
 
 
 def test_a_valid_file_needs_neither_rich_nor_what_planners_want(file: Path) -> None:
@@ -148,6 +149,38 @@ def test_a_working_directory_that_is_gone_is_a_sentence(run: Run, tmp_path: Path
     assert (2, "", "CPCD-107 cluster.yaml: the working directory is no more") == (
         *(told := run("validate", "cluster.yaml"))[:2], told[2].splitlines()[0],
     )  # fmt: skip
+
+
+AGAINST = {
+    "file": "cluster.yaml", "line": 4, "column": 18, "path": "metadata.name", "message": "demo became home", "hint": "no",
+}  # fmt: skip
+
+
+def test_the_daemon_that_keeps_the_spec_is_asked_what_stands(run: Run, quiet: Daemon, file: Path) -> None:
+    """What cannot change any more has a place in the file too; another's spec is compared with nothing."""
+    quiet.spec = str(file)
+    fine = run("validate")
+    quiet.against = [AGAINST]
+    refused = run("validate", str(file))
+    quiet.spec, quiet.against = "/elsewhere", []
+
+    assert fine[:2] == (0, f"{VALID}; nothing that stands is against it\n")
+    assert refused[1].splitlines()[:3] == [
+        f"{file}:4:18: metadata.name: demo became home; no", "    metadata: {name: home}", "                     ^",
+    ]  # fmt: skip
+    assert refused[0] == 1
+    assert run("validate")[:2] == (0, f"{VALID}\n")
+
+
+def test_a_daemon_that_cannot_be_asked_is_no_mistake_of_the_spec(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is left over: the spec is valid as far as it goes, and that is said."""
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind("c.sock")
+    monkeypatch.setenv("CPCD_SOCKET", "c.sock")
+
+    assert run("validate")[:2] == (0, f"{VALID}; not compared with what stands: no daemon answers here\n")
 
 
 def test_the_schema_is_json(run: Run) -> None:

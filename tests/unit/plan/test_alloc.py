@@ -77,6 +77,17 @@ def test_endpoints_and_the_gateway_are_never_given_to_a_machine() -> None:
     assert "10.0.0.7" == alloc.address(whole, mine)
 
 
+def test_the_endpoint_of_a_cluster_without_a_document_is_given_to_no_machine() -> None:
+    """Its machines are kept and serve it; one that never had any has no endpoint either."""
+    mine = cluster(infrastructure=build.infrastructure(addresses=("10.0.0.6", "10.0.0.7")))
+    fixed = {f"fixed/{name}": {"controlPlaneEndpoint": f"{host}:6443 (kube-vip)"}
+             for name, host in (("gone", "10.0.0.6"), ("dreamt", "10.0.0.7"))}  # fmt: skip
+    kept = view(mine, rows=[row("u9", cluster="gone", address="10.0.0.99")], known=fixed)
+
+    assert "10.0.0.7" == alloc.address(kept, mine)
+    assert "10.0.0.6" == alloc.address(view(mine, known=fixed), mine)
+
+
 def test_indexes_fill_the_gaps_of_their_group() -> None:
     """A machine on its way out still has its index, and so its name."""
     rows = [row("u1", WORKERS, 1), row("u2", WORKERS, 3), row("u3", CP, 2), row("u4", WORKERS, 2, retire="old")]
