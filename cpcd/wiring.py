@@ -45,6 +45,7 @@ from cpcd.status import configure_logs
 
 __all__ = ["main", "plan"]
 
+_GONE = "Bring the document back to have its machines kept again; until then they are left as they are."
 PAGES_AGAIN = 10.0  # seconds until an address that was taken is tried again
 
 
@@ -200,7 +201,9 @@ class Links:
             await client.close()
 
     def _proxmox(self, site: str) -> Proxmox:
-        wanted = self._view().desired.sites[site]
+        wanted = self._view().desired.sites.get(site)
+        if wanted is None:
+            raise Failure(Code.CONFIG, "no document names this Proxmox any more", target=f"pve:{site}", hint=_GONE)
         known = self._sites.get(site)
         if known is None or known[0] != wanted:
             self._replaced += [known[1]] if known else []  # calls may be on their way in it
@@ -228,7 +231,10 @@ class Links:
 
     def _host(self, row: Machine) -> Host:
         view = self._view()
-        cluster = view.desired.clusters[row.cluster]
+        cluster = view.cluster(row.cluster)
+        if cluster is None:
+            what = f"nothing says how to reach it: the document of {row.cluster} is gone"
+            raise Failure(Code.CONFIG, what, target=row.name, hint=_GONE)
         group = cluster.group(row.group) or cluster.groups[0]
         key = str(view.facts.get(f"hostkey/{row.uid}", ""))
         return Host(row.uid, row.name, row.address, group.machine.ssh_port, group.machine.ssh_users, key)

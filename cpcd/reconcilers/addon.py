@@ -149,10 +149,14 @@ class ForgetAddon(Action):
 
 
 def keys(view: View) -> tuple[Key, ...]:
-    """Return a key for each addon in the file, and for each of which something was applied and that left it."""
+    """Return a key for each addon in the file, and for each of which something was applied and that left it.
+
+    What was applied in a cluster whose document is gone is left as it is, like its machines.
+    """
     wanted = {(c.name, addon.name) for c in view.desired.clusters.values() for addon in c.addons}
     applied = {tuple(name.split("/")[1:]) for name in view.facts if name.startswith("applied/")}
-    return tuple(Key(cluster, KIND, name) for cluster, name in sorted(wanted | {(a[0], a[1]) for a in applied}))
+    left = {(a[0], a[1]) for a in applied if view.cluster(a[0])}
+    return tuple(Key(cluster, KIND, name) for cluster, name in sorted(wanted | left))
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
@@ -168,8 +172,9 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
 
 def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     """Return the objects to apply in file order, then those to prune."""
-    cluster = view.cluster(key.cluster)
-    if cluster is None or f"identity/{key.cluster}" not in view.facts:
+    if view.cluster(key.cluster) is None:
+        return Plan()
+    if f"identity/{key.cluster}" not in view.facts:
         token = f"fact:identity/{key.cluster}"
         return Plan(
             wait=Wait("ControlPlaneInitializing", f"addon {key.name} waits for the control plane", 60, (token,))

@@ -22,8 +22,10 @@ def keys(view: View) -> tuple[Key, ...]:
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
     """Return the member list when control planes may be retired; everything else is seen by the machines' passes.
 
-    A cluster that is taken up again is recognised by its API and kubeconfig.
+    A cluster that is taken up again is recognised by its API and kubeconfig. Nothing once its document is gone.
     """
+    if view.cluster(key.cluster) is None:
+        return ()
     if f"identity/{key.cluster}" in view.facts:
         return (scopes.etcd(key.cluster), scopes.nodes(key.cluster))
     recovered = f"recovered/{key.cluster}" in view.facts

@@ -39,12 +39,15 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     """Return what a pass needs fresh, as far as the machine has come.
 
     The VM always, but for an op on a guest, which says itself how it stands; while an op is on its way only its evidence.
+    Without a document nothing says how a machine is reached: what was begun is looked for where Proxmox is still asked.
     """
     row = view.row(key)
     if row is None:
         return ()
     ops = view.open_ops(key)
     wanted = [scope for op in ops for scope in evidence(op, view)]
+    if view.cluster(key.cluster) is None:
+        return tuple(scope for scope in wanted if scope.kind == "tasks" and row.site in view.desired.sites)
     wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row)]
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]

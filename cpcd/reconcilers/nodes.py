@@ -68,8 +68,9 @@ class ApproveCsr(Action):
 
 
 def keys(view: View) -> tuple[Key, ...]:
-    """Return a key for each machine's Node."""
-    return tuple(Key(row.cluster, KIND, row.name) for row in view.machines.values() if row.wanted)
+    """Return a key for the Node of each machine whose cluster has a document."""
+    rows = (row for row in view.machines.values() if row.wanted and view.cluster(row.cluster))
+    return tuple(Key(row.cluster, KIND, row.name) for row in rows)
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
@@ -133,7 +134,8 @@ async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
 
 
 def _row(key: Key, view: View) -> Machine | None:
-    return view.ledger.named.get((key.cluster, key.name))
+    """The Node's machine, None when there is none or its cluster has no document: then both are left as they are."""
+    return view.ledger.named.get((key.cluster, key.name)) if view.cluster(key.cluster) else None
 
 
 def _labels(cluster: Cluster, row: Machine, group: Group) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Wall
 from cpcd.model.ledger import Event
 from cpcd.model.report import Outcome, Pass
@@ -37,6 +38,8 @@ _VALUES: Final = re.compile(
     re.DOTALL,
 )
 _BLANK: Final = "[redacted]"
+# Where it was, without what variables held: secrets among them have no name and no shape to be blanked by.
+_STACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 Line = MutableMapping[str, Any]
 
@@ -52,7 +55,8 @@ def configure_logs(level: str = "info", *, stream: TextIO | None = None, pretty:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.dict_tracebacks if not human else structlog.dev.set_exc_info,
+        structlog.dev.set_exc_info,
+        structlog.processors.ExceptionRenderer(*(() if human else (_STACK,))),
         redact,
     ]
     final = _terminal(out) if human else _journal
@@ -94,6 +98,8 @@ def log_pass(done: Pass, *, name: str, at: Wall, news: bool, muted: bool = False
     fields |= {word: value for word, value in (("verb", done.verb), ("target", done.target)) if value}
     if done.failure:
         fields |= {"code": str(done.failure.code), "hint": done.failure.hint, "failures": done.failures}
+    if done.failure and done.failure.code is Code.UNKNOWN:
+        fields["exc_info"] = done.failure.__cause__ or done.failure
     if done.next_in is not None:
         fields["next_in"] = round(done.next_in, 1)
     sentence = told(done, name, at)
@@ -155,4 +161,7 @@ def _journal(logger: Any, method: str, line: Line) -> str:
 
 
 def _terminal(out: TextIO) -> Any:
-    return structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at", pad_event_to=48)
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(
+        colors=out.isatty(), timestamp_key="at", pad_event_to=48, exception_formatter=plain
+    )

@@ -84,7 +84,7 @@ AT_REST = AddonSeen()
         (whole(None, AT_REST, REMOVED), "forget-addon"),
         (whole(None, AT_REST, DONE), "forget-addon"),
         (whole(None, AT_REST), "nothing"),
-        (replace(whole(found=AT_REST), desired=Desired()), "ControlPlaneInitializing"),
+        (replace(whole(found=AT_REST, known=DONE), desired=Desired()), "nothing"),
     ],
 )
 def test_what_an_addon_needs_next(given: View, wanted: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cpcd.model.desired import Desired
+from cpcd.model.desired import Desired, ProxmoxSite, SecretRef
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Key, Kind
+from cpcd.model.ledger import OpenOp, PutFact
 from cpcd.model.plan import Action
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
@@ -39,6 +40,7 @@ from tests.unit.plan.build import (
 )  # fmt: skip
 
 REST = built()
+OTHERS = Desired(sites={SITE: ProxmoxSite(SITE, (f"https://{SITE}:8006",), SecretRef("env", "TOKEN"))})
 WORKER, MASTER = of(REST, "u4"), of(REST, "u1")
 
 
@@ -107,6 +109,29 @@ def test_a_cluster_says_what_is_on_its_way() -> None:
     assert [("True", "Ready"), ("False", "Scaling"), ("False", "Scaling")] == [
         (one.status.value, one.reason) for one in said_
     ]
+
+
+@pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)
+def test_nothing_is_asked_for_a_cluster_whose_document_is_gone(module: ModuleType) -> None:
+    """Nothing says any more how its machines are reached; they are the only objects that are left of it."""
+    whole = built(build.cluster(group(CP, 3), group(WORKERS, 2), addons=(_addon(),)))
+    whole = whole.with_ledger((PutFact(f"applied/{NAME}/hello", "d0"),))
+    gone = replace(whole, desired=OTHERS)
+
+    assert [] == [scope for key in module.keys(whole) for scope in module.reads(key, gone) if key.cluster == NAME
+                  and scope.kind != "kubeconfig"]  # fmt: skip
+    assert (module.keys(gone) != ()) is (module is machine)
+    assert all(not planned(module, key, gone).steps for key in module.keys(whole))
+
+
+def test_what_was_begun_is_looked_for_without_a_document_too() -> None:
+    """Where another cluster still says how its Proxmox is asked: what an op holds is free once it has ended."""
+    whole = REST.with_ledger((OpenOp(op(WORKER, "start")), OpenOp(op(MASTER, "prepare", id_="op-2"))))
+    gone = replace(whole, desired=OTHERS)
+
+    assert ["tasks"] == [scope.kind for scope in machine.reads(machine_key(WORKER), gone)]
+    assert () == machine.reads(machine_key(WORKER), replace(whole, desired=Desired()))
+    assert () == machine.reads(machine_key(MASTER), gone)
 
 
 def test_a_machine_whose_document_is_gone_is_kept() -> None:

@@ -55,6 +55,43 @@ def test_the_level_follows_the_outcome(one: Pass, news: bool, priorities: list[i
     assert priorities == [priority for priority, _ in logged((one, news))]
 
 
+def fall(secret: str) -> None:
+    """Raise with a secret in a variable and another one in the words."""
+    raise KeyError(f"{len(secret)}: {TOKEN}")
+
+
+def broken(code: Code) -> Pass:
+    """Return a pass that failed of an exception."""
+    failure = Failure(code, "KeyError: 'x'")
+    try:
+        fall("geheim")
+    except KeyError as error:
+        failure.__cause__ = error
+    return done(KEY, Outcome.FAILED, "KeyError: 'x'", failure=failure)
+
+
+def test_where_a_bug_was_is_found_by_its_run() -> None:
+    """In the same line as the run id, and without what variables held; any other failure is its sentence alone."""
+    (_, bug), (_, other) = logged((broken(Code.UNKNOWN), False), (broken(Code.EXECUTION), False))
+    frames = bug["exception"][0]["frames"]
+
+    assert (broken(Code.UNKNOWN).run, "KeyError") == (bug["run"], bug["exception"][0]["exc_type"])
+    assert "fall" == frames[-1]["name"]
+    assert ["geheim" in json.dumps(bug), "0c2a8d4e" in json.dumps(bug)] == [False, False]
+    assert "exception" not in other
+
+
+def test_a_terminal_shows_where_a_bug_was_too() -> None:
+    """As text, and as blank of secrets as the rest."""
+    stream = io.StringIO()
+    configure_logs("info", stream=stream, pretty=True)
+    log_pass(broken(Code.UNKNOWN), name=W1.name, at=NOW, news=False)
+    shown = stream.getvalue()
+
+    assert "in fall" in shown
+    assert ["secret = " in shown, "0c2a8d4e" in shown] == [False, False]
+
+
 def test_a_line_is_the_sentence_with_its_object_and_run() -> None:
     """The message is the sentence that status shows; code, hint and run id stand beside it."""
     one = done(KEY, Outcome.FAILED, "reset by pve1", failure=FAILURE, failures=2, next_in=4.04)
