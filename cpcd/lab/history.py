@@ -1,7 +1,7 @@
 """What was there from moment to moment, written whenever the world may have changed: nothing hides between two polls.
 
-VMs, Nodes and etcd's members, because the limits of a rollout and the quorum are counted in them. It never changes the
-world. Next: `servers/control.py`, which tells it at `GET /lab/history`.
+VMs, Nodes, etcd's members and who answers: the limits of a rollout, the quorum and outages are counted in them. It
+never changes the world. Next: `servers/control.py`, which tells it at `GET /lab/history`.
 """
 
 from collections import deque
@@ -29,12 +29,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """One cluster's members, and how many of the voters answered."""
+    """One cluster's etcd members, how many of the voters answered, and whether its API did at the virtual address."""
 
     cluster: str
     learners: int
     voters: int
     up: int
+    answers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class History:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._trace: tuple[object, ...] = ()
         self._moments: deque[Moment] = deque([self._moment()], maxlen=_KEPT)
         world.events.changed = self._look
 
@@ -61,9 +63,18 @@ class History:
         return moments[max(0, begun - 1) :]
 
     def _look(self) -> None:
+        """Add a moment if anything is another; most looks see nothing, so they take a short one first."""
+        before, self._trace = self._trace, self._short()
+        if self._trace == before:
+            return
         now, last = self._moment(), self._moments[-1]
         if replace(now, time=last.time) != last:
             self._moments.append(now)
+
+    def _short(self) -> tuple[object, ...]:
+        """Return something that differs whenever a moment does."""
+        vms = tuple((vm.vmid, vm.name, vm.running) for vm in self._world.pve.vms.values())
+        return (vms, *((each.store.objects.revision, _etcd(each)) for each in self._world.clusters))
 
     def _moment(self) -> Moment:
         nodes = {uuid: state for cluster in self._world.clusters for uuid, state in _nodes(cluster).items()}
@@ -98,4 +109,5 @@ def _state(node: Object) -> str:
 def _etcd(cluster: Cluster) -> Members:
     voters = [member for member in cluster.etcd.members if not member.learner]
     learners = len(cluster.etcd.members) - len(voters)
-    return Members(cluster.name, learners, len(voters), sum(map(cluster.etcd.up, voters)))
+    up = sum(map(cluster.etcd.up, voters))
+    return Members(cluster.name, learners, len(voters), up, answers=cluster.virtual() is not None)

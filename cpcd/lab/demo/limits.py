@@ -1,18 +1,19 @@
-"""What is counted from moment to moment of `GET /lab/history`: the limits of a rollout, and etcd's quorum.
+"""What is counted from moment to moment of `GET /lab/history`: the limits of a rollout, etcd's quorum, outages.
 
 The lab writes a moment at every change, so that nothing hides between two looks. Pure. Next: `story.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cpcd.lab.demo.proofs import Proof
 
-__all__ = ["Limits", "Moments", "kept_quorum", "within"]
+__all__ = ["Limits", "Moments", "answered", "kept_quorum", "within"]
 
 Moments = Sequence[Mapping[str, Any]]
 
+FAILOVER: Final = 30.0  # lab seconds: kube-vip's lease of 15 s and its renewal
 DECIDED: Final = 30.0  # lab seconds at most from the decision that a machine goes to its cordon, which shows it
 
 
@@ -46,13 +47,34 @@ def within(moments: Moments, since: float, limits: Limits) -> Proof:
     return Proof(statement, kept and _covers(moments, since), said)
 
 
-def kept_quorum(moments: Moments, since: float, *, least: int) -> Proof:
+def kept_quorum(moments: Moments, since: float, *, least: int, when: str = "") -> Proof:
     """Judge whether etcd had its majority at every moment, and never fewer voters up than `least`."""
     counts = [(each["up"], each["voters"]) for moment in moments for each in moment["etcd"]]
     up, voters = min(counts, key=lambda count: (count[0] - count[1] // 2, count[0]), default=(0, 0))
     kept = all(up > voters // 2 for up, voters in counts) and min(counts, default=(0,))[0] >= least
     said = f"at worst {up} of {voters} voters were up"
-    return Proof("quorum was never spent", kept and _covers(moments, since), said)
+    return Proof(f"quorum was never spent{when}", kept and _covers(moments, since), said)
+
+
+def answered(moments: Moments, since: float, asked: Sequence[bool]) -> Proof:
+    """Judge the API's virtual address: never silent for longer than a failover takes, and asked all the time.
+
+    `asked` are requests through the kubeconfig, True for those that were answered in the end.
+    """
+    gap = max(_gaps(moments), default=0.0)
+    said = f"{len(asked)} requests, longest gap {gap:.0f} s: the address moves with its machine"
+    held = gap <= FAILOVER and len(asked) > 20 and all(asked[:-1])
+    return Proof("the API answered throughout", held and _covers(moments, since), said)
+
+
+def _gaps(moments: Moments) -> Iterator[float]:
+    """Yield how long each silence lasted, in lab seconds; one that lasts still counts until the last moment."""
+    silent: float | None = None
+    for moment in moments:
+        answers = all(each["answers"] for each in moment["etcd"])
+        if silent is not None:
+            yield moment["time"] - silent
+        silent = (moment["time"] if silent is None else silent) if not answers else None
 
 
 def _covers(moments: Moments, since: float) -> bool:

@@ -79,7 +79,8 @@ async def _acts(screen: Screen, story: Story) -> None:
         except StuckError:
             pass  # a false statement says so
         except Exception as error:  # noqa: BLE001 - whatever it is, the play is over, and that is said as a statement
-            (story.stage.directory / "demo.log").write_text(traceback.format_exc(), encoding="utf-8")
+            with contextlib.suppress(OSError):  # the disk may be what is full
+                (story.stage.directory / "demo.log").write_text(traceback.format_exc(), encoding="utf-8")
             story.prove(Proof("the act was played to its end", holds=False, detail=f"{type(error).__name__}: {error}"))
         fine = all(proof.holds for proof in story.proofs[before:])
         screen.act(number, "done" if fine else "false")
@@ -127,6 +128,6 @@ async def _stay(screen: Screen, stage: Stage) -> None:
         f"  curl http://{stage.metrics}/metrics",
         f"  ${{EDITOR:-vi}} {tree}/cluster.yaml && git -C {tree} commit -am 'An edit'",
     ):
-        screen.line(line)
+        screen.line(line, whole=True)
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()

@@ -6,12 +6,12 @@ to moment, `said.py` for what the daemon says, `story.py` for when each is asked
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = [
-    "FOREIGN", "LABEL", "MEMORY", "Ledger", "Proof", "World", "answered", "built", "caught", "edited", "foreign", "group",
+    "FOREIGN", "LABEL", "MEMORY", "Ledger", "Proof", "World", "built", "caught", "edited", "foreign", "group",
     "kept", "leftovers", "listed", "machines", "repaired", "replaced", "served", "untouched", "whole",
 ]  # fmt: skip
 
@@ -22,7 +22,6 @@ MEMORY: Final = 6144  # MiB that act 2 asks for
 LABEL: Final = ("tier", "gold")  # that act 2 asks for on workers
 FOREIGN: Final = 10_002  # a VMID of our range that somebody else has
 MARK: Final = re.compile(r"^cpcd/1 \S+ demo (\S+) ", re.MULTILINE)
-FAILOVER: Final = 30.0  # lab seconds: kube-vip's lease of 15 s, its renewal and a request's own time
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +154,6 @@ def replaced(before: World, after: World, *, since: float, templates: Collection
     yield Proof(f"all {count} machines are new, the first control plane too", fresh)
     clones = [task["id"] for task in after["tasks"] if task["type"] == "qmclone" and task["start"] >= since]
     yield Proof("all were cloned from the new template", count <= len(clones) and set(clones) <= set(templates))
-
-
-def answered(asked: Sequence[tuple[float, float | None]], *, until: float) -> Proof:
-    """Judge requests to the API, each with the lab times when it was asked first and answered, None for not yet."""
-    gap = max(((until if answer is None else answer) - began for began, answer in asked), default=0.0)
-    said = f"{len(asked)} requests, longest wait {gap:.0f} s: the virtual address moves with its machine"
-    return Proof("the API answered throughout", len(asked) > 20 and gap <= FAILOVER, said)
 
 
 def kept(before: World, after: World, force: str, spec: Mapping[str, Any]) -> Proof:

@@ -66,9 +66,9 @@ class Screen:
         if state == "now":
             self.line(self._titles[number], "bold")
 
-    def line(self, text: str, style: str = "") -> None:
-        """Add one line; it is wrapped by nobody, so that it can be copied whole."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+    def line(self, text: str, style: str = "", *, whole: bool = False) -> None:
+        """Add one line; `whole` never breaks it, so that it can be copied, and elsewhere than on terminals none is."""
+        self.console.print(Text(text, style=style), soft_wrap=whole or not self._lively)
         self._refresh()
 
     def show(self, status: Mapping[str, Any], world: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.lab.demo.limits import Limits, kept_quorum, within
+from cpcd.lab.demo.limits import Limits, answered, kept_quorum, within
 from cpcd.lab.history import History
 from tests.unit.lab_guests.conftest import NODE, Rack
 
@@ -15,7 +15,7 @@ WORKERS = Limits("workers", "general", 5, surge=2)
 Moment = dict[str, Any]
 
 
-def moment(time: float, *states: str, up: int = 3, voters: int = 3) -> Moment:
+def moment(time: float, *states: str, up: int = 3, voters: int = 3, answers: bool = True) -> Moment:
     """Return a moment with one worker for each state; a number before the state is its VMID."""
     split = [
         (number, *state.split(":")) if ":" in state else (number, str(number), state)
@@ -33,7 +33,7 @@ def moment(time: float, *states: str, up: int = 3, voters: int = 3) -> Moment:
     return {
         "time": time,
         "machines": machines,
-        "etcd": [{"cluster": "demo", "learners": 0, "voters": voters, "up": up}],
+        "etcd": [{"cluster": "demo", "learners": 0, "voters": voters, "up": up, "answers": answers}],
     }
 
 
@@ -108,6 +108,33 @@ def test_a_history_that_begins_too_late_proves_no_quorum() -> None:
     assert not kept_quorum([moment(10.0)], 5.0, least=0).holds
 
 
+ASKED = [True] * 30
+
+
+@pytest.mark.parametrize(
+    ("silences", "asked", "holds", "gap"),
+    [
+        ([(0, True), (10, False), (40, True), (50, False), (70, True)], ASKED, True, 30),
+        ([(0, True), (10, False), (41, True)], ASKED, False, 31),
+        ([(0, True), (10, False), (25, False), (41, True)], ASKED, False, 31),
+        ([(0, True), (10, False), (50, False)], ASKED, False, 40),
+        ([(0, True), (10, False)], ASKED, True, 0),
+        ([(0, True)], ASKED[:20], False, 0),
+        ([(0, True)], [*ASKED, False], True, 0),
+        ([(0, True)], [*ASKED, False, True], False, 0),
+        ([], ASKED, False, 0),
+        ([(5, True)], ASKED, False, 0),
+    ],
+)
+def test_an_api_that_was_silent_for_too_long_or_hardly_asked_is_seen(
+    silences: list[tuple[float, bool]], asked: list[bool], holds: bool, gap: int
+) -> None:
+    """By the lab's own record, whatever the load of this machine; only the last question may still be open."""
+    proof = answered([moment(time, answers=answers) for time, answers in silences], 0.0, asked)
+
+    assert (holds, True) == (proof.holds, f"longest gap {gap} s" in proof.detail)
+
+
 def cluster() -> Rack:
     """Return three control planes."""
     rack = Rack()
@@ -140,6 +167,7 @@ def test_the_lab_writes_down_what_nobody_was_looking_at() -> None:
 
     proof = kept_quorum(told(history, began), began, least=3)
     assert (False, "at worst 1 of 3 voters were up") == (proof.holds, proof.detail)
+    assert [False, True] == [answers for answers, _ in groupby(m["etcd"][0]["answers"] for m in told(history, began))]
 
 
 def test_the_lab_writes_down_each_cordon() -> None:

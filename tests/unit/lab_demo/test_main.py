@@ -61,7 +61,7 @@ def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
         still = Still(tmp_path)
 
         async def stay(screen: Any, _stage: Still) -> None:
-            screen.line(KEPT)
+            screen.line(KEPT, whole=True)
 
         monkeypatch.setattr(main, "ACTS", [Act(f"{act.__name__} act", act) for act in acts])
         monkeypatch.setattr(main, "Stage", lambda: still)

@@ -270,23 +270,6 @@ def test_each_lack_of_a_rollout_makes_its_statement_false(spoil: Callable[[World
 
 
 @pytest.mark.parametrize(
-    ("asked", "holds"),
-    [
-        ([(float(n), n + 1.0) for n in range(30)], True),
-        ([*((float(n), n + 1.0) for n in range(30)), (30.0, 61.0)], False),
-        ([*((float(n), n + 1.0) for n in range(30)), (30.0, None)], False),
-        ([(1.0, 2.0)], False),
-        ([], False),
-    ],
-)
-def test_an_api_that_was_silent_too_long_or_hardly_asked_is_seen(
-    asked: list[tuple[float, float | None]], holds: bool
-) -> None:
-    """A question that was never answered counts until the end."""
-    assert holds == proofs.answered(asked, until=100.0).holds
-
-
-@pytest.mark.parametrize(
     ("spoil", "spec", "holds"),
     [
         (lambda w: w, {"valid": False, "generation": "a"}, True),
