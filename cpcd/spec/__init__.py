@@ -4,8 +4,9 @@ START at `read.py` (the steps), then `schema/` (every field). Nothing here opens
 what a file holds. `compile.py` makes of the documents what planners read.
 """
 
+from typing import Any
+
 from cpcd.spec.effective import effective, show_defaults
-from cpcd.spec.jsonschema import json_schema
 from cpcd.spec.mistakes import Mistake, listing
 from cpcd.spec.read import Reading, read_spec
 from cpcd.spec.references import matching, patterns, references
@@ -27,3 +28,10 @@ __all__ = [
     "resolve",
     "show_defaults",
 ]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the file; what makes it is imported when it is asked for, which is seldom."""
+    from cpcd.spec import jsonschema
+
+    return jsonschema.json_schema()
