@@ -53,12 +53,14 @@ def _follow(client: Client, interval: float) -> None:
 
     A daemon that goes away is said and waited for: it may just be starting again.
     """
+    import gc
     import time
 
     from rich.live import Live
 
     from cpcd.cli import views
 
+    gc.enable()
     screen, told = console(), ""
     with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
