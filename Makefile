@@ -1,4 +1,5 @@
-# Every target works in a fresh clone: it makes the virtual environment first.
+# Every target works in a fresh clone: it makes the virtual environment first, and compiles cpcd as pip does for a
+# package that is not editable, so that no start pays for it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +14,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable . --group dev
+	$(BIN)/python -m compileall -q cpcd
 	@touch $@
 
 # KEEP=1 leaves everything running, to look around.
