@@ -102,8 +102,8 @@ def test_a_refused_step_that_may_be_repeated_holds_up_nothing_else(failure: Fail
     """The others are taken, the first refusal is the pass's; where nobody answers nobody else is asked."""
 
     def ready(engine: Engine) -> None:
-        async def fail(_action: Any) -> str | None:
-            raise failure
+        async def fail(action: Any) -> str | None:
+            raise failure if action.verb == "polish" else Failure(Code.EXECUTION, "another")
 
         engine.plans["a"] = lambda key, _view: Plan(steps=(Polish(key=key), Stain(key=key), Note(key=key)))
         engine.effects["a"] = fail

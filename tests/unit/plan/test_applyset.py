@@ -58,9 +58,12 @@ def test_the_parent_names_kinds_and_namespaces_of_its_members() -> None:
 
 
 def test_the_parent_says_who_keeps_it_and_in_which_version() -> None:
-    """`<toolname>/<semver>`."""
-    notes = applyset.objects("demo", [])[0]["metadata"]["annotations"]
+    """A ConfigMap beside kubeadm's, with `<toolname>/<semver>`."""
+    (parent,) = applyset.objects("demo", [])
+    notes = parent["metadata"]["annotations"]
 
+    assert "ConfigMap/kube-system/cpcd-addon-demo" == applyset.ref(parent)
+    assert "v1" == parent["apiVersion"]
     assert re.fullmatch(r"cpcd/\d+\.\d+\.\d+", notes["applyset.kubernetes.io/tooling"])
     assert "applyset.kubernetes.io/additional-namespaces" not in notes
 
