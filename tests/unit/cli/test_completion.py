@@ -42,6 +42,16 @@ def test_the_shell_offers_what_there_is(quiet: Daemon, words: list[str], expecte
     assert expected == completed(*words)
 
 
+def test_the_shell_offers_the_whole_id_of_an_object(quiet: Daemon) -> None:
+    """However many slashes it has."""
+    name = "home/prune/hello/PersistentVolumeClaim/hello/data"
+    cluster = next(key for key in quiet.board.objects if key.kind == "cluster")
+    sentence = f"prune PersistentVolumeClaim hello/data of addon hello: waits for `cpcd approve {name}`"
+    quiet.board.note(scene.done(cluster, Outcome.WAITING, sentence, reason="AwaitingApproval"), scene.NOW)
+
+    assert [name] == completed("approve", "home/prune/hello/P")
+
+
 @pytest.mark.parametrize("command", ["status", "reconcile", "approve", "pause"])
 def test_without_a_daemon_nothing_is_offered_and_nothing_said(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
