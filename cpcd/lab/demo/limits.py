@@ -34,12 +34,12 @@ def within(moments: Moments, since: float, limits: Limits) -> Proof:
     One that leaves is not counted, as in Cluster API. One serves while its VM runs and its Node is Ready, not cordoned.
     """
     mine = [[each for each in moment["machines"] if f"-{limits.name}-" in each["name"]] for moment in moments]
-    leaving = _leaving(mine)
+    gone = _gone(mine)
     there = [{each["vmid"] for each in machines} for machines in mine]
-    most = max((len(vmids - _soon(moments, leaving, at)) for at, vmids in enumerate(there)), default=0)
+    most = max((len(vmids - _soon(moments, gone, at)) for at, vmids in enumerate(there)), default=0)
     serving = (sum(each["running"] and each["node"] == "Ready" for each in machines) for machines in mine)
     least = min(serving, default=0)
-    left = max(map(len, leaving), default=0)
+    left = max(map(_leaving, mine, gone), default=0)
     floor = limits.replicas - limits.unavailable
     kept = most <= limits.replicas + limits.surge and least >= floor and left <= 1
     statement = f"{limits.who}: never more than {limits.replicas} + {limits.surge}, never fewer than {floor} in service"
@@ -82,8 +82,8 @@ def _covers(moments: Moments, since: float) -> bool:
     return bool(moments) and moments[0]["time"] <= since
 
 
-def _leaving(groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[set[int]]:
-    """Return who leaves at each moment: cordoned, or still there although its Node was deleted."""
+def _gone(groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[set[int]]:
+    """Return who leaves or has left at each moment: cordoned, or still there although its Node was deleted."""
     known: set[int] = set()
     found = []
     for there in groups:
@@ -92,8 +92,13 @@ def _leaving(groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[set[int]]:
     return found
 
 
-def _soon(moments: Moments, leaving: Sequence[set[int]], at: int) -> set[int]:
-    """Return who leaves at a moment, or is about to."""
+def _leaving(machines: Sequence[Mapping[str, Any]], gone: set[int]) -> int:
+    """Return how many are on their way out: one that has neither Node nor power has left, and waits for its end."""
+    return sum(each["vmid"] in gone and (each["running"] or each["node"] != "") for each in machines)
+
+
+def _soon(moments: Moments, gone: Sequence[set[int]], at: int) -> set[int]:
+    """Return who leaves or has left at a moment, or is about to."""
     limit = moments[at]["time"] + DECIDED
-    later = (gone for moment, gone in zip(moments[at:], leaving[at:], strict=True) if moment["time"] <= limit)
+    later = (out for moment, out in zip(moments[at:], gone[at:], strict=True) if moment["time"] <= limit)
     return set().union(*later)

@@ -57,6 +57,7 @@ GOOD = [FIVE, SURGED, SERVES, LEAVES, NEXT, DELETED, moment(130, *[f"{n}:Ready" 
         ([FIVE, moment(10, *["Ready"] * 4)], False),
         ([*GOOD[:3], moment(110, "Cordoned", "Cordoned", *["Ready"] * 5)], False),
         ([*GOOD[:4], moment(120, "", "Cordoned", *["Ready"] * 5)], False),
+        ([*GOOD[:4], moment(120, "off", "Cordoned", *["Ready"] * 5)], True),
         ([], False),
         (GOOD[1:], False),
     ],
