@@ -109,6 +109,7 @@ class Daemon:
         self.inside = Inside(state=self.state, clock=self.clock, read=self.read)
         self.supervisor = Supervisor(self.clock, self._fell)
         self._new_id = parts.new_id
+        self._started = False
         self.impaired: dict[str, Failure] = {}
         """What this process lacks and goes on without, by name."""
 
@@ -123,6 +124,7 @@ class Daemon:
         self.supervisor.serve("dispatcher", self.dispatcher.serve)
         self.supervisor.serve("specs", self._follow_spec)
         self.supervisor.serve("ledger", self.memory.watch)
+        self._started = True
 
     async def look_once(self) -> View:
         """Take the ledger, the spec and one fresh look at everything; change nothing and return the view."""
@@ -201,6 +203,17 @@ class Daemon:
     def unhealthy(self) -> str:
         """Return why the daemon is not live, "" when it is."""
         return unhealthy(self.dispatcher.pulse, self.clock.now())
+
+    def unready(self) -> str:
+        """Return why the daemon is not ready, "" once a spec is in force, or its mistake published, and a look was tried.
+
+        A ledger that cannot be written, or a silent Proxmox, does not make it unready: it observes and reports, and
+        status, metrics and alerts say what is wrong.
+        """
+        if self._started:
+            return ""
+        known = self.board.spec.generation or self.board.spec.mistakes
+        return "the first look at Proxmox is not over" if known else "the spec has not been read yet"
 
     def keys(self) -> list[Key]:
         """Return every object there is."""

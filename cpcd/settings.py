@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cpcd.model.errors import Code, Failure
 
-__all__ = ["CONFIG", "Settings", "load_settings"]
+__all__ = ["CONFIG", "Settings", "forbidden", "load_settings"]
 
 CONFIG: Final = Path("/etc/cpcd/cpcd.toml")
 _MEND: Final = "Mend cpcd's own settings where it says; nothing was started."
@@ -60,6 +60,12 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], *, c
     return Settings(**settings)
 
 
+def forbidden(path: Path | str) -> Failure:
+    """Return the failure of who may not read what belongs to root and the group `cpcd`."""
+    hint = "Use sudo, or have yourself added to the group `cpcd` (usermod -aG cpcd YOU) and log in again."
+    return Failure(Code.AUTH, "you may not read it", target=str(path), hint=hint)
+
+
 def _dashed(source: str, name: str) -> str:
     return name.replace("_", "-") if source.startswith("--") else name.upper() if source.startswith("CPCD") else name
 
@@ -73,6 +79,8 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> tuple[str, Map
         if named is None:
             return "{}", {}
         raise Failure(Code.CONFIG, f"{path} does not exist", hint="It was named as the file of settings.") from error
+    except PermissionError as error:
+        raise forbidden(path) from error
     except OSError as error:
         raise Failure(Code.CONFIG, f"{path} cannot be read: {error.strerror}", hint=_MEND) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -115,7 +115,9 @@ async def _run(settings: Settings) -> None:
     commands = Commands(
         state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=daemon.clock,
         read=daemon.read, kubeconfig=links.kubeconfigs.text, doctor=Doctor(daemon.ports), specs=daemon.specs,
-        troubles=daemon.troubles,
+        troubles=daemon.troubles, settings={
+            "spec": str(settings.spec.absolute()), "worktree": settings.worktree, "state_dir": str(settings.state_dir.absolute()),
+        },
     )  # fmt: skip
     try:
         await _serve(settings, daemon, commands)
@@ -131,12 +133,12 @@ async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None
     control = ControlServer(commands, settings.socket)
     host, _, port = settings.listen.rpartition(":")
     pages = PagesServer(
-        Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=lambda: ""), host, int(port)
+        Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=daemon.unready), host, int(port)
     )  # fmt: skip
     try:
+        daemon.supervisor.serve("pages", lambda: _show(pages, daemon))  # first: a start that hangs shows on /readyz
         await daemon.start()
         await control.start()
-        daemon.supervisor.serve("pages", lambda: _show(pages, daemon))
         daemon.supervisor.serve("systemd", lambda: _tell(notify, daemon))
         notify.ready(daemon.sentence())
         await done.wait()

@@ -42,8 +42,8 @@ def read_disk(spec: Path, *, worktree: bool = False) -> Snapshot:
 
     Raises Failure with Code.CONFIG when it is absent, empty, too large or cannot be read.
     """
-    directory = spec.is_dir()
     try:
+        directory = spec.is_dir()
         files, referred = _lying(spec, directory=directory)
     except FileNotFoundError as error:
         raise Failure(Code.CONFIG, f"{error.filename or spec} does not exist", hint=KEPT) from error

@@ -110,6 +110,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     neither is done, so whatever must be closed is closed where it was opened.
     """
     gc.disable()
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - `>&-`: nobody listens, nothing is wrong
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
@@ -126,12 +127,19 @@ def invoke(args: Sequence[str] | None = None) -> int:
         result: Any = cli.main(args=None if args is None else list(args), prog_name="cpcd", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left (`cpcd events | head`)
+        _mute()  # the reader left (`cpcd events | head`)
         return 0
     except (KeyboardInterrupt, click.Abort):
         return 130
     except Exception as error:  # noqa: BLE001 - the last door: nothing leaves it as a traceback
         from cpcd.cli.failures import told
 
+        if isinstance(error, OSError) and error.filename is None:
+            _mute()  # what could not be written is not tried again at exit
         return told(error)
     return result if isinstance(result, int) else 0
+
+
+def _mute() -> None:
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,15 +3,15 @@
 Nothing is created or changed. What needs Proxmox is asked of the daemon, which has the credentials.
 """
 
+import asyncio
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cpcd.model.errors import Failure
-from cpcd.settings import Settings, load_settings
+from cpcd.model.errors import Code, Failure
+from cpcd.settings import Settings, forbidden, load_settings
 
 __all__ = ["offline"]
 
@@ -19,21 +19,39 @@ Found = tuple[bool | None, str, str]  # ok, message, hint
 Check = dict[str, Any]
 
 
-def offline() -> list[Check]:
-    """Return the checks of settings, spec, git, state directory, ledger and programs."""
+def offline(running: Mapping[str, Any]) -> list[Check]:
+    """Return the checks of settings, spec, its source, state directory, ledger and programs.
+
+    `running` are the settings of the daemon that answers, which may have been started with others than the caller's
+    file and environment say; without one it is empty.
+    """
     try:
-        settings = load_settings({}, os.environ)
+        settings = Settings(**_read(running)) if running else load_settings({}, os.environ)
     except Failure as failure:
-        return [_check("settings", (False, str(failure), failure.hint))]
+        return [_check("settings", (None if failure.code is Code.AUTH else False, str(failure), failure.hint))]
     checks: tuple[tuple[str, Callable[[Settings], Found]], ...] = (
         ("spec", _spec),
-        ("git", _git),
+        ("source", _source),
         ("state directory", _state),
         ("ledger", _ledger),
         ("programs", _programs),
     )
     told = _check("settings", (True, f"spec {settings.spec}, state {settings.state_dir}", ""))
-    return [told, *(_check(name, check(settings)) for name, check in checks)]
+    return [told, *(_check(name, _allowed(check, settings)) for name, check in checks)]
+
+
+def _read(running: Mapping[str, Any]) -> dict[str, Any]:
+    paths = {name: Path(running[name]) for name in ("spec", "state_dir")}
+    return {**paths, "worktree": bool(running["worktree"])}
+
+
+def _allowed(check: Callable[[Settings], Found], settings: Settings) -> Found:
+    """Say what the caller may not look at instead of judging it."""
+    try:
+        return check(settings)
+    except PermissionError as error:
+        failure = forbidden(error.filename)
+        return None, str(failure), failure.hint
 
 
 def _check(name: str, found: Found) -> Check:
@@ -48,26 +66,25 @@ def _spec(settings: Settings) -> Found:
     try:
         files, referred = read_bytes(str(settings.spec))
     except Failure as failure:
-        return False, str(failure), failure.hint
+        return None if failure.code is Code.AUTH else False, str(failure), failure.hint
     reading = read_spec(files, referred=referred)
     if reading.mistakes:
-        return False, f"{len(reading.mistakes)} mistakes, the first: {reading.mistakes[0]}", "Run `cpcd validate`."
+        count = f"{len(reading.mistakes)} mistake{'' if len(reading.mistakes) == 1 else 's'}"
+        return False, f"{count}, the first: {reading.mistakes[0]}", "Run `cpcd validate`."
     return True, f"valid: {', '.join(document.name for document in reading.documents)}", ""
 
 
-def _git(settings: Settings) -> Found:
-    if shutil.which("git") is None:
-        return None, "git is not installed: the file is taken as it is", "Install git to have what is committed kept."
-    where = settings.spec if settings.spec.is_dir() else settings.spec.parent
-    top = _run("git", "-C", str(where), "rev-parse", "--show-toplevel")
-    if top is None:
-        return True, f"{where} is no git work tree: the file is taken as it is", ""
-    if _run("git", "-C", str(where), "rev-parse", "--verify", "--quiet", "HEAD") is None:
-        return False, f"{top} has no commit yet, so nothing is in force", "Commit the spec."
-    changed = _run("git", "-C", str(where), "status", "--porcelain", "--", str(settings.spec.absolute()))
-    if changed and not settings.worktree:
+def _source(settings: Settings) -> Found:
+    """Read the spec as the daemon does, from what is committed or from the disk."""
+    from cpcd.adapters.files import SpecFiles
+
+    try:
+        snapshot = asyncio.run(SpecFiles(settings.spec, settings.worktree).read())
+    except Failure as failure:
+        return False, str(failure), failure.hint
+    if snapshot.uncommitted:
         return None, f"{settings.spec} has an edit that is not committed and not in force", "Commit it, or revert it."
-    return True, f"{settings.spec} is as committed in {top}", ""
+    return True, f"{settings.spec} is read from {snapshot.source}", ""
 
 
 def _state(settings: Settings) -> Found:
@@ -115,12 +132,3 @@ def _missing(*programs: str) -> Iterator[str]:
 
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return (program for program in programs if shutil.which(program, path=path) is None)
-
-
-def _run(*argv: str) -> str | None:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False, env=environment)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

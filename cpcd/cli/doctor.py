@@ -20,15 +20,17 @@ __all__ = ["command"]
 def command(session: Session, output: str) -> int:
     """Check settings, spec, state, git, Proxmox and privileges.
 
-    Without a running daemon only what this machine can tell is checked. Exit code 1 when something is wrong.
+    The settings are those of the daemon that answers; without one they are those of cpcd.toml and the environment, and
+    only what this machine can tell is checked. Exit code 1 when something is wrong.
     """
     from cpcd.cli.checks import offline
 
-    checks = offline()
     try:
-        checks += session.client().get("/doctor")["checks"]
+        answer = session.client().get("/doctor")
     except Failure as failure:
-        checks.append({"name": "daemon", "ok": None, "message": str(failure), "hint": failure.hint})
+        silent = {"name": "daemon", "ok": None, "message": str(failure), "hint": failure.hint}
+        answer = {"settings": {}, "checks": [silent]}
+    checks = [*offline(answer["settings"]), *answer["checks"]]
     emit({"checks": checks}, output, lambda: _view(checks))
     return int(any(check["ok"] is False for check in checks))
 

@@ -30,6 +30,8 @@ def told(error: Exception) -> int:
         case Failure():
             show(error)
             return 2 if error.code is Code.INPUT else 1
+        case OSError():
+            show(_of_the_system(error))
         case _:
             show(_unexpected(error))
     return 1
@@ -50,6 +52,16 @@ def _misuse(error: click.UsageError) -> Failure:
     words = error.format_message().rstrip(".").replace("\n", " ")
     command = error.ctx.command_path if error.ctx else "cpcd"
     return Failure(Code.INPUT, words[:1].lower() + words[1:], hint=f"See `{command} --help`.")
+
+
+def _of_the_system(error: OSError) -> Failure:
+    """Say what the system refused: a file that is named, or the writing of what was printed."""
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        hint = "Look at the file and at its directory: is it there, may you use it, has its disk room?"
+        return Failure(Code.EXECUTION, why, target=str(error.filename), hint=hint)
+    hint = "Look at where the output goes: has its disk room, does the terminal exist?"
+    return Failure(Code.EXECUTION, f"what was to be printed cannot be written: {why}", hint=hint)
 
 
 def _unexpected(error: Exception) -> Failure:

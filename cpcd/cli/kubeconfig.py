@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from cpcd.cli.objects import complete_clusters
+from cpcd.cli.output import emit, output_option
 from cpcd.cli.session import Session
 from cpcd.model.errors import Code, Failure
 
@@ -26,23 +27,28 @@ _LISTS: Final = ("clusters", "users", "contexts")
 @click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path),
               help="File to merge into  [default: $KUBECONFIG, else ~/.kube/config]")  # fmt: skip
 @click.option("--use", is_flag=True, help="Make it the current context.")
+@output_option
 @click.pass_obj
-def command(session: Session, cluster: str, to_stdout: bool, path: Path | None, use: bool) -> None:
+def command(session: Session, /, cluster: str, to_stdout: bool, output: str, **options: Any) -> None:
     """Merge a cluster's kubeconfig into your own, or print it.
 
-    CLUSTER may be left out when there is only one. What the file held before is kept as FILE.before-cpcd.
+    CLUSTER may be left out when there is only one. What the file held before is kept as FILE.before-cpcd. With --print
+    the kubeconfig itself is printed, as YAML unless -o says json; else what was done is.
     """
     import yaml
 
+    if to_stdout and any(options.values()):
+        raise click.UsageError("--print changes nothing; leave out --file and --use")
     text = session.client().get("/kubeconfig", cluster=cluster)["kubeconfig"]
-    if to_stdout:
-        click.echo(text, nl=False)
-        return
-    target = path or _default()
     new = yaml.safe_load(text)
-    whole = merged(_read(target), new, use=use)
+    if to_stdout:
+        emit(new, output, lambda: text.rstrip("\n"))
+        return
+    target = options["path"] or _default()
+    whole = merged(_read(target), new, use=options["use"])
     _replace(target, yaml.safe_dump(whole, sort_keys=False))
-    click.echo(f"context {new['current-context']} is in {target}; current is {whole['current-context']}")
+    done = {"context": new["current-context"], "file": str(target), "current": whole["current-context"]}
+    emit(done, output, lambda: "context {context} is in {file}; current is {current}".format(**done))
 
 
 def merged(own: dict[str, Any], new: dict[str, Any], *, use: bool) -> dict[str, Any]:
@@ -65,10 +71,10 @@ def _default() -> Path:
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
-    if not path.exists():
-        return {}
     try:
         own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        return {}
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         own = error
     if not isinstance(own, dict):
@@ -84,6 +90,14 @@ def _read(path: Path) -> dict[str, Any]:
 def _replace(path: Path, text: str) -> None:
     """Write beside, sync, keep the old one, rename: a crash leaves one of the two whole (`failures.md` D02)."""
     path = path.resolve()  # a link stays a link
+    try:
+        _write(path, text)
+    except OSError as error:
+        what, hint = f"it cannot be written: {error.strerror}", "Name another file with --file, or use --print."
+        raise Failure(Code.EXECUTION, what, target=str(path), hint=hint) from error
+
+
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(fd, "w", encoding="utf-8") as file:

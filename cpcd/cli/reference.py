@@ -84,7 +84,9 @@ def _metrics() -> str:
     rows = [(m.name, m.type, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in METRICS]
     intro = (
         "Served at `/metrics` of the address `listen` in cpcd.toml (default 127.0.0.1:9469), beside `/healthz` and "
-        "`/readyz`. Every series by kind and result, or by kind and code, exists from the first scrape on.\n\n"
+        "`/readyz`. Every series by kind, result, code, verb or scope exists from the first scrape on. `/readyz` is 503 "
+        "until a spec is in force, or its mistake published, and a first look was tried; a ledger that cannot be written "
+        "or a silent Proxmox do not change it, since the daemon goes on observing and reporting.\n\n"
     )
     return "# Metrics\n\n" + intro + _table(("metric", "type", "labels", "meaning"), rows)
 

@@ -9,7 +9,7 @@ __all__ = ["command"]
 
 @click.command(short_help="Print the JSON schema of cluster.yaml.")
 @click.option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", show_default=True,
-              help="How to print it.")  # fmt: skip
+              help="How to print it; a schema has no table, docs/reference/cluster-yaml.md is for people.")  # fmt: skip
 def command(output: str) -> None:
     """Print the JSON schema of cluster.yaml.
 

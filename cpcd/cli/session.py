@@ -23,7 +23,7 @@ class Session:
     @property
     def path(self) -> str:
         """Where the daemon of this machine listens."""
-        if self.socket or not (os.environ.get("CPCD_CONFIG") or Path(_CONFIG).exists()):
+        if self.socket or not (os.environ.get("CPCD_CONFIG") or _there(Path(_CONFIG))):
             return self.socket or _SOCKET
         from cpcd.settings import load_settings
 
@@ -34,3 +34,14 @@ class Session:
         from cpcd.cli.client import Client
 
         return Client(self.path, timeout=timeout)
+
+
+def _there(path: Path) -> bool:
+    """Whether there is something to read; what may not be looked at is, and its reader says so."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True

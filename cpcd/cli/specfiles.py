@@ -6,20 +6,28 @@ from pathlib import Path
 from typing import Final
 
 from cpcd.model.errors import Code, Failure
+from cpcd.settings import forbidden, load_settings
 
 __all__ = ["SpecBytes", "read_bytes", "spec_path"]
 
 SpecBytes = tuple[dict[str, bytes], dict[str, bytes] | None]
-_PLACES: Final = ("cluster.yaml", "/etc/cpcd/cluster.yaml")
+_HERE: Final = "cluster.yaml"
 
 
 def spec_path(given: str) -> str:
-    """Return the path to read: the given one, $CPCD_SPEC, ./cluster.yaml, or the daemon's usual one."""
-    found = given or os.environ.get("CPCD_SPEC", "") or next((p for p in _PLACES if Path(p).exists()), "")
-    if not found:
+    """Return the path to read: the given one, $CPCD_SPEC, ./cluster.yaml, or the one of the daemon's settings."""
+    named = given or os.environ.get("CPCD_SPEC", "")
+    if named or os.path.exists(_HERE):  # noqa: PTH110 - Path.exists raises where a directory above may not be read
+        return named or _HERE
+    usual = load_settings({}, os.environ).spec
+    try:
+        usual.stat()
+    except PermissionError as error:
+        raise forbidden(usual) from error
+    except OSError as error:
         hint = "Name it: `cpcd validate PATH`; `-` reads standard input."
-        raise Failure(Code.INPUT, f"there is no {' and no '.join(_PLACES)}", hint=hint)
-    return found
+        raise Failure(Code.INPUT, f"there is no {_HERE} here, and no {usual}", hint=hint) from error
+    return str(usual)
 
 
 def read_bytes(path: str) -> SpecBytes:
@@ -32,7 +40,12 @@ def read_bytes(path: str) -> SpecBytes:
     if path == "-":
         return {"stdin": _standard_input()}, None
     given, spec = Path(path), _resolved(path)
-    found = read_disk(spec)
+    try:
+        found = read_disk(spec)
+    except Failure as failure:
+        if isinstance(failure.__cause__, PermissionError):
+            raise forbidden(failure.__cause__.filename or path) from failure
+        raise
     base = given if spec.is_dir() else spec.parent if given.is_symlink() else given.parent
     return {str(base / name): content for name, content in found.files.items()}, dict(found.referred)
 

@@ -24,7 +24,8 @@ __all__ = ["command"]
 def command(session: Session, name: str, watch: bool, interval: float, output: str) -> None:
     """Show clusters and objects, or one object with its history.
 
-    KIND/NAME is such as machine/home-wk-1 or addon/cni; a bare name does where it is unique.
+    KIND/NAME is such as machine/home-wk-1 or addon/cni; a bare name does where it is unique. A cluster is shown with
+    all of its own conditions.
     """
     from cpcd.cli import views
 
@@ -45,7 +46,9 @@ def command(session: Session, name: str, watch: bool, interval: float, output: s
 def _one(client: Client, name: str) -> dict[str, Any]:
     document = client.get("/status")
     entry = find(document, name)
-    return {"at": document["at"], "object": entry, "events": client.get("/events", key=key_of(entry), limit=10)}
+    events = client.get("/events", key=key_of(entry), limit=10)
+    whole = [one for one in document["clusters"] if entry["kind"] == "cluster" and one["name"] == entry["name"]]
+    return {"at": document["at"], "object": entry, "cluster": whole[0] if whole else None, "events": events}
 
 
 def _follow(client: Client, interval: float) -> None:

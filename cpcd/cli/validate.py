@@ -29,9 +29,9 @@ __all__ = ["command"]
 def command(session: Session, /, path: str, show_defaults: bool, output: str) -> int:
     """Check cluster.yaml; all mistakes at once, with line and column.
 
-    PATH is a file, a directory of files, or - for standard input  [default: $CPCD_SPEC, ./cluster.yaml,
-    /etc/cpcd/cluster.yaml]. The file as it lies there is checked, committed or not; beside the daemon that keeps it,
-    what cannot change any more is checked too. Exit code 1 when there are mistakes.
+    PATH is a file, a directory of files, or - for standard input  [default: $CPCD_SPEC, ./cluster.yaml, `spec` of
+    cpcd.toml]. The file as it lies there is checked, committed or not; beside the daemon that keeps it, what cannot
+    change any more is checked too. Exit code 1 when there are mistakes.
     """
     from cpcd import spec
 

@@ -3,6 +3,7 @@
 Pure: no socket, no clock; ages come from the document's own time.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -43,18 +44,22 @@ def everything(document: JSON) -> RenderableType:
 
 
 def one(shown: JSON) -> RenderableType:
-    """Return one object: what it is, its conditions, its last events."""
-    entry, now = shown["object"], shown["at"]
-    head = Text.assemble(
-        _mark(entry), (f" {entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}", "bold")
-    )
-    conditions = table("CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE")
-    for found in entry["conditions"]:
-        since = age(found["lastTransitionTime"], now)
-        conditions.add_row(found["type"], found["status"], since, found["reason"], found["message"])
-    told = Padding(Group(Text(entry["sentence"]), *_advice(entry), _place(entry)), (0, 0, 0, 2))
-    parts: list[RenderableType] = [head, told, Text()]
-    return Group(*parts, conditions, Text(), history(shown["events"], now=now))
+    """Return one object: what it is, its conditions (of a cluster those of the whole), its last events."""
+    entry, whole, now = shown["object"], shown["cluster"], shown["at"]
+    listed = whole["conditions"] if whole else entry["conditions"]
+    mark = _standing({found["type"]: found for found in listed}) if whole else _mark(entry)
+    head = Text.assemble(mark, (f" {entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}", "bold"))
+    under = _bars(whole["counters"]) if whole else Padding(_place(entry), (0, 0, 0, 2))
+    told = Padding(Group(Text(entry["sentence"]), *_advice(entry)), (0, 0, 0, 2))
+    return Group(head, told, under, Text(), _conditions(listed, now), Text(), history(shown["events"], now=now))
+
+
+def _conditions(conditions: list[JSON], now: str) -> RenderableType:
+    made = table("CONDITION", "STATUS", "SINCE", "WHY")
+    for found in conditions:
+        why = Text.assemble(found["reason"], (f"  {found['message']}", "dim"))
+        made.add_row(found["type"], found["status"], age(found["lastTransitionTime"], now), why)
+    return made
 
 
 def history(events: list[JSON], *, now: str = "", named: bool = False) -> RenderableType:
@@ -99,12 +104,18 @@ def _marked(trouble: str) -> RenderableType:
 
 def _cluster(cluster: JSON) -> RenderableType:
     conditions = {found["type"]: found for found in cluster["conditions"]}
-    ready = conditions["Ready"]["status"] == "True"
-    mark = _MARKS["ready"] if ready else _MARKS["stuck" if conditions["Degraded"]["status"] == "True" else "moving"]
-    head = Text.assemble(mark, (f" {cluster['name']}", "bold"), f"  {cluster['version']}  {cluster['endpoint']}")
+    head = Text.assemble(
+        _standing(conditions), (f" {cluster['name']}", "bold"), f"  {cluster['version']}  {cluster['endpoint']}"
+    )
     news = [f for f in cluster["conditions"] if _is_news(f)]
     lines = [Text.assemble((f["type"], "yellow"), f"  {f['message'] or f['reason']}") for f in news]
     return Group(head, _bars(cluster["counters"]), *(Padding(line, (0, 0, 0, 2)) for line in lines))
+
+
+def _standing(conditions: Mapping[str, JSON]) -> tuple[str, str]:
+    """Return the mark of a whole cluster."""
+    ready, degraded = (conditions[name]["status"] == "True" for name in ("Ready", "Degraded"))
+    return _MARKS["ready" if ready else "stuck" if degraded else "moving"]
 
 
 def _is_news(condition: JSON) -> bool:
@@ -114,12 +125,13 @@ def _is_news(condition: JSON) -> bool:
 
 
 def _bars(counters: JSON) -> RenderableType:
-    wanted = max(counters["desiredReplicas"], 1)
+    """Ready are those of all machines there are, also while a rollout has more of them than are wanted."""
+    desired, ready, fresh = (counters[f"{word}Replicas"] for word in ("desired", "ready", "upToDate"))
     grid = Table.grid(padding=(0, 1))
     row: list[RenderableType] = [Text(" ")]
-    for word, name in (("ready", "readyReplicas"), ("up to date", "upToDateReplicas")):
-        bar = ProgressBar(total=wanted, completed=min(counters[name], wanted), width=20, finished_style="green")
-        row += [bar, Text(f"{counters[name]}/{counters['desiredReplicas']} {word}  ")]
+    for word, count, of in (("ready", ready, max(desired, counters["replicas"])), ("up to date", fresh, desired)):
+        bar = ProgressBar(total=max(of, 1), completed=min(count, of), width=20, finished_style="green")
+        row += [bar, Text(f"{count}/{of} {word}  ")]
     grid.add_row(*row)
     return grid
 

@@ -63,5 +63,8 @@ class Control(Protocol):
         ...
 
     async def doctor(self) -> dict[str, Any]:
-        """Return `{checks: [{name, ok, message, hint}]}`; `ok` is None when it could not be told."""
+        """Return `{settings: {spec, worktree, state_dir}, checks: [{name, ok, message, hint}]}`.
+
+        `ok` is None when it could not be told.
+        """
         ...

@@ -1,6 +1,6 @@
 """What operators ask of a running daemon: each command changes an input or wakes a key; the loop does the rest."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ from cpcd.ports.journal import Journal
 from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.doctor import Doctor
 from cpcd.sources.specs import Specs
-from cpcd.status import Board, called, document, joined, stamp
+from cpcd.status import Board, called, document, joined, outage, stamp
 
 __all__ = ["Commands", "foreseen"]
 
@@ -43,11 +43,12 @@ class Commands:
         kubeconfig: Callable[[str], str],
         doctor: Doctor,
         specs: Specs,
+        settings: Mapping[str, Any],
         troubles: Callable[[], list[str]],
     ) -> None:
         self._state, self._board, self._dispatcher, self._journal = state, board, dispatcher, journal
         self._clock, self._read, self._text, self._doctor, self._specs = clock, read, kubeconfig, doctor, specs
-        self._troubles = troubles
+        self._troubles, self._settings = troubles, settings
 
     async def status(self) -> dict[str, Any]:
         """Return `status.document`, with what is wrong with cpcd itself before its other troubles and in its sentence."""
@@ -103,11 +104,13 @@ class Commands:
         return {"message": f"{name} is kept equal to the file again"}
 
     async def reconcile(self, key: str) -> dict[str, Any]:
-        """Look at an object, or a whole cluster, now."""
+        """Look at an object, or a whole cluster, now; what needs an endpoint that is down still waits for it."""
         found = self._find(key)
         for one in found:
             self._dispatcher.reset(one)
-        return {"message": f"{len(found)} object{'' if len(found) == 1 else 's'} looked at now"}
+        queued = f"{len(found)} object{'' if len(found) == 1 else 's'} to be looked at now"
+        down = [outage(one) for one in self._board.endpoints.values() if not one.up and self._needed(one.name, found)]
+        return {"message": joined([queued, *down])}
 
     async def kubeconfig(self, cluster: str) -> str:
         """Return a cluster's kubeconfig as YAML."""
@@ -118,8 +121,9 @@ class Commands:
         return await self._specs.check(place)
 
     async def doctor(self) -> dict[str, Any]:
-        """Return the checks of everything that cpcd needs."""
-        return {"checks": [asdict(check) for check in await self._doctor.checks(self._state.view)]}
+        """Return the checks of everything that cpcd needs, and the settings under which it runs."""
+        checks = [asdict(check) for check in await self._doctor.checks(self._state.view)]
+        return {"settings": dict(self._settings), "checks": checks}
 
     async def _history(self, key: str, limit: int) -> list[dict[str, Any]]:
         names = {str(machine_key(row)): row.name for row in self._state.view.machines.values()}
@@ -134,6 +138,13 @@ class Commands:
     def _keys(self) -> list[Key]:
         view = self._state.view
         return [key for module in RECONCILERS for key in module.keys(view)]
+
+    def _needed(self, endpoint: str, keys: list[Key]) -> bool:
+        """Whether one of the keys has to do with an endpoint: its cluster's API, or its Proxmox."""
+        view, owners = self._state.view, {key.cluster for key in keys}
+        clusters = [one for name, one in view.desired.clusters.items() if name in owners]
+        sites = {one.infrastructure.site for one in clusters} | owners
+        return endpoint.partition(":")[2] in sites
 
     def _cluster(self, name: str) -> str:
         known = list(self._state.view.desired.clusters)

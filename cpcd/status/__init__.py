@@ -12,7 +12,7 @@ from cpcd.status.publish import Publisher
 from cpcd.status.reasons import REASONS
 from cpcd.status.report import Board, ObjectReport, SpecState, Standing
 from cpcd.status.summary import document, joined, sentence, stamp
-from cpcd.status.words import called
+from cpcd.status.words import called, outage
 
 __all__ = [
     "METRICS",
@@ -31,6 +31,7 @@ __all__ = [
     "document",
     "event_of",
     "joined",
+    "outage",
     "pass_context",
     "sentence",
     "stamp",

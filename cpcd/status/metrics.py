@@ -5,6 +5,7 @@ that counters do not grow with the fleet (house rule: no metric without its row 
 """
 
 import platform
+from collections import Counter as Counts
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,10 +15,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from cpcd import __version__
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Kind, Wall
-from cpcd.model.plan import Status
+from cpcd.model.plan import Action, Status
 from cpcd.model.report import Outcome, Pass
 from cpcd.model.view import View
+from cpcd.plan import effects, scopes
 from cpcd.plan.certificates import expiries
+from cpcd.plan.fleet import RetireMachine
 from cpcd.status.cluster import cluster_conditions
 from cpcd.status.report import Board, SpecState
 from cpcd.status.words import called
@@ -37,6 +40,13 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
+def _verbs() -> tuple[str, ...]:
+    """Return the verbs that become operations."""
+    actions = [each for each in vars(effects).values() if isinstance(each, type) and issubclass(each, Action)]
+    return tuple(sorted({RetireMachine.verb, *(each.verb for each in actions if each.once)}))
+
+
+VERBS: Final = _verbs()
 _OBJECT: Final = ("cluster", "site", "kind", "name")  # `site` for what belongs to a Proxmox, which has no cluster
 
 METRICS: Final[tuple[Metric, ...]] = (
@@ -46,7 +56,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         "cpcd_reconcile_errors_total", "counter", "Passes that failed or were refused, by error code.", ("kind", "code")
     ),
     Metric("cpcd_reconcile_duration_seconds", "histogram", "How long a pass took.", ("kind",)),
-    Metric("cpcd_last_success_timestamp_seconds", "gauge", "Wall time of the last pass that did not fail.", ("kind",)),
+    Metric(
+        "cpcd_last_success_timestamp_seconds",
+        "gauge",
+        "Wall time of the last pass that did not fail, 0 before the first.",
+        ("kind",),
+    ),
     Metric("cpcd_queue_depth", "gauge", "Keys that wait to be looked at."),
     Metric("cpcd_queue_oldest_seconds", "gauge", "How long the oldest of them has waited."),
     Metric("cpcd_backoff_keys", "gauge", "Keys that wait because they failed."),
@@ -72,7 +87,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("cluster",),
     ),
     Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
-    Metric("cpcd_observation_age_seconds", "gauge", "Age of the oldest observation, by kind of scope.", ("scope",)),
+    Metric(
+        "cpcd_observation_age_seconds",
+        "gauge",
+        "Age of the oldest observation, by kind of scope; 0 where there is none.",
+        ("scope",),
+    ),
     Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while it has a mistake."),
     Metric("cpcd_spec_uncommitted", "gauge", "1 when the file has an edit that is not committed."),
     Metric("cpcd_spec_generation_info", "gauge", "Always 1; the generation in force.", ("generation",)),
@@ -123,11 +143,12 @@ class Metrics:
             self._gauges[name].set(value)
         self._replace("cpcd_spec_generation_info", {(board.spec.generation,): 1.0} if board.spec.generation else {})
         self._replace("cpcd_endpoint_up", {(name,): float(one.up) for name, one in board.endpoints.items()})
-        self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in vitals.observation_ages.items()})
+        ages = {**dict.fromkeys(scopes.__all__, 0.0), **vitals.observation_ages}
+        self._replace("cpcd_observation_age_seconds", {(name,): age for name, age in ages.items()})
         self._replace("cpcd_certificate_expiration_timestamp_seconds", _certificates(view))
         self._replace("cpcd_etcd_snapshot_timestamp_seconds", _snapshots(view))
-        verbs = [op.verb for op in view.ops.values()]
-        self._replace("cpcd_ops_open", {(verb,): float(verbs.count(verb)) for verb in set(verbs)})
+        opened = Counts(op.verb for op in view.ops.values())
+        self._replace("cpcd_ops_open", {(verb,): float(opened[verb]) for verb in {*VERBS, *opened}})
         for name, condition in (("object_ready", "Ready"), ("degraded", "Degraded"), ("stalled", "Stalled")):
             self._replace(f"cpcd_{name}", _objects(view, board, condition))
 
@@ -153,6 +174,7 @@ class Metrics:
         for code in Code:
             self._counters["cpcd_reconcile_errors_total"].labels(kind.value, str(code))
         self._histograms["cpcd_reconcile_duration_seconds"].labels(kind.value)
+        self._gauges["cpcd_last_success_timestamp_seconds"].labels(kind.value)
 
     def _replace(self, name: str, series: Mapping[tuple[str, ...], float]) -> None:
         gauge = self._gauges[name]

@@ -14,6 +14,7 @@ CASES = [
     ("status-quiet", well, ["status"]),
     ("status-troubled", troubled, ["status"]),
     ("status-one", troubled, ["status", "machine/home-general-1"]),
+    ("status-cluster", troubled, ["status", "cluster/home"]),
     ("plan", troubled, ["plan"]),
     ("events", troubled, ["events"]),
     ("explain", troubled, ["explain", "CPCD-101"]),

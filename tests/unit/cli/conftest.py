@@ -1,5 +1,7 @@
 """What the commands' tests share: a daemon to talk to, and a terminal of 80 columns without colours."""
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,19 @@ from cpcd.cli.app import invoke
 from tests.unit.cli.daemon import Daemon, serving, troubled, well
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@contextlib.contextmanager
+def as_nobody(path: Path) -> Iterator[None]:
+    """Take the right to use `path` away, from root too."""
+    path.chmod(0o000)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
 
 
 @pytest.fixture(autouse=True)

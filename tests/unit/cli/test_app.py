@@ -9,7 +9,7 @@ import click
 import pytest
 
 from cpcd.cli import app
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, as_nobody
 
 
 def test_the_list_says_what_each_command_says_of_itself() -> None:
@@ -113,3 +113,41 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
 
     assert ("0\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_output_is_a_sentence() -> None:
+    """What cannot be printed is not cpcd's bug."""
+    command = f"{sys.executable} -m cpcd schema >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    said, *_ = done.stderr.splitlines()
+
+    assert (1, "CPCD-106 what was to be printed cannot be written: No space left on device") == (done.returncode, said)
+
+
+@pytest.mark.parametrize("args", ["--help", "schema", "explain CPCD-100"])
+def test_a_closed_output_is_no_error(args: str) -> None:
+    """Nobody listens: nothing is printed, and the exit code still says how it went."""
+    command = f"{sys.executable} -m cpcd {args} >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("args", [["status"], ["plan"], ["validate"], ["events"], ["pause", "home"], ["kubeconfig"]])
+def test_who_is_not_in_the_group_is_told_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """`/etc/cpcd` is closed to others: that is a matter of rights, and not of a missing file or a bug."""
+    closed = tmp_path / "etc"
+    closed.mkdir()
+    (closed / "cpcd.toml").write_text("")
+    monkeypatch.setattr("cpcd.cli.session._CONFIG", str(closed / "cpcd.toml"))
+    monkeypatch.setattr("cpcd.settings.CONFIG", closed / "cpcd.toml")
+    tmp_path.chmod(0o755)
+    with as_nobody(closed):
+        code, _, err = run(*args)
+    closed.chmod(0o700)
+
+    assert (1, f"CPCD-101 {closed / 'cpcd.toml'}: you may not read it") == (code, err.splitlines()[0])
+    assert "sudo" in err

@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, as_nobody
 from tests.unit.cli.daemon import HELD, STEPS, Daemon
 
 
@@ -69,6 +67,7 @@ def test_an_input_reaches_the_daemon(run: Run, busy: Daemon, args: list[str], ve
         (["status", "general-1"], "machine/home-general-1"),
         (["reconcile", "machine/zzz"], "there is no object called machine/zzz"),
         (["kubeconfig", "zzz"], "there is no cluster called zzz"),
+        (["events", "zzz"], "there is no object called zzz"),
     ],
 )
 def test_a_name_that_nobody_knows_is_a_misuse(run: Run, busy: Daemon, args: list[str], words: str) -> None:
@@ -126,19 +125,6 @@ def test_a_path_where_no_daemon_can_be_asked_says_why(run: Run, tmp_path: Path, 
             _, _, err = run("--socket", str(tmp_path / place), "status")
 
     assert words.format(path=tmp_path / place) == err.split("\n")[0]
-
-
-@contextlib.contextmanager
-def as_nobody(path: Path) -> Iterator[None]:
-    """Take the right to use `path` away, from root too."""
-    path.chmod(0o000)
-    me = os.geteuid()
-    if me == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(me)
 
 
 def test_a_stranger_on_the_socket_is_noticed(run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`cpcd kubeconfig`: the caller's own file loses nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,26 @@ def test_a_file_that_is_no_kubeconfig_is_left_alone(run: Run, quiet: Daemon, tmp
     code, _, err = run("kubeconfig", "--file", str(path))
 
     assert (2, True, content) == (code, "cannot be read as a kubeconfig" in err, path.read_bytes())
+
+
+@pytest.mark.parametrize(("shape", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_a_program_can_have_it_in_its_own_shape(run: Run, quiet: Daemon, shape: str, read: object) -> None:
+    """The kubeconfig with `--print`, else what was done with it."""
+    assert callable(read)
+    assert yaml.safe_load(KUBECONFIG) == read(run("kubeconfig", "--print", "-o", shape)[1])
+    assert "home" == read(run("kubeconfig", "-o", shape)[1])["context"]
+
+
+@pytest.mark.parametrize("args", [["--use"], ["--file", "mine"]])
+def test_an_option_that_would_be_ignored_is_refused(run: Run, quiet: Daemon, args: list[str]) -> None:
+    """Whoever prints it and names a file means something else."""
+    code, _, err = run("kubeconfig", "--print", *args)
+
+    assert (2, True) == (code, "--print changes nothing" in err)
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(run: Run, quiet: Daemon) -> None:
+    """The file and what the system says, no traceback."""
+    code, _, err = run("kubeconfig", "--file", "/proc/nowhere/config")
+
+    assert (1, True) == (code, err.startswith("CPCD-106 /proc/nowhere/config: it cannot be written: "))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cpcd.spec import read_spec
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, as_nobody
 from tests.unit.cli.daemon import Daemon
 from tests.unit.status.scene import SPEC
 
@@ -203,3 +203,25 @@ def test_what_is_no_file_to_read_is_refused_at_once(run: Run, tmp_path: Path, ki
 
     assert code == 1
     assert "is no regular file" in told or "is 17 MiB, at most 16 MiB are read" in told
+
+
+def test_without_a_file_here_the_daemons_own_is_meant(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting `spec` says where it is."""
+    (tmp_path / "elsewhere.yaml").write_bytes(SPEC)
+    (tmp_path / "cpcd.toml").write_text(f'spec = "{tmp_path}/elsewhere.yaml"\n')
+    monkeypatch.setenv("CPCD_CONFIG", str(tmp_path / "cpcd.toml"))
+    code, out, _ = run("validate")
+
+    assert (0, True) == (code, out.startswith(f"{tmp_path}/elsewhere.yaml: valid (home)"))
+
+
+def test_a_spec_that_may_not_be_read_is_a_matter_of_rights(run: Run, file: Path, tmp_path: Path) -> None:
+    """CPCD-101 and what to do, not a mistake of the file."""
+    tmp_path.chmod(0o755)
+    with as_nobody(file):
+        code, _, err = run("validate", str(file))
+    file.chmod(0o600)
+
+    assert (1, f"CPCD-101 {file}: you may not read it") == (code, err.splitlines()[0])

@@ -29,11 +29,14 @@ def refreshed(**vitals: object) -> Metrics:
 
 def test_every_series_exists_before_its_first_event() -> None:
     """`increase()` sees the first error only if the series was zero before."""
-    samples = scraped(Metrics())
+    samples = scraped(refreshed())
     results = {("cpcd_reconcile_total", (kind.value, outcome.value)) for kind in Kind for outcome in Outcome}
     errors = {("cpcd_reconcile_errors_total", (str(code), kind.value)) for kind in Kind for code in Code}
+    successes = {("cpcd_last_success_timestamp_seconds", (kind.value,)) for kind in Kind}
+    ages = {("cpcd_observation_age_seconds", (name,)) for name in ("vm", "guest", "api", "nodes", "etcd")}
+    open_ = {("cpcd_ops_open", (verb,)) for verb in ("clone", "join", "reboot", "retire", "destroy", "etcd-snapshot")}
 
-    assert {0.0} == {samples[name] for name in results | errors}
+    assert {0.0} == {samples[name] for name in results | errors | successes | ages | open_}
 
 
 def test_the_table_and_the_page_name_the_same_metrics() -> None:
