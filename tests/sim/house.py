@@ -263,13 +263,14 @@ class House:
 
     def settled(self) -> bool:
         """Whether every object's last pass found nothing to do, and no op is open."""
-        if self.daemon is None or self.daemon.board.spec.generation != self.file.generation:
+        daemon = self.daemon
+        if daemon is None or daemon.state._view.ops or daemon.queue.depth():
             return False
-        keys = self.daemon.keys()
-        reports = [self.daemon.board.objects.get(key) for key in keys]
-        ready = all(r is not None and r.last.outcome == "settled" and r.ready for r in reports)
-        quiet = not self.daemon.state.view.ops and self.daemon.queue.depth() == 0
-        return ready and quiet and bool(keys)
+        if daemon.board.spec.generation != self.file.generation:
+            return False
+        keys = daemon.keys()
+        reports = [daemon.board.objects.get(key) for key in keys]
+        return bool(keys) and all(r is not None and r.last.outcome == "settled" and r.ready for r in reports)
 
     def picture(self) -> str:
         """Return what every object last said."""

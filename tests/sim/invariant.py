@@ -63,6 +63,11 @@ class Invariant(Witness):
         """The open operations as committed."""
         return self.house.gate.ledger.ops.values()
 
+    @property
+    def formed(self) -> bool:
+        """Whether there is a cluster that anybody could have joined."""
+        return any(name.startswith("identity/") for name in self.house.gate.ledger.facts)
+
     def cluster(self, name: str) -> Cluster | None:
         """The cluster as it is in force."""
         # Not by `state.view`, which mints an id at each look: who only watches must not change what happens.

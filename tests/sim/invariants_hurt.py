@@ -49,14 +49,10 @@ class QuorumKept(Invariant):
             listed = next((m for m in self._members() if str(m.id) == str(call.given["id"])), None)
             if listed is not None and not listed.learner and listed.name:
                 self._judge(call, listed, removal=True)
-        elif call.given.get("verb") == "reset" and self._made() and self._member(self._guest(call)) is not None:
+        elif call.given.get("verb") == "reset" and self.formed and self._member(self._guest(call)) is not None:
             self.breach(f"a listed etcd member is reset; {call}")
         elif call.given.get("verb") == "join":
             self._on_join(call)
-
-    def _made(self) -> bool:
-        """Whether there is a cluster: before, a failed init is reset and begun anew."""
-        return any(name.startswith("identity/") for name in self.house.gate.ledger.facts)
 
     def _on_join(self, call: Call) -> None:
         row = self.row_of(call)
@@ -194,6 +190,8 @@ class FreshEvidence(Invariant):
             self.breach(f"its machine is wanted or unknown; {call}")
             return
         self._demand(call, f"facts of {call.uid}", "")
+        if not self.formed:
+            return  # a failed init is reset and begun anew: there is nobody to ask
         self._demand(call, f"Node {row.name}", f"Node {row.name}")
         if row.role is Role.CONTROL_PLANE:
             self._demand(call, "etcd", "etcd")

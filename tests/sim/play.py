@@ -143,11 +143,15 @@ class Play:
         self._neighbours()
         self.watch = Watch(self.house, kinds)
         self.deeds, self.trace = Deeds(self.house), Trace()
-        self.house.gate.witnesses += [self.deeds, self.trace]
-        self.watch.listeners.append(self.trace.passed)
+        self.house.gate.witnesses.append(self.deeds)
         self._reaper = asyncio.ensure_future(self._reap())
         self._lives: set[asyncio.Future[Any]] = set()
         self.restart_clock()
+
+    def record(self) -> None:
+        """Take everything that happens into the trace from now on."""
+        self.house.gate.witnesses.append(self.trace)
+        self.watch.listeners.append(self.trace.passed)
 
     def tell(self) -> None:
         """Print every write, crash and pass from now on."""

@@ -27,7 +27,7 @@ from tests.sim.sweep import MOMENT, SITS, Distinct, sweep
 from tests.sim.test_planted_bugs import BUGS
 from tests.sim.watch import INVARIANTS
 
-__all__ = ["main", "render"]
+__all__ = ["main", "render", "report"]
 
 SEEDS = 500  # a story: what the report stands for
 DOCS = Path(__file__).parents[2] / "docs"
@@ -114,13 +114,14 @@ def _versions() -> dict[str, str]:
 def render() -> str:
     """Return the report from the figures that are there."""
     parts = [HEAD]
-    for name, section in (("proof.json", _simulation), ("chaos.json", _wire)):
+    for name, section in (("proof.json", report), ("chaos.json", _wire)):
         if (DOCS / name).exists():
             parts.append("\n".join(section(json.loads((DOCS / name).read_text(encoding="utf-8")))))
     return "\n".join(parts) + "\n"
 
 
-def _simulation(figures: dict[str, Any]) -> Iterator[str]:
+def report(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the simulation's part: what was played, what was left out and why, and what went wrong."""
     versions = ", ".join(f"{name} {value}" for name, value in figures["versions"].items())
     yield "## In simulation\n"
     yield f"`{figures['command']}`, {figures['when']}, {figures['seconds'] / 60:.0f} min in {figures['width']} processes; {versions}.\n"
@@ -153,7 +154,7 @@ def _played(figures: dict[str, Any]) -> Iterator[str]:
     yield "  write, commit or effect of one in between. Disk and world are the same at both, and what differs dies with the"
     yield "  daemon; the losses of those reads' replies are all played."
     if every > 1:
-        yield f"- Left out besides: all but every {every}th point."
+        yield f"- Left out besides: all but one in {every} points."
     yield f"- Three resyncs in their own time (33 min of the lab), with no write and nothing that grows, were sat through by {total['seeds_sat']:,}"
     yield f"  of the seeds (one in {SEEDS_SIT}) and {sat:,} of the futures (those of one call in {SITS}); all others had every object"
     yield "  looked at three times in a row, as `cpcd reconcile` does: the same passes, without the hours between them."

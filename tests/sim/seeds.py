@@ -28,7 +28,7 @@ from tests.sim.stories import STORIES, Story
 __all__ = ["SITS", "Luck", "Seeded", "rate", "seeds", "sits"]
 
 
-SITS: Final = 4  # each so-manieth seed sits through three resyncs, the others have everything looked at
+SITS: Final = 8  # each so-manieth seed sits through three resyncs, the others have everything looked at
 
 
 def sits(seed: int) -> bool:
@@ -118,11 +118,11 @@ class Luck:
             await asyncio.sleep(1)
 
 
-def seeds(story: Story, numbers: range, *, width: int = 2, tell: bool = False) -> Iterator[Seeded]:
+def seeds(story: Story, numbers: range, *, width: int = 2, tell: bool = False, trace: bool = False) -> Iterator[Seeded]:
     """Yield how a story went with each seed, in the order in which they end."""
     branches = Branches(width)
     with workshop() as directory, quieted():
-        base = simulate(lambda loop: _stem(loop, story, directory, branches, numbers, tell=tell), seed=1)
+        base = simulate(lambda loop: _stem(loop, story, directory, branches, numbers, tell=tell, trace=trace), seed=1)
         if branches.child:
             branches.finish(base)
         if base.words:
@@ -132,10 +132,12 @@ def seeds(story: Story, numbers: range, *, width: int = 2, tell: bool = False) -
 
 
 async def _stem(
-    loop: SimLoop, story: Story, directory: Path, branches: Branches, numbers: range, *, tell: bool
+    loop: SimLoop, story: Story, directory: Path, branches: Branches, numbers: range, *, tell: bool, trace: bool
 ) -> Outcome:
     """Build what is given, learn from a branch how the story goes without luck, and fork once a seed."""
     play = Play(loop, story, directory / "base")
+    if trace:
+        play.record()
     try:
         await play.given()
         gc.freeze()
@@ -208,11 +210,12 @@ def main() -> int:
     for story in STORIES:
         if given.story and story.name not in given.story:
             continue
-        for one in seeds(story, range(given.first, given.first + given.seeds), width=given.width, tell=given.tell):
+        numbers = range(given.first, given.first + given.seeds)
+        for one in seeds(story, numbers, width=given.width, tell=given.tell, trace=given.trace):
             played += 1
             wrong += [one] if one.words and not known(one.words) else []
             if given.trace or one.words:
-                say(f"{story.name} {one.seed} {one.outcome.trace} {one.words}")
+                say(f"{story.name} {one.seed} {one.outcome.trace if given.trace else ''} {one.words}")
         seconds = time.perf_counter() - began
         say(f"{story.name}: {played} seeds so far, {played / seconds:.1f} seeds a second")
     if wrong:

@@ -38,3 +38,4 @@ def test_the_same_seed_is_the_same_story_in_another_process() -> None:
 
     assert first == traces("2")
     assert [line.split()[:2] for line in first] == [[story, str(seed)] for story, seed in RUNS.items()]
+    assert len({line.split()[2] for line in first}) == len(RUNS)

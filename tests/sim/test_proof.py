@@ -11,6 +11,7 @@ from tests.sim import paths
 from tests.sim.branches import Outcome, difference
 from tests.sim.gate import Fate
 from tests.sim.known import known
+from tests.sim.proof import report
 from tests.sim.seeds import seeds
 from tests.sim.stories import PATHS, STORIES, Story
 from tests.sim.sweep import replay, sweep
@@ -71,6 +72,26 @@ def test_another_end_and_other_deeds_are_told() -> None:
     assert [difference(one, base) for one in ends] == [
         "another end: +['c'] -['b']", "other deeds: +['stop y'] -[]", "other deeds: +['stop x'] -[]", "broken", "",
     ]  # fmt: skip
+
+
+def test_the_report_counts_what_was_played_and_what_was_not() -> None:
+    """Deaths that were left out, points that were, and who sat through resyncs: each with its number."""
+    story = {
+        "seeds": 3, "calls": 4000, "lab_hours": 1.5, "seconds_seeds": 60, "seconds_sweep": 120, "seeds_sat": 2,
+        "futures": {"crash-before": 5, "crash-after": 6, "reply-lost": 7}, "futures_left_out": 1234, "futures_sat": 4,
+    }  # fmt: skip
+    figures = {
+        "command": "it", "when": "now", "seconds": 180, "width": 2, "versions": {"cpcd": "1"}, "first": 10, "every": 3,
+        "ways": 6, "stories": {"build": story}, "known": {}, "wrong": ["it broke (replay 12)"],
+    }  # fmt: skip
+
+    told = "\n".join(report(figures))
+
+    for words in (
+        "| build | 3 | 4,000 | 2 | 5 | 6 | 7 | 1,234 |", "seeds 10 to 12 of each story (3 runs, 1 min), 18", "1,234 deaths",
+        "all but one in 3 points", "sat through by 2\n", "and 4 of the futures", "- WRONG it broke (replay 12)",
+    ):  # fmt: skip
+        assert words in told
 
 
 def test_a_point_can_be_played_again() -> None:
