@@ -43,7 +43,8 @@ class Screen:
         self._state = ["next"] * len(titles)
         self._status: Mapping[str, Any] = {}
         self._world: Mapping[str, Any] = {}
-        self._live = Live(self._picture(), console=self.console, refresh_per_second=6, transient=True)
+        # No thread of its own: one that draws while a line is added takes a row too many back when the table shrinks.
+        self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
         self._lively = self.console.is_terminal
 
     @property
@@ -78,7 +79,7 @@ class Screen:
 
     def _refresh(self) -> None:
         if self._lively:
-            self._live.update(self._picture())
+            self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> Group:
         acts = Table.grid(padding=(0, 1))
