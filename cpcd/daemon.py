@@ -306,7 +306,7 @@ class Daemon:
         return self.observer.lacking.get(endpoint)
 
     def _answered(self, scope: Scope, why: Failure | None) -> None:
-        """An API of a cluster that exists is up or down as it was last seen; nothing parks on it (ADR 0013)."""
+        """An API of a cluster that exists is up or down as it was last seen; nothing parks on it (ADR 0016)."""
         if scope.kind == "api" and f"identity/{scope.owner}" in self.state.view.facts:
             name = f"kube:{scope.owner}"
             self.endpoints.up(name) if why is None else self.endpoints.down(name, why)

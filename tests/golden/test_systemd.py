@@ -40,6 +40,13 @@ def test_what_the_daemon_needs_is_left_to_it() -> None:
     assert ["cpcd", "cpcd"] == [*unit["StateDirectory"], *unit["RuntimeDirectory"]]
 
 
+def test_what_holds_the_token_is_closed_to_others() -> None:
+    """The unit sets the mode at each start, so that it must be the one of tmpfiles.d."""
+    (tmpfiles,) = (line.split() for line in (SYSTEMD / "cpcd.tmpfiles").read_text().splitlines() if line[:1] == "d")
+
+    assert (["0750"], "0750") == (settings("cpcd.service")["ConfigurationDirectoryMode"], tmpfiles[2])
+
+
 def test_the_user_of_the_unit_is_made() -> None:
     """sysusers.d(5): type, name, id, GECOS, home; the tmpfiles name its group."""
     unit = settings("cpcd.service")
