@@ -96,17 +96,17 @@ def test_the_api_hardly_blinks_while_its_control_planes_are_replaced(tmp_path: P
 
 def test_a_machine_that_may_still_run_is_stopped_before_its_node_goes(tmp_path: Path) -> None:
     """Without its Node the cluster starts its pods elsewhere: those of a StatefulSet must not run twice."""
-    ran: list[bool] = []
+    lost: list[Machine] = []
 
     async def tale(house: House) -> None:
         await built(house)
-        lost = rows(house)["demo-general-1"]
-        house.world.guests[lost.vmid].unplug()
-        await house.until(lambda: lost.name not in nodes(house), limit=2 * HOUR, what="its Node is deleted")
-        ran.append(house.world.pve.vms[lost.vmid].running)
+        lost.append(rows(house)["demo-general-1"])
+        house.world.guests[lost[0].vmid].unplug()
+        await house.until(lambda: lost[0].name not in rows(house), limit=2 * HOUR, what="replaced")
         await house.converged(limit=HOUR)
 
     house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+    steps = [verb for done in house.passes if done.key.name == lost[0].uid for verb, _ in done.steps]
 
-    assert ran == [False]
+    assert steps[-4:] == ["stop", "delete-node", "destroy", "forget"]
     assert len(destroyed(house)) == 1
