@@ -47,7 +47,7 @@ def sign(turn: Turn) -> None:
 
 def _install(turn: Turn, signed: Object, pem: str) -> None:
     for kubelet in turn.kubelets:
-        if kubelet.alive and signed["spec"]["username"] == f"system:node:{kubelet.node}":
+        if kubelet.alive and signed["spec"].get("username") == f"system:node:{kubelet.node}":
             kubelet.certificate = pem
 
 
