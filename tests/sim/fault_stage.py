@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cpcd.lab.faults import named
 from cpcd.lab.simloop import SimLoop, simulate
-from cpcd.model.report import Pass
+from cpcd.model.report import Outcome, Pass
 from tests.sim.fault_scenarios import Scenario, Story
 from tests.sim.gate import MemoryDisk
 from tests.sim.house import House
@@ -36,9 +36,9 @@ class Stage:
 
     def hear(self, done: Pass) -> None:
         """Remember a pass's report: a failure with its code, anything else with its reason, and its conditions."""
-        self.told.append(f"{done.failure or done.reason + ': ' + done.sentence}")
+        self.told.append(f"{done.failure}" if done.outcome is Outcome.FAILED else f"{done.reason}: {done.sentence}")
         self.told += [f"{one.reason}: {one.message}" for one in done.conditions]
-        self.failed += [f"{done.failure}"] if done.failure else []
+        self.failed += [f"{done.failure}"] if done.outcome is Outcome.FAILED else []
 
     async def listen(self) -> None:
         """Remember the daemon's own sentence, again and again."""

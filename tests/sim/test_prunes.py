@@ -16,10 +16,9 @@ from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
 from cpcd.ports.kube import GVK
 from cpcd.reconcilers import RECONCILERS
-from cpcd.sources.commands import Commands
-from cpcd.sources.doctor import Doctor
 from tests.sim.gate import Fate
 from tests.sim.house import House, spec
+from tests.sim.test_commands import commands
 from tests.sim.test_stories import Tale, tell
 
 BASE = """
@@ -108,13 +107,7 @@ def last(house: House) -> Any:
 
 async def approve(house: House, request: str) -> None:
     """Consent as `cpcd approve` does, which refuses an id that nothing waits for."""
-    daemon = house.daemon
-    assert daemon is not None
-    commands = Commands(
-        state=daemon.state, board=daemon.board, dispatcher=daemon.dispatcher, journal=daemon.journal, clock=daemon.clock,
-        read=daemon.read, kubeconfig=lambda _: "", doctor=Doctor(daemon.ports), troubles=daemon.troubles,
-    )  # fmt: skip
-    await commands.approve(request)
+    await commands(house).approve(request)
 
 
 def approvals(house: House) -> list[str]:
