@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import re
 import sqlite3
 import ssl
 import tempfile
@@ -18,6 +19,8 @@ from cpcd.lab.demo.proofs import Ledger
 from cpcd.lab.demo.stage import Stage
 
 __all__ = ["Look"]
+
+FAILED = re.compile(r'"run": "(\w+)".*"outcome": "failed"')
 
 
 class Look:
@@ -93,6 +96,11 @@ class Look:
             (ops,) = db.execute("SELECT count(*) FROM ops").fetchone()
             held = db.execute("SELECT id FROM facts WHERE id LIKE 'vmid/%' AND row = 'null'")
             return Ledger(rows, ops, tuple(name.rpartition("/")[2] for (name,) in held))
+
+    def failed(self) -> set[str]:
+        """Return the runs of all passes that failed, by the daemon's log: history tells an endpoint's silence once."""
+        lines = (self._stage.directory / "cpcd.log").read_text(encoding="utf-8").splitlines()
+        return {found[1] for line in lines if (found := FAILED.search(line))}
 
     async def do(self, what: str, **arguments: Any) -> float:
         """Do something behind cpcd's back; return the lab's time."""

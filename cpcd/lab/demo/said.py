@@ -31,18 +31,19 @@ def printed(plan: Sequence[Step]) -> list[str]:
     return [head, *(f"  {', '.join(sorted(same))}: {' → '.join(steps)}" for steps, same in keys.items())]
 
 
-def followed(plan: Sequence[Step], events: Sequence[Step], verbs: Collection[str]) -> Proof:
-    """Judge whether the steps among the events are the plan's: the same set, in the same order for each key.
+def followed(plan: Sequence[Step], steps: Sequence[Step], failed: Collection[str]) -> Proof:
+    """Judge whether the steps (events) are the plan's: the same set, in the same order for each key.
 
     Repetition counts, with two exceptions that are told: an attempt that failed and was made again, since others may
-    refuse while a control plane restarts, and a drain, which is swept until the last pod has left.
+    refuse while a control plane restarts, and a drain, which is swept until the last pod has left. `failed` are the
+    runs of passes that failed: their last step is what they failed at.
     """
-    steps, failed = _succeeded([event for event in events if event["reason"] in verbs], events)
-    applied, swept = _swept(steps)
+    once = _once(steps, failed)
+    applied, swept = _swept(once)
     said, done = _by_key(plan, "sentence"), _by_key(applied, "message")
     odd = sorted(key for key in {*said, *done} if said.get(key) != done.get(key))
     detail = "; ".join(f"{key}: printed {said.get(key)}, applied {done.get(key)}" for key in odd[:2])
-    told = [f"{len(plan)} steps", *_counted(failed, "failed attempt", " made again")]
+    told = [f"{len(plan)} steps", *_counted(len(steps) - len(once), "failed attempt", " made again")]
     counted = ", ".join([*told, *_counted(swept, "more sweep", " of a drain")])
     statement = "the steps applied are the steps printed, in the order of each object"
     return Proof(statement, bool(said) and not odd, detail or counted)
@@ -88,12 +89,15 @@ def _counted(number: int, noun: str, rest: str) -> list[str]:
     return [f"{number} {noun}{'s' * (number > 1)}{rest}"] if number else []
 
 
-def _succeeded(steps: Sequence[Step], events: Sequence[Step]) -> tuple[list[Step], int]:
-    """Return the steps without those at which their pass failed, its last ones, and how many those were."""
-    failed = {event["run"] for event in events if event["severity"] == "Warning"}
+def _once(steps: Sequence[Step], failed: Collection[str]) -> list[Step]:
+    """Return the steps without those at which their pass failed, its last ones, and which were made again."""
     last = {step["run"]: number for number, step in enumerate(steps)}
-    kept = [step for number, step in enumerate(steps) if step["run"] not in failed or last[step["run"]] != number]
-    return kept, len(steps) - len(kept)
+    made = {(step["key"], step["message"]): number for number, step in enumerate(steps)}
+    return [
+        step
+        for number, step in enumerate(steps)
+        if step["run"] not in failed or last[step["run"]] > number or made[step["key"], step["message"]] == number
+    ]
 
 
 def _swept(steps: Sequence[Step]) -> tuple[list[Step], int]:

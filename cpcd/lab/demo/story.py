@@ -122,11 +122,11 @@ async def edit(story: Story) -> None:
     plan = (await story.look.daemon("/plan"))["steps"]
     for line in said.printed(plan):
         story.say(line)
-    since = len(await _events(story))
+    since = len(await _steps(story))
     await story.look.tell("/resume", {"cluster": "demo"})
     await story.until("the edit is carried out", story.settled)
     story.prove(*proofs.edited(before, await story.look.world(), workers=4))
-    story.prove(said.followed(plan, (await _events(story))[since:], _STEPS))
+    story.prove(said.followed(plan, (await _steps(story))[since:], story.look.failed()))
 
 
 async def crashes(story: Story) -> None:
@@ -260,9 +260,10 @@ def _verbs(kind: type[Action]) -> set[str]:
 _STEPS: Final = _verbs(Action)
 
 
-async def _events(story: Story) -> list[dict[str, Any]]:
-    """Return the history, oldest first."""
-    return list(reversed(await story.look.daemon("/events", limit="10000") or []))
+async def _steps(story: Story) -> list[dict[str, Any]]:
+    """Return the steps of the history, oldest first."""
+    events = await story.look.daemon("/events", limit="10000") or []
+    return [event for event in reversed(events) if event["reason"] in _STEPS]
 
 
 async def _generation_changed(story: Story, generation: str) -> bool:
