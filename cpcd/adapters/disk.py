@@ -15,7 +15,7 @@ from typing import Final
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import matching, patterns
 
-__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "members", "read_disk", "too_large"]
+__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "matches", "members", "read_disk", "too_large"]
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for the spec is lower
 KEPT: Final = "Nothing new is put in force until that is mended."
@@ -71,11 +71,11 @@ def _lying(spec: Path, *, directory: bool) -> tuple[dict[str, bytes], dict[str, 
     base = spec if directory else spec.parent
     own = members(entry.name for entry in spec.iterdir() if entry.is_file()) if directory else [spec.name]
     files = {name: _content(base / name) for name in own}
-    beside = {name for wanted in patterns(files) for name in _found(base, wanted)}
+    beside = {name for wanted in patterns(files) for name in matches(base, wanted)}
     return files, {name: _content(base / name) for name in sorted(beside - files.keys())}
 
 
-def _found(base: Path, wanted: str) -> list[str]:
+def matches(base: Path, wanted: str) -> list[str]:
     """Return the files that a pattern stands for, looked for directory by directory: no pattern makes that a long walk."""
     level = [""]
     for piece in wanted.split("/"):

@@ -14,7 +14,7 @@ from typing import Final
 
 from watchfiles import awatch
 
-from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, members, read_disk, too_large
+from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, matches, members, read_disk, too_large
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import matching, patterns
 
@@ -38,7 +38,7 @@ class SpecFiles:
         self._path = Path(path)
         self._worktree = worktree
         self._git = git
-        self._seen: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -57,12 +57,12 @@ class SpecFiles:
             snapshot = await asyncio.to_thread(read_disk, spec, worktree=top is not None)
         else:
             snapshot = await self._head(spec, top)
-        self._seen = (*snapshot.files, *snapshot.referred)
+        self._wanted = patterns(snapshot.files)
         return snapshot
 
     def watch(self) -> AsyncGenerator[None]:
         """Yield when the spec, a file that it refers to, or the commit at HEAD may have changed; see `watch`."""
-        return watch(self._path, also=lambda: self._seen)
+        return watch(self._path, also=lambda: self._wanted)
 
     async def _head(self, spec: Path, top: Path) -> Snapshot:
         git = _Git(self._git, top)
@@ -233,8 +233,9 @@ async def watch(
     """Yield at once and whenever the spec may have changed; endless, cancellable, never raises for the file system.
 
     Directories are watched, not files (`failures.md` F01), and compared with stat at every wake and every `tick`
-    seconds (F05, F07), so that foreign files in them wake nobody (F09). `also` returns referred files, relative to the
-    spec's directory. A watcher that fails is started again; without inotify it is stat every 5 s (F03, F06).
+    seconds (F05, F07), so that foreign files in them wake nobody (F09). `also` returns the patterns of referred files,
+    relative to the spec's directory: one that appears is news too. A watcher that fails is started again; without
+    inotify it is stat every 5 s (F03, F06).
     """
     given, seen = Path(path), _NEVER
     while True:
@@ -273,7 +274,8 @@ def _places(path: Path, also: Sequence[str]) -> tuple[str, ...]:
     """Return the directories to watch; a link is watched at both ends (`failures.md` F02, F10)."""
     spec, git = _spec_and_git(path)
     base = spec if spec.is_dir() else spec.parent
-    wanted = [base, path.parent, *((base / name).parent for name in also)]
+    names = (name for each in also for name in (each, *matches(base, each)))
+    wanted = [base, path.parent, *((base / name).parent for name in names)]
     wanted += [] if git is None else [pointer.parent for pointer in _pointers(git)]
     return tuple(sorted({str(_existing(each)) for each in wanted}))
 
@@ -288,7 +290,8 @@ def _trace(path: Path, also: Sequence[str]) -> tuple[object, ...]:
     base = spec if spec.is_dir() else spec.parent
     own = [base / name for name in members(entry.name for entry in spec.iterdir())] if spec.is_dir() else [spec]
     pointers = () if git is None else _pointers(git)
-    return tuple((str(each), _identity(each)) for each in (*own, *(base / name for name in also), *pointers))
+    referred = (base / name for each in also for name in matches(base, each))
+    return tuple((str(each), _identity(each)) for each in (*own, *referred, *pointers))
 
 
 def _identity(path: Path) -> tuple[int, ...]:

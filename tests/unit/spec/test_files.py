@@ -430,6 +430,21 @@ async def test_a_referred_file_is_noticed(tmp_path: Path) -> None:
     assert noticed
 
 
+async def test_a_manifest_that_appears_is_noticed(tmp_path: Path) -> None:
+    """The first one of a pattern too: its directory need not even be there when the spec is read."""
+    (tmp_path / "cluster.yaml").write_bytes(ADDON)
+    spec = SpecFiles(tmp_path / "cluster.yaml")
+    await spec.read()
+    noticed = []
+    async with watching(spec.watch()) as queue:
+        (tmp_path / "extras").mkdir()
+        for name in ("a.yaml", "b.yaml"):
+            (tmp_path / "extras" / name).write_bytes(b"a: 1\n")
+            noticed.append(await heard(queue))
+
+    assert noticed == [True, True]
+
+
 async def test_a_file_that_appears_later_is_noticed(tmp_path: Path) -> None:
     """The nearest directory that exists is watched meanwhile (`failures.md` F10)."""
     path = tmp_path / "later" / "cluster.yaml"
