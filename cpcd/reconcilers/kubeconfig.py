@@ -46,14 +46,14 @@ def keys(view: View) -> tuple[Key, ...]:
     return tuple(Key(name, KIND, "admin") for name in view.desired.clusters)
 
 
-def reads(key: Key, _view: View) -> tuple[Scope, ...]:
-    """Return what is written."""
-    return (scopes.kubeconfig(key.cluster),)
+def reads(key: Key, view: View) -> tuple[Scope, ...]:
+    """Return what is written; nothing once the document is gone, so that it is no object any more."""
+    return (scopes.kubeconfig(key.cluster),) if view.cluster(key.cluster) else ()
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
     """Return what is read, and the control planes from inside: one of them has the text."""
-    rows = (row for row in view.rows(key.cluster) if row.role is Role.CONTROL_PLANE)
+    rows = [row for row in view.rows(key.cluster) if row.role is Role.CONTROL_PLANE and view.cluster(key.cluster)]
     return (*reads(key, view), *(scopes.guest(row) for row in rows))
 
 

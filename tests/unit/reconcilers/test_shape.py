@@ -118,8 +118,8 @@ def test_nothing_is_asked_for_a_cluster_whose_document_is_gone(module: ModuleTyp
     whole = whole.with_ledger((PutFact(f"applied/{NAME}/hello", "d0"),))
     gone = replace(whole, desired=OTHERS)
 
-    assert [] == [scope for key in module.keys(whole) for scope in module.reads(key, gone) if key.cluster == NAME
-                  and scope.kind != "kubeconfig"]  # fmt: skip
+    assert [] == [scope for key in module.keys(whole) for scope in module.reads(key, gone)]
+    assert [] == [scope for key in module.keys(whole) for scope in module.watches(key, gone) if module is not machine]
     assert (module.keys(gone) != ()) is (module is machine)
     assert all(not planned(module, key, gone).steps for key in module.keys(whole))
 
