@@ -100,7 +100,7 @@ class _Read(NamedTuple):
 
 
 class FreshEvidence(Invariant):
-    """Before anything is taken, the pass itself has read it whole, after the last write to it: VM, Node, pod, member."""
+    """Before anything is taken, the pass itself has read it: VM, Node, pod, object, member; whole, after the last write."""
 
     name = "fresh-evidence"
     promise = (
@@ -112,6 +112,7 @@ class FreshEvidence(Invariant):
         super().__init__(house, breach)
         self._written: dict[str, float] = {}
         self._read: dict[int, dict[str, _Read]] = {}
+        self._uids: dict[int, set[str]] = {}
 
     def calling(self, call: Call) -> None:
         match call.port, call.verb:
@@ -122,8 +123,8 @@ class FreshEvidence(Invariant):
                     self._demand(call, f"{what} {call.vmid}", f"VM {call.vmid}")
                 if call.verb == "destroy":
                     self._agreed(call)
-            case "kube", "delete" if call.target.startswith("Node "):
-                self._on_node(call)
+            case "kube", "delete":
+                self._on_object(call)
             case "kube", "evict":
                 self._on_pod(call)
             case "guests", "etcd_remove":
@@ -148,16 +149,15 @@ class FreshEvidence(Invariant):
             if vm.name != row.name or not (uuid or not row.started):
                 self.breach(f"name or SMBIOS UUID do not agree; {call}")
 
-    def _on_node(self, call: Call) -> None:
-        node = self._demand(call, call.target, call.target)
-        if node is None:
-            return
-        if call.given["uid"] != node["metadata"]["uid"]:
-            self.breach(f"another Node was read; {call}")
-        uuid = node["status"].get("nodeInfo", {}).get("systemUUID", "")
-        own = next((row for row in self.rows.values() if system_uuid(row.uid) == uuid.lower()), None)
-        if own is not None and self._kept(own):
-            self.breach(f"its machine is wanted; {call}")
+    def _on_object(self, call: Call) -> None:
+        if call.run is None or call.given["uid"] not in self._uids.get(call.run.number, ()):
+            self.breach(f"this object was not read by this pass; {call}")
+        elif call.target.startswith("Node "):
+            node = self._demand(call, call.target, call.target) or {}
+            uuid = node.get("status", {}).get("nodeInfo", {}).get("systemUUID", "")
+            own = next((row for row in self.rows.values() if system_uuid(row.uid) == uuid.lower()), None)
+            if own is not None and self._kept(own):
+                self.breach(f"its machine is wanted; {call}")
 
     def _on_pod(self, call: Call) -> None:
         name, space = call.target.removeprefix("Pod "), call.given["namespace"]
@@ -208,9 +208,14 @@ class FreshEvidence(Invariant):
         elif not call.writes and call.run is not None:
             complete = not isinstance(answer, Exception) and getattr(answer, "status", 200) == 200
             self._read.setdefault(call.run.number, {})[self._what(call)] = _Read(call.at, complete, answer)
+            if call.port == "kube" and complete:
+                objects = answer[0] if call.verb == "list" else [answer]
+                uids = (one["metadata"]["uid"] for one in objects if isinstance(one, dict))
+                self._uids.setdefault(call.run.number, set()).update(uids)
 
     def ended(self, run: Run) -> None:
         self._read.pop(run.number, None)
+        self._uids.pop(run.number, None)
 
     @staticmethod
     def _subject(call: Call) -> str:

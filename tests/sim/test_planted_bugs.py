@@ -124,7 +124,7 @@ def joins_beside_the_sick(play: Play) -> None:
 
 def destroys_a_listed_member(_: Play) -> None:
     """A machine goes without leaving etcd."""
-    retire._leave_etcd = lambda _: None
+    retire._leave_etcd = lambda *_, **__: None
 
 
 def decides_on_old_news(kind: str) -> Callable[[Play], None]:
@@ -262,7 +262,7 @@ def keeps_every_date(play: Play) -> None:
 def writes_what_is_there(_: Play) -> None:
     """Every other look at a kubeconfig finds something about it."""
     why, looks = kubeconfig._why, itertools.count()
-    kubeconfig._why = lambda *about, **more: why(*about, **more) or ("it looks old" if next(looks) % 4 == 3 else "")
+    kubeconfig._why = lambda *about, **more: why(*about, **more) or ("it looks old" if next(looks) % 2 else "")
 
 
 ONE_AN_HOUR = "blastRadius: {maxDestroysPerHour: 1}"
@@ -281,6 +281,7 @@ BUGS = (
     Bug("fresh-evidence", decides_on_old_news("vm"), text(workers=1)),
     Bug("fresh-evidence", decides_on_old_news("node"), text(workers=1)),
     Bug("fresh-evidence", decides_on_old_news("etcd"), BUILT.replace("replicas: 3", "replicas: 1")),
+    Bug("fresh-evidence", decides_on_old_news("addon"), BUILT.partition("  addons:")[0]),
     Bug("fresh-evidence", evicts_from_every_node, text(workers=1)),
     Bug("consent-given", without(guards.consent), text(workers=1, destroy="Approve")),
     Bug("consent-given", retires_what_is_wanted, BUILT),
