@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 __all__ = ["Branches", "Outcome", "difference"]
 
-PATIENCE = 300  # seconds of real time that one run may take; then it hangs
+PATIENCE = 300  # seconds of a processor that one run may take: a simulation never waits, so one that hangs is busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Branches:
             return False
         os.close(read)
         self._running, self.results, self._pipe = {}, [], write
-        signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
         return True
 
     @property
@@ -106,5 +106,5 @@ class Branches:
         tag, read = self._running.pop(pid)
         with os.fdopen(read, "rb") as pipe:
             sent = pipe.read()
-        lost = Outcome(words=f"the run ended with status {status}" + (" (it hung)" if status == signal.SIGALRM else ""))
+        lost = Outcome(words=f"the run ended with status {status}" + (" (it hung)" if status == signal.SIGPROF else ""))
         self.results.append((tag, pickle.loads(sent) if sent else lost))  # noqa: S301 - our own child's
