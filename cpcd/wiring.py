@@ -33,7 +33,7 @@ from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.ledger import Machine
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
-from cpcd.ports.guests import Host
+from cpcd.ports.guests import ANSWER_S, Host
 from cpcd.ports.kube import Kube
 from cpcd.ports.proxmox import Proxmox
 from cpcd.settings import Settings
@@ -239,7 +239,11 @@ class Links:
             raise Failure(Code.CONFIG, what, target=row.name, hint=_GONE)
         group = cluster.group(row.group) or cluster.groups[0]
         key = str(view.facts.get(f"hostkey/{row.uid}", ""))
-        return Host(row.uid, row.name, row.address, group.machine.ssh_port, group.machine.ssh_users, key)
+        limits, machine = cluster.timeouts, group.machine
+        return Host(
+            row.uid, row.name, row.address, machine.ssh_port, machine.ssh_users, key, connect=limits.network,
+            answer=min(ANSWER_S, limits.command),
+        )  # fmt: skip
 
 
 def _make(directory: Path) -> None:

@@ -6,10 +6,12 @@ knows who was asked; the errors of each side are in its own `failures.py`.
 
 import json
 import math
+import os
 import re
+import socket
 from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["parse", "part", "words"]
+__all__ = ["parse", "part", "reason", "words"]
 
 T = TypeVar("T")
 
@@ -44,6 +46,17 @@ def words(text: object) -> str:
     said = text if isinstance(text, str) else str(text)
     shown = said if len(said) <= LONGEST else f"{said[:LONGEST]} …"
     return shown if shown.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "�" for c in shown)
+
+
+def reason(error: BaseException) -> str:
+    """Return why nobody answered in the system's words: those of a library are not for people, its classes even less."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    system = getattr(error, "os_error", error)  # aiohttp wraps it once
+    if isinstance(system, socket.gaierror):
+        return str(system.strerror)  # its number is no errno
+    number = getattr(system, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else words(str(error) or "the connection was lost")
 
 
 def _finite(number: str) -> float:

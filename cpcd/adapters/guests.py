@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import asyncssh
 
-from cpcd.adapters.answers import part, words
+from cpcd.adapters.answers import part, reason, words
 from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import LONG_VERBS, SHORT_VERBS, Guests, Host
@@ -22,11 +22,9 @@ __all__ = ["GuestsOverSsh", "Playing"]
 
 JSON = Any
 
-CONNECT_S: Final = 30.0  # `failures.md` rule 29
 PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
-ANSWER_S: Final = 180.0  # etcdctl without quorum takes 10 s a call, up to three calls a verb; token create 30 s
 
 # A refused verb is the machine's answer (EXECUTION) unless its reason says more.
 _CODES: Final = {
@@ -151,13 +149,13 @@ class GuestsOverSsh(Guests):
 
     async def _run(self, host: Host, connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
         try:
-            async with asyncio.timeout(ANSWER_S / self._scale):
+            async with asyncio.timeout(host.answer / self._scale):
                 return await _exchange(connection, request)
         except TimeoutError:
-            what = f"no answer to a command in {ANSWER_S:g} s"
+            what = f"no answer to a command in {host.answer:g} s"
             raise Failure(Code.TIMEOUT, what, target=host.name) from None
         except (OSError, asyncssh.Error) as error:
-            raise _unreachable(host, error) from error
+            raise _silent(host, reason(error)) from error
 
     @asynccontextmanager
     async def _connected(self, host: Host) -> AsyncIterator[_Line]:
@@ -186,14 +184,16 @@ class GuestsOverSsh(Guests):
             raise Failure(Code.AUTH, "no host key is pinned yet, so no connection is made", target=host.name)
         for user in host.users:
             try:
-                async with asyncio.timeout(CONNECT_S / self._scale):
+                async with asyncio.timeout(host.connect / self._scale):
                     return await self._log_in(host, user), user
             except asyncssh.PermissionDenied:
                 continue
             except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
                 raise _other_key(host) from error
+            except TimeoutError as error:
+                raise _silent(host, f"no connection within {host.connect:g} s") from error
             except (OSError, asyncssh.Error) as error:
-                raise _unreachable(host, error) from error
+                raise _silent(host, reason(error)) from error
         tried = ", ".join(host.users)
         raise Failure(Code.AUTH, f"the key is refused for {tried}", target=host.name)
 
@@ -238,9 +238,8 @@ def _busy(host: Host) -> Failure:
     return Failure(Code.EXECUTION, "busy", target=host.name, hint="Another operation holds the machine; it is awaited.")
 
 
-def _unreachable(host: Host, error: Exception) -> Unreachable:
-    words = str(error) or type(error).__name__
-    return Unreachable(f"guest:{host.uid}", f"{host.name} at {host.address}:{host.port} is not reached: {words}")
+def _silent(host: Host, why: str) -> Unreachable:
+    return Unreachable(f"guest:{host.uid}", f"{host.name} at {host.address}:{host.port} is not reached: {why}")
 
 
 def _other_key(host: Host) -> Failure:

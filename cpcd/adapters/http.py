@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from cpcd.adapters.answers import reason
 from cpcd.adapters.once import send_once
 from cpcd.model.errors import Code, Failure
 from cpcd.ports.proxmox import Request, Response
@@ -100,11 +101,11 @@ class AiohttpTransport:
         except aiohttp.ClientConnectorSSLError as error:
             raise ConnectionResetError(f"TLS with {base} failed: {error.os_error.strerror or error}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ConnectionRefusedError(f"{base}: {_cause(error)}") from error
+            raise ConnectionRefusedError(f"{base}: {reason(error)}") from error
         except TimeoutError as error:
             raise TimeoutError(f"{base} gave no answer within {self._timeout:g} s") from error
         except aiohttp.ClientError as error:
-            raise ConnectionResetError(f"{base} broke the connection: {_cause(error)}") from error
+            raise ConnectionResetError(f"{base} broke the connection: {reason(error)}") from error
 
 
 def _verification(ca_file: str, fingerprint: str) -> ssl.SSLContext | aiohttp.Fingerprint:
@@ -148,9 +149,3 @@ def _certificate_error(base: str, error: aiohttp.ClientConnectorCertificateError
 
 def _colons(digest: bytes) -> str:
     return digest.hex(":").upper()
-
-
-def _cause(error: BaseException) -> str:
-    """Return the system's words; aiohttp wraps them once or twice."""
-    system = getattr(error, "os_error", error)
-    return str(getattr(system, "strerror", "") or error) or type(error).__name__

@@ -91,6 +91,8 @@ def _limit(op: Op, row: Machine, view: View) -> float:
             return limits.ansible
         case "init" | "join" | "kubeadm-reset":
             return limits.bootstrap
+        case "shutdown" | "stop" | "reset" | "destroy" | "etcd-snapshot":
+            return limits.command
         case _:
             return limits.start
 

@@ -28,7 +28,6 @@ class Unsupported:
 
 
 _RUNGS: Final = ("Start", "Reset", "Replace")
-_LIMITS: Final = "this limit is fixed"
 _BUILDING: Final = "templates are not built yet: make one and name it by templateID or tag"
 _KUBEADM: Final = "kubeadm's configuration is written by cpcd alone"
 _CHARTS: Final = "addons are plain manifests: render the chart and name the files"
@@ -64,9 +63,7 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported("spec.changePolicy.InPlace", "what interrupts nothing is done by itself", ("Auto",)),
     Unsupported("spec.deletionPolicy", "a cluster whose document goes is kept as it is", ("Retain",)),
     Unsupported("spec.deletionProtection", "nothing destroys a whole cluster", (True,)),
-    Unsupported("spec.policy.timeouts.command", _LIMITS, ("5m",)),
-    Unsupported("spec.policy.timeouts.network", _LIMITS, ("30s",)),
-    Unsupported("spec.policy.timeouts.kubernetes", _LIMITS, ("2m",)),
+    Unsupported("spec.policy.timeouts.kubernetes", "a request to Kubernetes has 30s, and nothing waits for it alone", ("2m",)),
     Unsupported("spec.kubeconfig.server", "the kubeconfig names the control plane's endpoint", ("auto",)),
     Unsupported("spec.healthCheck.remediation.ladder.*", "the rungs are Start, Reset and Replace", _RUNGS),
     Unsupported("spec.naming.releaseLetter", "host names follow naming.hostname"),

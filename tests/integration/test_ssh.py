@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,3 +201,21 @@ async def test_a_verb_of_another_kind_is_refused_before_anything_is_sent(
     failure = await refusal(guests, sshd.host(), verb)
 
     assert (failure.code, sshd.sessions()) == (Code.INPUT, [])
+
+
+async def test_a_connection_has_as_long_as_the_spec_says(tmp_path: Path) -> None:
+    """Something listens and never speaks: the sentence has the limit that was waited for."""
+    key = write_key(tmp_path / "key")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = Host("u1", "m1", "127.0.0.1", silent.getsockname()[1], (ME,), key, connect=0.3)
+        failure = await refusal(GuestsOverSsh(key=tmp_path / "key"), host)
+
+    assert isinstance(failure, Unreachable)
+    assert failure.what.endswith("is not reached: no connection within 0.3 s")
+
+
+async def test_a_call_has_as_long_as_the_spec_says(sshd: Sshd, guests: GuestsOverSsh) -> None:
+    """What is not answered in time is a time-out, with the limit in its sentence."""
+    failure = await refusal(guests, replace(sshd.host(), answer=0.001))
+
+    assert (Code.TIMEOUT, "no answer to a command in 0.001 s") == (failure.code, failure.what)

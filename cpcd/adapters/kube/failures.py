@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from cpcd.adapters.answers import parse, words
+from cpcd.adapters.answers import parse, reason, words
 from cpcd.adapters.kube.aio import ApiException, ResourceNotFoundError
 from cpcd.model.errors import Code, Failure, NotServed, Unreachable
 
@@ -102,6 +102,4 @@ def _unanswered(endpoint: str, what: str, error: BaseException) -> Failure:
             Code.AUTH, f"{what} failed: the API refused the client certificate: {error}", target=endpoint,
             hint="The stored kubeconfig belongs to another cluster or has expired; it is fetched again from a machine.",
         )  # fmt: skip
-    return Unreachable(
-        endpoint, f"{what} failed: no answer from the Kubernetes API: {str(error) or type(error).__name__}"
-    )
+    return Unreachable(endpoint, f"{what} failed: no answer from the Kubernetes API: {reason(error)}")

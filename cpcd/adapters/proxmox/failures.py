@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from proxmoxer.core import ResourceException
 
-from cpcd.adapters.answers import words
+from cpcd.adapters.answers import reason, words
 from cpcd.adapters.proxmox.path import NotTheApiError
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.texts import judged
@@ -62,7 +62,7 @@ def mapped(about: About) -> Iterator[None]:
             hint="Compare with `pvenode cert info`; correct caFile or fingerprint, or renew the certificate.",
         ) from error  # fmt: skip
     except (OSError, TimeoutError) as error:
-        why = str(error) or type(error).__name__
+        why = str(error) or reason(error)
         raise Unreachable(f"pve:{about.site}", f"{about.what} failed: no answer from Proxmox: {why}") from error
 
 

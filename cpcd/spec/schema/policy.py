@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from cpcd.spec.quantities import Bool, Count, Duration, Int, Number, Share
+from cpcd.spec.quantities import Bool, Count, Duration, Int, Number, Share, refuse
 from cpcd.spec.schema.common import Finding, Model, findings
 
 __all__ = [
@@ -28,6 +28,13 @@ Rung = Literal["Start", "Reset", "Rejoin", "Replace"]
 Consent = Literal["Auto", "Approve", "Never"]
 Failures = Annotated[Int, Field(ge=1, le=1000)]
 Limit = Annotated[Duration, Field(gt=0)]
+
+
+def _brief(seconds: float) -> float:
+    """A pass may connect to several machines one after the other, and must end before it counts as stuck."""
+    if seconds > 120:
+        raise refuse("must be at most 2m")
+    return seconds
 
 
 class UnhealthyNodeCondition(Model):
@@ -214,9 +221,9 @@ class Timeouts(Model):
     """Limits of long operations; they raise visibility and never authorise destruction."""
 
     command: Limit = 300.0
-    """A command on a machine."""
-    network: Limit = 30.0
-    """An SSH connection or a look-up in DNS."""
+    """To stop, reset or destroy a VM, or to save etcd; a single call to a machine ends then too, after 3m at the latest."""
+    network: Annotated[Limit, AfterValidator(_brief)] = 30.0
+    """An SSH connection; at most 2m."""
     ansible: Limit = 1800.0
     """A playbook."""
     kubernetes: Limit = 120.0

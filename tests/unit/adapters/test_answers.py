@@ -1,13 +1,14 @@
 """What others answer: JSON as it is defined, and words that can be shown and stored."""
 
 import json
+import socket
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpcd.adapters.answers import parse, part, words
+from cpcd.adapters.answers import parse, part, reason, words
 
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
@@ -56,3 +57,18 @@ def test_words_can_be_shown_anywhere(said: object, shown: str) -> None:
     """No control characters, no half ones, and an end."""
     assert shown == words(said)
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "no answer in time"),
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 6443)"), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (OSError("Multiple exceptions: two of them"), "Multiple exceptions: two of them"),
+        (ConnectionResetError(), "the connection was lost"),
+    ],
+)
+def test_why_nobody_answered_is_said_in_the_systems_words(error: OSError, said: str) -> None:
+    """Neither a class's name nor what a library made of it is for people."""
+    assert said == reason(error)

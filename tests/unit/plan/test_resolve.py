@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpcd.model.desired import Timeouts
 from cpcd.model.errors import Code
 from cpcd.model.keys import system_uuid
 from cpcd.model.ledger import DropFact, Machine, PutFact, PutMachine
@@ -26,6 +27,7 @@ from tests.unit.plan.build import (
     WORKERS,
     built,
     clone_of,
+    cluster,
     hold,
     members,
     node,
@@ -592,3 +594,40 @@ def test_a_clone_is_never_done_for_a_vm_that_is_not_marked_as_ours(
     if isinstance(verdict, Absent):
         assert not exists
         assert RUNNING not in tasks
+
+
+@pytest.mark.parametrize(
+    ("verb", "limit"),
+    [("etcd-snapshot", "command"), ("prepare", "ansible"), ("kubeadm-reset", "bootstrap"), ("init", "bootstrap")],
+)
+def test_what_runs_past_its_own_limit_is_called_late(verb: str, limit: str) -> None:
+    """Each class has its limit in `policy.timeouts`, and no other does for it; late is said, nothing is ended."""
+    asked = op(MASTER, verb, age=101)
+    polled = {scopes.guestop(MASTER, asked.id): seen({"state": "running", "output": None, "error": None})}
+    every = dict.fromkeys(("command", "ansible", "bootstrap", "clone", "start"), 1000.0)
+    late = []
+    for limits in (Timeouts(**every), Timeouts(**{**every, limit: 100.0})):
+        scene = view(replace(cluster(), timeouts=limits), rows=[MASTER], ops=[asked], bulk=polled)
+        verdict = resolve(asked, scene, NOW)
+        late.append(isinstance(verdict, Running) and verdict.late)
+
+    assert [False, True] == late
+
+
+@pytest.mark.parametrize(
+    ("verb", "limit"),
+    [("shutdown", "command"), ("stop", "command"), ("reset", "command"), ("destroy", "command"), ("start", "start")],
+)
+def test_a_task_that_runs_past_its_own_limit_is_called_late(verb: str, limit: str) -> None:
+    """What only switches a VM is short; a start may take as long as the machine."""
+    asked = op(ROW, verb, age=101, handle="UPID:1")
+    running = Task("UPID:1", f"qm{verb}", ROW.vmid, "")
+    found = {scopes.vm(ROW): seen(vm(ROW)), scopes.tasks(ROW.site, ROW.node, ROW.vmid): seen((running,))}
+    every = dict.fromkeys(("command", "ansible", "bootstrap", "clone", "start"), 1000.0)
+    late = []
+    for limits in (Timeouts(**every), Timeouts(**{**every, limit: 100.0})):
+        scene = view(replace(cluster(), timeouts=limits), rows=[ROW], ops=[asked], bulk=found)
+        verdict = resolve(asked, scene, NOW)
+        late.append(isinstance(verdict, Running) and verdict.late)
+
+    assert [False, True] == late

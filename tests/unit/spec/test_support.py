@@ -48,8 +48,6 @@ REFUSED = {
     "spec.addons.*.namespace": "  addons: [{name: a, manifests: [{file: a}], namespace: b}]",
     "spec.dns": "  dns: {pihole: {url: http://10.10.10.100}}",
     "spec.kubeconfig.server": "  kubeconfig: {server: api.home.arpa}",
-    "spec.policy.timeouts.command": "  policy: {timeouts: {command: 6m}}",
-    "spec.policy.timeouts.network": "  policy: {timeouts: {network: 31s}}",
     "spec.policy.timeouts.kubernetes": "  policy: {timeouts: {kubernetes: 3m}}",
     "spec.deletionPolicy": "  deletionPolicy: Destroy",
     "spec.deletionProtection": "  deletionProtection: false",

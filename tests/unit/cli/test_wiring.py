@@ -1,0 +1,26 @@
+"""What the wiring hands on of the spec."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cpcd.loop.clock import WallClock
+from cpcd.model.desired import Timeouts
+from cpcd.settings import Settings
+from cpcd.wiring import Links
+from tests.unit.status.scene import W1, desired, view
+
+
+@pytest.mark.parametrize(
+    ("limits", "connect", "answer"),
+    [(Timeouts(), 30, 180), (Timeouts(network=7, command=20), 7, 20), (Timeouts(command=3600), 30, 180)],
+)
+def test_a_machine_has_as_long_as_the_spec_says(tmp_path: Path, limits: Timeouts, connect: int, answer: int) -> None:
+    """A single call has three minutes at most: what takes longer is an operation, which is not waited for."""
+    wish = desired()
+    clusters = {"home": replace(wish.clusters["home"], timeouts=limits)}
+    links = Links(Settings(state_dir=tmp_path), WallClock(), key=(tmp_path / "key", "ssh-ed25519 AAAA"), lab=False)
+    host = links.ports(lambda: replace(view(), desired=replace(wish, clusters=clusters))).host(W1)
+
+    assert (connect, answer) == (host.connect, host.answer)
