@@ -26,7 +26,7 @@ from cpcd.loop.state import State
 from cpcd.loop.supervisor import Supervisor
 from cpcd.model.desired import Cluster, Desired, Retry
 from cpcd.model.errors import Code, Failure, Unreachable
-from cpcd.model.keys import Key, Role, Scope
+from cpcd.model.keys import Key, Role, Scope, Wall
 from cpcd.model.ledger import PutFact
 from cpcd.model.report import Endpoint, Pass
 from cpcd.model.seen import Asked
@@ -43,7 +43,7 @@ from cpcd.sources.inside import Inside
 from cpcd.sources.observer import Observer
 from cpcd.sources.reading import Reader
 from cpcd.sources.specs import SpecNews, Specs
-from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, joined, pass_context, sentence
+from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, joined, note_clusters, pass_context, sentence
 
 __all__ = ["Daemon", "Parts"]
 
@@ -185,7 +185,8 @@ class Daemon:
         return [failure.told for failure in (*ledger, *self.impaired.values(), *found)]
 
     def sentence(self) -> str:
-        """Return the one sentence for systemd's STATUS=: troubles first."""
+        """Return the one sentence for systemd's STATUS=, troubles first; every few seconds, also without systemd."""
+        note_clusters(self.state.view, self.board, Wall(self.clock.wall()))
         return joined([*self.troubles(), sentence(self.state.view, self.board)])
 
     def impair(self, name: str, failure: Failure | None) -> None:

@@ -84,7 +84,7 @@ def _source(settings: Settings) -> Found:
         return False, str(failure), failure.hint
     if snapshot.uncommitted:
         return None, f"{settings.spec} has an edit that is not committed and not in force", "Commit it, or revert it."
-    return True, f"{settings.spec} is read from {snapshot.source}", ""
+    return True, f"read from {snapshot.source}", ""
 
 
 def _state(settings: Settings) -> Found:

@@ -30,7 +30,8 @@ def command(*, rate: float, seed: int, port: int, ssh_port: int, api_port: int, 
     """Run the lab: Proxmox, machines and Kubernetes without hardware.
 
     It has one template tagged cpcd-ubuntu on each node (the recorded profile has none), listens on loopback addresses
-    only and prints where; Ctrl-C ends it and everything in it.
+    only and prints where; Ctrl-C ends it and everything in it. `cpcd run --lab` with the control address that it prints
+    runs a daemon on it; docs/lab.md goes through it.
     """
     import asyncio
     from dataclasses import replace
@@ -68,3 +69,4 @@ def _tell(about: Mapping[str, Any], output: str) -> None:
         click.echo(f"{name:<12} {about[name]}")
     header = f"Authorization: PVEAPIToken={about['token']}"
     click.echo(f"try          curl -k -H '{header}' {about['proxmox']}/api2/json/nodes")
+    click.echo(f"and          cpcd run --lab {about['control']}  (docs/lab.md)")

@@ -5,6 +5,7 @@ Colours and widths degrade by themselves: NO_COLOR, a pipe, TERM=dumb and narrow
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["FORMATS", "age", "console", "duration", "emit", "output_option", "piped", "table"]
+__all__ = ["FORMATS", "age", "console", "duration", "emit", "output_option", "piped", "table", "wrapped"]
 
 FORMATS: Final = ("table", "json", "yaml")
 WIDE: Final = 10_000  # columns: wider than any sentence
@@ -59,6 +60,11 @@ def console(width: int | None = None) -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, markup=False, width=width)
+
+
+def wrapped(text: str) -> str:
+    """Return a sentence in lines of the terminal's width; a program gets it in one."""
+    return text if piped() else click.wrap_text(text, shutil.get_terminal_size().columns)
 
 
 def _plain(shown: "RenderableType") -> str:

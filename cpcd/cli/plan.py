@@ -36,7 +36,7 @@ def command(session: Session, /, detailed_exitcode: bool, offline: bool, output:
         raise click.UsageError("--spec and --state-dir go with --offline; a daemon has its own")
     plan = _offline(flags) if offline else session.client().get("/plan")
     emit(plan, output, lambda: view(plan))
-    return PENDING if detailed_exitcode and (plan["steps"] or plan["held"]) else 0
+    return PENDING if detailed_exitcode and (plan["steps"] or plan["held"] or plan["silent"]) else 0
 
 
 def _offline(flags: dict[str, str | None]) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def view(plan: dict[str, Any]) -> "RenderableType":
     from rich.text import Text
 
     steps, held = plan["steps"], plan["held"]
-    if not steps and not held:
+    if not steps and not held and not plan["silent"]:
         return Text("Nothing to do: what is observed is what is wanted.", style="green")
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(f"planned from what was seen before: {why}") for why in plan["silent"]]
     for cluster in dict.fromkeys(one["cluster"] for one in (*steps, *held)):
         parts += [Text(cluster, style="bold"), _table(*(_of(cluster, each) for each in (steps, held))), Text()]
     return Group(*parts, _total(steps, held))

@@ -3,7 +3,7 @@
 import click
 
 from cpcd.cli.objects import complete_anything, find, key_of
-from cpcd.cli.output import emit, output_option
+from cpcd.cli.output import emit, output_option, wrapped
 from cpcd.cli.session import Session
 
 __all__ = ["command"]
@@ -22,4 +22,4 @@ def command(session: Session, name: str, output: str) -> None:
     document = client.get("/status")
     clusters = {cluster["name"] for cluster in document["clusters"]}
     answer = client.post("/reconcile", key=name if name in clusters else key_of(find(document, name)))
-    emit(answer, output, lambda: answer["message"])
+    emit(answer, output, lambda: wrapped(answer["message"]))

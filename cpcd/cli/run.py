@@ -21,7 +21,7 @@ _LEVELS: Final = ("error", "warning", "info", "debug")
 @click.option("--log-format", type=click.Choice(["auto", "json", "pretty"]), help="Shape of log lines.")
 @click.option("-v", "--verbose", count=True, help="Log more: every pass.")
 @click.option("-q", "--quiet", count=True, help="Log less: warnings; twice: errors only.")
-@click.option("--lab", metavar="URL", hidden=True, help="Control URL of a lab on loopback.")
+@click.option("--lab", metavar="URL", help="Control address that `cpcd lab` prints; on loopback only (docs/lab.md).")
 @click.pass_context
 def command(ctx: click.Context, /, config: Path | None, verbose: int, quiet: int, **flags: Any) -> int:
     """Run the daemon in the foreground.

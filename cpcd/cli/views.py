@@ -129,7 +129,10 @@ def _bars(counters: JSON) -> RenderableType:
     desired, ready, fresh = (counters[f"{word}Replicas"] for word in ("desired", "ready", "upToDate"))
     grid = Table.grid(padding=(0, 1))
     row: list[RenderableType] = [Text(" ")]
-    for word, count, of in (("ready", ready, max(desired, counters["replicas"])), ("up to date", fresh, desired)):
+    for word, count, of in (
+        ("ready", ready, max(desired, counters["replicas"])),
+        ("up to date", fresh, max(desired, fresh)),
+    ):
         bar = ProgressBar(total=max(of, 1), completed=min(count, of), width=20, finished_style="green")
         row += [bar, Text(f"{count}/{of} {word}  ")]
     grid.add_row(*row)
@@ -166,6 +169,8 @@ def _mark(entry: JSON) -> Text:
 def _advice(entry: JSON) -> list[Text]:
     if not entry["code"]:
         return []
+    if entry["parked"]:  # what can be done is said of the endpoint, once
+        return [Text(f"{entry['code']}: {entry['next']} (run {entry['run']})", style="dim")]
     return [Text(f"{entry['code']}: {entry['next']} (run {entry['run']}). {entry['hint']}", style="dim")]
 
 

@@ -19,10 +19,11 @@ class Control(Protocol):
     async def plan(self) -> dict[str, Any]:
         """Return all remaining steps.
 
-        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held}`; `key` is
+        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held, silent}`; `key` is
         `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "", `quorum` words such as
         `2 of 3 voters left` or "", `wait` why the step is not taken now or "". `held` names the objects whose steps
-        cannot be told: `[{cluster, key, reason, sentence, code}]`; `code` is "" unless they are refused.
+        cannot be told: `[{cluster, key, reason, sentence, code}]`; `code` is "" unless they are refused. `silent` has a
+        sentence for each endpoint that is down: what is planned rests on what was seen of it before.
         """
         ...
 

@@ -56,7 +56,7 @@ def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
     going = [row.name for row in rows if not row.wanted]
     young = [row.name for row in rows if not row.joined and row.wanted]
     if going or young:
-        sentence = f"{cluster.name}: {len(young)} machines on their way, {len(going)} leaving"
+        sentence = f"{cluster.name}: machines on their way {len(young)}, leaving {len(going)}"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "Scaling", sentence),))
     sentence = f"{cluster.name} has its {len(rows)} machines"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))

@@ -63,7 +63,8 @@ class Commands:
         The generation is that of `status`: the commit, where there is one.
         """
         await self._refresh()
-        return {**foreseen(self._state.view), "generation": self._board.spec.generation}
+        silent = [outage(one) for one in self._board.endpoints.values() if not one.up]
+        return {**foreseen(self._state.view), "generation": self._board.spec.generation, "silent": silent}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest events first: of all, of a cluster, of an object, or of what had that name and is no more."""
@@ -173,6 +174,7 @@ def foreseen(view: View) -> dict[str, Any]:
     steps = folding.all_steps()
     return {
         "generation": view.desired.generation,
+        "silent": [],
         "steps": [_shown(step) for step in steps],
         "held": [_held(one) for one in folding.held.values()],
     }

@@ -11,7 +11,7 @@ from cpcd.status.metrics import METRICS, Metrics, Vitals
 from cpcd.status.publish import Publisher
 from cpcd.status.reasons import REASONS
 from cpcd.status.report import Board, ObjectReport, SpecState, Standing
-from cpcd.status.summary import document, joined, sentence, stamp
+from cpcd.status.summary import document, joined, note_clusters, sentence, stamp
 from cpcd.status.words import called, outage
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "document",
     "event_of",
     "joined",
+    "note_clusters",
     "outage",
     "pass_context",
     "sentence",

@@ -14,7 +14,7 @@ from cpcd.status.cluster import cluster_conditions, counters
 from cpcd.status.report import Board, ObjectReport, Standing
 from cpcd.status.words import called, expected, outage, told
 
-__all__ = ["document", "joined", "sentence", "stamp", "title"]
+__all__ = ["document", "joined", "note_clusters", "sentence", "stamp", "title"]
 
 _ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
 
@@ -141,6 +141,7 @@ def _object(view: View, report: ObjectReport) -> dict[str, Any]:
         "code": str(last.failure.code) if last.failure else "",
         "hint": last.failure.hint if last.failure else "",
         "next": expected(last, report.at) if last.failure else "",
+        "parked": last.parked,
         "failures": last.failures,
         "at": stamp(report.at),
         "nextLook": stamp(report.at + last.next_in) if last.next_in is not None else "",
@@ -150,6 +151,12 @@ def _object(view: View, report: ObjectReport) -> dict[str, Any]:
         "address": row.address if row else "",
         "conditions": [_condition(standing) for standing in report.conditions.values()],
     }
+
+
+def note_clusters(view: View, board: Board, at: Wall) -> None:
+    """Give the clusters' conditions their transition times, so that these tell when it was and not who asked first."""
+    for name in _clusters(view):
+        board.stamp(name, cluster_conditions(view, board, name), at)
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Daemon:
     board: Board
     steps: list[dict[str, Any]] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     spec: str = ""
@@ -68,7 +69,7 @@ class Daemon:
         return document(self.view, self.board, scene.NOW)
 
     async def plan(self) -> dict[str, Any]:
-        return {"generation": "abc123", "steps": self.steps, "held": self.held}
+        return {"generation": "abc123", "steps": self.steps, "held": self.held, "silent": self.silent}
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         at, run = "2027-01-15T07:59:00Z", "r-0001"

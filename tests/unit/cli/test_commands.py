@@ -18,7 +18,7 @@ def test_what_is_printed_for_machines_is_what_the_daemon_said(run: Run, busy: Da
     _, out, _ = run("plan", "-o", shape)
 
     assert callable(read)
-    assert {"generation": "abc123", "steps": STEPS, "held": HELD} == read(out)
+    assert {"generation": "abc123", "steps": STEPS, "held": HELD, "silent": []} == read(out)
 
 
 @pytest.mark.parametrize(("args", "code"), [(["plan"], 0), (["plan", "--detailed-exitcode"], 3)])
@@ -38,6 +38,10 @@ def test_what_cannot_be_told_is_not_nothing_to_do(run: Run, quiet: Daemon) -> No
     """Without a step, too, an object whose steps cannot be told is named, and the exit code is that of changes."""
     quiet.held = HELD
     code, out, _ = run("plan", "--detailed-exitcode")
+    quiet.held, quiet.silent = [], ["CPCD-100 pve:home: no answer, since 08:00:00 UTC"]
+    stale, said, _ = run("plan", "--detailed-exitcode")
+
+    assert (3, False, True) == (stale, "Nothing to do" in said, "seen before: CPCD-100 pve:home" in said)
 
     assert (3, False, True) == (code, "Nothing to do" in out, "addon extras cannot be read now" in out)
 

@@ -6,7 +6,7 @@ from cpcd.model.errors import Code, Failure, Unreachable, entry
 from cpcd.model.keys import Wall
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
-from cpcd.status import Board, SpecState, document, sentence
+from cpcd.status import Board, SpecState, document, note_clusters, sentence
 from tests.unit.status.scene import NOW, SITE, W1, W2, done, down, key, settled, view, with_op
 
 
@@ -68,3 +68,12 @@ def test_the_document_is_json_and_holds_what_a_person_asks_for() -> None:
     assert [{"id": "op-1", "object": "machine/home-general-2", "cluster": "home", "verb": "start", "seconds": 34}] == (
         told["operations"]
     )
+
+
+def test_a_clusters_conditions_know_since_when_though_nobody_asked() -> None:
+    """Noted every few seconds, they tell when it was; the first to look must not make them young."""
+    board = settled()
+    note_clusters(view(), board, Wall(NOW - 600))
+    (cluster,) = document(view(), board, NOW)["clusters"]
+
+    assert {"2027-01-15T07:50:00Z"} == {found["lastTransitionTime"] for found in cluster["conditions"]}
