@@ -98,7 +98,7 @@ class Pve:
         cores: int = 2,
         bridge: str = "vmbr0",
     ) -> Vm:
-        """Put a cloud-init template on a node, as an administrator would have; `disk` in GiB, `memory` in MiB."""
+        """Put a cloud-init template on a node, as an administrator has long since; `disk` in GiB, `memory` in MiB."""
         self._now()
         cluster = self.cluster
         vm = Vm(
@@ -117,6 +117,7 @@ class Pve:
         complete(cluster, vm)
         seal(cluster, vm)
         cluster.vms[vmid] = vm
+        cluster.statistics.tell(vm, self.events.now, cpus=cluster.hosts[node].node.cpus)
         return vm
 
     def blank(self, vm: Vm) -> bool:

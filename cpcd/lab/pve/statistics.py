@@ -72,6 +72,11 @@ class Statistics:
         self.rows[node] = {vm.vmid: broadcast(vm, due, cpus) for vm in vms if vm.node == node}
         self.heard[node] = due
 
+    def tell(self, vm: Vm, now: float, *, cpus: int) -> None:
+        """Let a VM be in what its node last said, as one that has been there for long is."""
+        self.rows.setdefault(vm.node, {})[vm.vmid] = broadcast(vm, now, cpus)
+        self.heard.setdefault(vm.node, now)
+
     @source("pmxcfs/status.c rrd_entry_is_old")
     def known(self, node: str, now: float) -> bool:
         """Tell whether what a node last said is still kept: five minutes long, also when the node has died meanwhile."""
