@@ -21,8 +21,9 @@ _IDENTITY = ("name", "ciuser", "cipassword", "sshkeys", "nameserver", "searchdom
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One machine as configured; `address` is empty without a static one, `instance` is cloud-init's instance-id.
+    """One machine as configured; `address` is empty without a static one.
 
+    `instance` is cloud-init's instance-id, empty without a cloud-init drive: then nobody tells it name, user or address.
     `upgrade`: cloud-init upgrades every package of a new instance, which is Proxmox's default.
     """
 
@@ -69,12 +70,18 @@ def _disk_gib(config: Mapping[str, Any]) -> int:
     return int(float(size[:-1]) * units.get(size[-1], 1.0))
 
 
+@source("P35")
+def _has_drive(config: Mapping[str, Any]) -> bool:
+    return any("cloudinit" in str(value) for name, value in config.items() if name.startswith(("ide", "sata", "scsi")))
+
+
 def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
     """Return what a machine sees of the configuration it was started with."""
-    address = _parts(config.get("ipconfig0")).get("ip", "")
+    told = _has_drive(config)
+    address = _parts(config.get("ipconfig0")).get("ip", "") if told else ""
     static = ipaddress.ip_interface(address) if address and address != "dhcp" else None
     memory = str(config.get("memory", 512)).removeprefix("current=")
-    keys = unquote(str(config.get("sshkeys", ""))).splitlines()
+    keys = unquote(str(config.get("sshkeys", ""))).splitlines() if told else []
     net = _parts(config.get("net0"))
     return Hardware(
         cores=int(config.get("cores", 1)) * int(config.get("sockets", 1)),
@@ -83,10 +90,10 @@ def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
         system_uuid=_system_uuid(config, vmid),
         mac=next((value for value in net.values() if len(value.split(":")) == 6), "").lower(),
         name=str(config.get("name") or f"VM{vmid}"),
-        user=str(config.get("ciuser", "")),
+        user=str(config.get("ciuser", "")) if told else "",
         keys=tuple(key.strip() for key in keys if key.strip()),
         address=str(static.ip) if static else "",
         prefix=static.network.prefixlen if static else 0,
-        instance=_instance(config),
-        upgrade=str(config.get("ciupgrade", "1")) == "1",
+        instance=_instance(config) if told else "",
+        upgrade=told and str(config.get("ciupgrade", "1")) == "1",
     )

@@ -134,8 +134,15 @@ class Machine:
         return "running" if first and not self._up(seconds) else "done"
 
     def power_on(self, config: Mapping[str, Any], *, system: bool = True) -> None:
-        """Boot with the configuration as it is now; without a system nothing ever comes up."""
-        self.hardware, self.system = hardware(config, self.vmid), system
+        """Boot with the configuration as it is now; without a system nothing ever comes up.
+
+        Without a cloud-init drive it stays what it was told last: its network is in its files.
+        """
+        before, seen = self.hardware, hardware(config, self.vmid)
+        if not seen.instance:
+            kept = self.disk.instance
+            seen = dataclasses.replace(seen, address=before.address, prefix=before.prefix, instance=kept)
+        self.hardware, self.system = seen, system
         self._boot()
 
     def _boot(self) -> None:

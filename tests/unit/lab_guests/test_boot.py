@@ -168,3 +168,22 @@ def test_init_without_kubeadm_is_a_missing_command(rack, vm) -> None:
     ended = rack.do(vm, "init", **rack.init_given(vm))
 
     assert ("failed", "CommandMissing") == (ended["state"], ended["error"]["reason"])
+
+
+def test_without_a_cloud_init_drive_nobody_tells_a_machine_anything(rack) -> None:
+    """`failures.md` P35: no name, no user, no address; what it was told before it keeps."""
+    rack.clone(301, "cp1")
+    told = rack.world.pve.vms[301].config.pop("ide2")
+    rack.power(301)
+    fresh = rack.world.guests[301]
+    before = (fresh.address, fresh.hostname, fresh.authorized_keys)
+    rack.power(301, "stop")
+    rack.world.pve.vms[301].config["ide2"] = told
+    rack.power(301)
+    seen = (fresh.address, fresh.hostname)
+    rack.power(301, "stop")
+    del rack.world.pve.vms[301].config["ide2"]
+    rack.power(301)
+
+    assert before == ("", "localhost", [])
+    assert seen == ("10.0.0.101", "cp1") == (fresh.address, fresh.hostname)
