@@ -129,6 +129,7 @@ class Facts:
     etcd_data: bool
     manifests: tuple[str, ...]
     readyz: int
+    machine_id: str = ""
     ca_hash: str = ""
     certificates: Mapping[str, float] = field(default_factory=dict)
 

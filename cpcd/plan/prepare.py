@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
+from cpcd.model.seen import Facts
 from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, progressing, waiting
 
@@ -27,9 +29,24 @@ def prepare(case: Case) -> Plan | None:
     wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
     if facts.prepared == wanted:
         return None
+    twin = _twin(case, facts)
+    if twin is not None:
+        how = f"empty /etc/machine-id in template {case.group.machine.template.name}, then delete VM {case.row.vmid}"
+        return waiting("MachineIdShared", f"{case.row.name} has the machine-id of {twin.name}: {how}", after=60)
     doubt = "its cloud-init ended with an error" if facts.cloud_init == "error" else ""
     action = effects.Prepare(key=case.key, row=case.row, given=baseline(case), doubt=doubt)
     return Plan(steps=(action,), conditions=progressing("Preparing", action.sentence))
+
+
+def _twin(case: Case, facts: Facts) -> Machine | None:
+    """Return the machine whose machine-id this one has as well: of two the older one goes on (`failures.md` G01)."""
+    for row in case.view.machines.values():
+        known: Facts | None = case.view.known(scopes.guest(row))
+        if known is None or not facts.machine_id or known.machine_id != facts.machine_id:
+            continue
+        if row.uid != case.row.uid and (row.joined or row.vmid < case.row.vmid):
+            return row
+    return None
 
 
 def baseline(case: Case) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def facts(given: JSON, wall: float) -> Facts:
     """Decode the output of the verb `facts`."""
     kubeadm, cloud_init = given.get("kubeadm", {}), given.get("cloud_init", {})
     return Facts(
-        hostname=_text(given.get("hostname")), clock_skew=_skew(_seconds(given.get("clock", wall)) - wall),
+        hostname=_text(given.get("hostname")), machine_id=_text(given.get("machine_id")), clock_skew=_skew(_seconds(given.get("clock", wall)) - wall),
         cloud_init=_text(cloud_init.get("status")), prepared=_text(given.get("prepared")),
         admin_conf=_flag(kubeadm.get("admin_conf")),
         kubelet_conf=_flag(kubeadm.get("kubelet_conf")) or _flag(kubeadm.get("bootstrap_conf")),

@@ -145,6 +145,35 @@ def test_a_pinned_host_key_is_never_replaced_by_what_the_agent_says_later() -> N
 
 
 @pytest.mark.parametrize(
+    ("other", "machine_id", "wanted"),
+    [
+        ({"joined": True}, "a" * 32, "MachineIdShared"),
+        ({"vmid": RAN.vmid - 1}, "a" * 32, "MachineIdShared"),
+        ({"vmid": RAN.vmid + 1}, "a" * 32, "prepare"),
+        ({"joined": True}, "b" * 32, "prepare"),
+        ({"joined": True}, "", "prepare"),
+    ],
+)
+def test_of_two_machines_with_one_machine_id_the_older_goes_on(
+    other: dict[str, Any], machine_id: str, wanted: str
+) -> None:
+    """Its template's is not empty, and nothing is installed on the other before a person has mended that (G01)."""
+    twin = replace(WORKER, **{"joined": False, **other})
+    known = {RAN: "" if not machine_id else "a" * 32, twin: machine_id}
+    bulk = {scopes.guest(one): seen(facts(one, prepared="", machine_id=text)) for one, text in known.items()}
+
+    decided = prepare(case(RAN, view(ONE, rows=[RAN, twin], bulk=bulk)))
+
+    assert wanted == said(decided)
+    if wanted == "MachineIdShared":
+        assert decided is not None
+        assert decided.wait is not None
+        assert decided.wait.sentence == (
+            f"{RAN.name} has the machine-id of {twin.name}: empty /etc/machine-id in template ubuntu, then delete VM 309"
+        )
+
+
+@pytest.mark.parametrize(
     ("changed", "wanted"),
     [
         (None, "GuestSilent"),
