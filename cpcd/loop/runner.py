@@ -12,7 +12,7 @@ from typing import Any
 
 from cpcd.loop.state import State
 from cpcd.model.errors import Bug, Failure, Unreachable
-from cpcd.model.keys import Instant, Key, OpId, Scope, Wall
+from cpcd.model.keys import Key, OpId, Scope, Wall
 from cpcd.model.ledger import CloseOp, Op, OpenOp, SetHandle
 from cpcd.model.plan import Absent, Action, Done, Failed, Guard, Plan, Refusal, Resolve, Running, Unknown, Wait
 from cpcd.model.seen import Seen
@@ -74,8 +74,7 @@ class Runner:
             return
         if self._state.view.open_ops(key) != before:
             await self._observe(reconciler, key, found)
-        now = Instant(self._clock.now())
-        found.plan = reconciler.plan(key, self._state.view, self._state.view.bulk, now)
+        found.plan = reconciler.plan(key, self._state.view)
         found.wait, found.refusal = found.plan.wait, found.plan.refusal
         for action in found.plan.steps:
             if not self._permitted(action, found):

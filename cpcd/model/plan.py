@@ -7,13 +7,12 @@ to its end; how it is carried out is `apply` in its reconciler.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cpcd.model.desired import Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Wall
 from cpcd.model.ledger import Change, Evidence, Op
-from cpcd.model.seen import Seen
 from cpcd.model.view import View
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Done",
     "Failed",
     "Guard",
-    "Observations",
     "Plan",
     "Refusal",
     "Resolve",
@@ -187,4 +185,3 @@ class Unknown:
 Verdict = Running | Done | Failed | Absent | Unknown
 Resolve = Callable[[Op, View, Wall], Verdict]
 Guard = Callable[[Action, View], "Refusal | Wait | None"]
-Observations = Mapping[Scope, Seen[Any]]

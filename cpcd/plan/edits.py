@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Final
 
-from cpcd.model.keys import Instant, Key, Kind
+from cpcd.model.keys import Key, Kind
 from cpcd.model.plan import Plan
 from cpcd.model.view import View
 
@@ -26,7 +26,7 @@ def concerned(before: View, after: View, reconcilers: Sequence[ModuleType]) -> I
 def _touched(module: ModuleType, key: Key, before: View, after: View) -> bool:
     """Whether there is something to do, which guards may judge otherwise now, or something else to wait for."""
     try:
-        plan: Plan = module.plan(key, after, after.bulk, Instant(0.0))
-        return bool(plan.steps or plan.refusal) or plan != module.plan(key, before, before.bulk, Instant(0.0))
+        plan: Plan = module.plan(key, after)
+        return bool(plan.steps or plan.refusal) or plan != module.plan(key, before)
     except Exception:  # noqa: BLE001 - its own pass says what is wrong with it, and the others are looked at (promise 9)
         return True

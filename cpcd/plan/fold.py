@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, OpId, Scope
+from cpcd.model.keys import Key, Kind, OpId, Scope
 from cpcd.model.ledger import CloseOp, Op, OpenOp
 from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
 from cpcd.model.seen import Members, Task
@@ -98,12 +98,12 @@ class Fold:
         self.blocked.pop(key, None)
         self.held.pop(key, None)
         self._settle(key)
-        plan: Plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
+        plan: Plan = module.plan(key, self._view())
         while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
             if later == self.view:
                 break
             self.view = later
-            plan = module.plan(key, self._view(), self.view.bulk, Instant(0.0))
+            plan = module.plan(key, self._view())
         self._hold(key, plan)
         for action in plan.steps:
             verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from cpcd.model.desired import Addon, Risk
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Change, DropFact, Op, PutFact
-from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Status, Wait
 from cpcd.model.seen import AddonSeen, Reference
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
@@ -170,7 +170,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return reads(key, view)
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return the objects to apply in file order, then those to prune."""
     if view.cluster(key.cluster) is None:
         return Plan()

@@ -1,9 +1,9 @@
 """Cluster: decides which machines there are and writes only the ledger, so it cannot fail remotely."""
 
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Op
-from cpcd.model.plan import Action, Condition, Observations, Plan, Status
+from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.fleet import fleet
@@ -44,7 +44,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return (scopes.nodes(key.cluster), scopes.quorum(site), scopes.claims(site), *templates, *rows, *guests)
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return the next decision, or the cluster's own condition."""
     cluster = view.cluster(key.cluster)
     if cluster is None:

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from cpcd.model.desired import Cluster
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, Role, Scope
+from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
-from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Status, Wait
 from cpcd.model.seen import Facts
 from cpcd.model.view import View
 from cpcd.plan import scopes
@@ -57,7 +57,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return (*reads(key, view), *(scopes.guest(row) for row in rows))
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return the rewrite, if one is due and a control plane can give the text."""
     cluster = view.cluster(key.cluster)
     seen = view.bulk.get(scopes.kubeconfig(key.cluster))

@@ -7,9 +7,9 @@ provision → prepare → member → upkeep, or retire. The actions stand in `pl
 import contextlib
 
 from cpcd.model.errors import Bug, Failure, Unreachable
-from cpcd.model.keys import Instant, Key, Kind, Role, Scope
+from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
-from cpcd.model.plan import Action, Condition, Observations, Plan, Status
+from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, kubeadm, scopes
@@ -105,7 +105,7 @@ def _first_reads(row: Machine, view: View) -> list[Scope]:
     return [scopes.endpoint(row.cluster), *map(scopes.guest, others)]
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return the next step of a machine's life."""
     row = view.row(key)
     cluster = view.cluster(key.cluster)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from cpcd.model.desired import Cluster, Group
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Machine, Op
-from cpcd.model.plan import Action, Condition, Observations, Plan, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Status, Wait
 from cpcd.model.seen import Csr, Node
 from cpcd.model.view import View
 from cpcd.plan import scopes
@@ -88,7 +88,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return (scopes.node(key.cluster, key.name), scopes.csrs(key.cluster)) if _row(key, view) else ()
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return the next correction of the Node, labels before its certificate, or that it is equal."""
     row, cluster = _row(key, view), view.cluster(key.cluster)
     if row is None or cluster is None:

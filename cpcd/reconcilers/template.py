@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from cpcd.model.desired import MachineSpec, TemplateRef
 from cpcd.model.errors import Bug, Code
-from cpcd.model.keys import Instant, Key, Kind, Scope
+from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Op
-from cpcd.model.plan import Action, Condition, Observations, Plan, Refusal, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Refusal, Status, Wait
 from cpcd.model.seen import Resource
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
@@ -33,7 +33,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     return reads(key, view)
 
 
-def plan(key: Key, view: View, _seen: Observations, _now: Instant) -> Plan:
+def plan(key: Key, view: View) -> Plan:
     """Return whether the template is there and its disks can be what machines want of them.
 
     Several copies on one node are ambiguous and refused.

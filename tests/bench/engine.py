@@ -9,7 +9,7 @@ from cpcd.lab.simloop import SimClock, SimLoop
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.queue import Queue
 from cpcd.loop.state import State
-from cpcd.model.keys import Instant, Key, Kind
+from cpcd.model.keys import Key, Kind
 from cpcd.model.view import View
 from cpcd.plan.wakes import affected, stale, tokens
 from cpcd.reconcilers import RECONCILERS
@@ -36,7 +36,7 @@ def noop() -> Iterator[Row]:
 
     def decide() -> None:
         for module, key in keys:
-            module.plan(key, view, view.bulk, Instant(0.0))
+            module.plan(key, view)
 
     yield Row(
         f"deciding about all objects of {MACHINES} machines", _cpu(decide), "ms CPU", None, f"{len(keys)} objects"

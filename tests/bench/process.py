@@ -219,7 +219,7 @@ def thousand_machines() -> Iterator[Row]:
         "from tests.bench.engine import thousand\n"
         "from cpcd.reconcilers import RECONCILERS\n"
         "view = thousand()\n"
-        "plans = [(k, m.plan(k, view, view.bulk, 0.0)) for m in RECONCILERS for k in m.keys(view)]\n"
+        "plans = [(k, m.plan(k, view)) for m in RECONCILERS for k in m.keys(view)]\n"
         "print(open('/proc/self/statm').read().split()[1])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

@@ -145,7 +145,7 @@ class Lamps:
     def watches(self, key: Key, view: View) -> tuple[Scope, ...]:
         return self.reads(key, view)
 
-    def plan(self, key: Key, view: View, _seen: Any, _now: Instant) -> Plan:
+    def plan(self, key: Key, view: View) -> Plan:
         self._engine.trace.append("plan")
         if key.name in self._engine.plans:
             return self._engine.plans[key.name](key, view)

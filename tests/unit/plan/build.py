@@ -35,7 +35,6 @@ from cpcd.ports.bundle import WrittenKubeconfig
 
 SITE, NAME, INSTALLATION = "home", "lab", "inst"
 NOW = Wall(1_000_000.0)
-INSTANT = Instant(0.0)  # plans read no monotonic time
 CP, WORKERS = "control-plane", "general"
 TEMPLATE = 9000
 NEWER = 9001  # there as well, for whoever's file names it

@@ -202,7 +202,7 @@ def decided(whole: View) -> Iterator[Action]:
     for module in RECONCILERS:
         for key in module.keys(whole):
             module.reads(key, whole), module.watches(key, whole)
-            for action in module.plan(key, whole, whole.bulk, build.INSTANT).steps:
+            for action in module.plan(key, whole).steps:
                 assert action.sentence
                 action.slots(whole), action.before(whole), action.changes(whole), action.expect(whole)
                 yield action
@@ -304,7 +304,7 @@ def test_every_word_that_is_said_is_one_that_is_explained(whole: View) -> None:
     """`cpcd explain` knows each reason; conditions are of the kinds that status shows."""
     for module in RECONCILERS:
         for key in module.keys(whole):
-            plan = module.plan(key, whole, whole.bulk, build.INSTANT)
+            plan = module.plan(key, whole)
             said = {one.reason for one in (plan.wait, plan.refusal, *plan.conditions) if one is not None}
             said |= {objection.reason for action in plan.steps for objection in objections(action, whole)}
             assert said <= set(REASONS)

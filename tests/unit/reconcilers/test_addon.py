@@ -15,7 +15,6 @@ from cpcd.plan.guards import approval
 from cpcd.reconcilers import addon
 from tests.unit.plan.build import (
     CP,
-    INSTANT,
     NAME,
     built,
     cluster,
@@ -56,7 +55,7 @@ def whole(wanted: Addon | None = FULL, found: AddonSeen | None = None, known: di
 
 def decided(given: View) -> Any:
     """Return what is decided for the addon."""
-    return addon.plan(KEY, given, given.bulk, INSTANT)
+    return addon.plan(KEY, given)
 
 
 AT_REST = AddonSeen()

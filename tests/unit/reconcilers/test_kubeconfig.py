@@ -12,7 +12,6 @@ from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.reconcilers import kubeconfig
 from tests.unit.plan.build import (
     CP,
-    INSTANT,
     NAME,
     NOW,
     WORKERS,
@@ -38,7 +37,7 @@ REST = built(ONE)
 
 def decided(given: View) -> Any:
     """Return what is decided."""
-    return kubeconfig.plan(KEY, given, given.bulk, INSTANT)
+    return kubeconfig.plan(KEY, given)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from cpcd.plan import scopes
 from cpcd.reconcilers import nodes
 from tests.unit.plan.build import (
     CP,
-    INSTANT,
     NAME,
     WORKERS,
     built,
@@ -47,7 +46,7 @@ def wished(**changes: Any) -> View:
 def decided(whole: View, found: Node | None = None) -> Any:
     """Return what is decided for the worker's Node."""
     whole = put(whole, bulk={SCOPE: seen(found)}) if found else whole
-    return nodes.plan(KEY, whole, whole.bulk, INSTANT)
+    return nodes.plan(KEY, whole)
 
 
 def correction(whole: View, found: Node | None = None) -> nodes.SetNode:
@@ -83,7 +82,7 @@ def test_what_is_not_ours_or_not_known_is_not_touched(whole: View, wanted: str) 
     """A Node of our name with another machine's UUID is somebody else's."""
     key = KEY if "u9" not in whole.machines else Key(NAME, Kind.NODES, "nobody")
 
-    assert wanted == said(nodes.plan(key, whole, whole.bulk, INSTANT))
+    assert wanted == said(nodes.plan(key, whole))
 
 
 def test_missing_labels_are_merged_and_remembered() -> None:

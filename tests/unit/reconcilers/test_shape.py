@@ -20,7 +20,6 @@ from cpcd.reconcilers import RECONCILERS, cluster, machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
     CP,
-    INSTANT,
     KEY,
     NAME,
     NOW,
@@ -53,7 +52,7 @@ class Stranger(Action):
 
 def planned(module: ModuleType, key: Key, whole: View) -> Any:
     """Return what a reconciler decides."""
-    return module.plan(key, whole, whole.bulk, INSTANT)
+    return module.plan(key, whole)
 
 
 @pytest.mark.parametrize("module", RECONCILERS, ids=lambda module: module.KIND.value)

@@ -10,7 +10,7 @@ from cpcd.model.keys import Key, Kind
 from cpcd.model.seen import Resource
 from cpcd.plan import scopes
 from cpcd.reconcilers import template
-from tests.unit.plan.build import CP, INSTANT, SITE, WORKERS, cluster, group, said, seen, spec, unknown, view
+from tests.unit.plan.build import CP, SITE, WORKERS, cluster, group, said, seen, spec, unknown, view
 
 TAGGED = TemplateRef("base", tags=("cpcd-debian", "prod"))
 ONE = cluster(group(CP), group(WORKERS, machine=spec(template=TAGGED)))
@@ -25,7 +25,7 @@ def copy(vmid: int, node: str) -> Resource:
 def decided(found: Any, key: Key = KEY) -> Any:
     """Return what is decided about a template of which this was found."""
     whole = view(ONE, bulk={scopes.template(SITE, key.name): found})
-    return template.plan(key, whole, whole.bulk, INSTANT)
+    return template.plan(key, whole)
 
 
 @pytest.mark.parametrize(
