@@ -246,7 +246,7 @@ class Daemon:
             self.endpoints.forget(name)
             del self.board.endpoints[name]
         for gone in self.board.objects.keys() - set(self.keys()):
-            self.board.forget(gone)
+            self._publish.forget(gone)
         if news.desired != before.desired:
             self._reconsider(before, replace(before, desired=news.desired))
 

@@ -170,7 +170,7 @@ def _advice(entry: JSON) -> list[Text]:
     if not entry["code"]:
         return []
     if entry["parked"]:  # what can be done is said of the endpoint, once
-        return [Text(f"{entry['code']}: {entry['next']} (run {entry['run']})", style="dim")]
+        return [Text(f"{entry['code']}: {entry['next']}", style="dim")]
     return [Text(f"{entry['code']}: {entry['next']} (run {entry['run']}). {entry['hint']}", style="dim")]
 
 

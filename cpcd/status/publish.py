@@ -53,6 +53,12 @@ class Publisher:
                 log_event(event)
                 self._record(event)
 
+    def forget(self, key: Key) -> None:
+        """Forget an object that is no more; its history stays."""
+        self._board.forget(key)
+        self._told.pop(key, None)
+        self._names.pop(key, None)
+
     def _muted(self, done: Pass) -> bool:
         """Whether a pass says no more than that an endpoint is down, which `endpoint` tells for all."""
         api = self._board.endpoints.get(f"kube:{done.key.cluster}")
@@ -77,6 +83,4 @@ class Publisher:
         if not muted:
             self._told[done.key] = done
         if done.reason == GONE:
-            self._board.forget(done.key)
-            self._told.pop(done.key, None)
-            self._names.pop(done.key, None)
+            self.forget(done.key)

@@ -32,7 +32,8 @@ def told(done: Pass, name: str, at: Wall) -> str:
     if failure is None:
         return done.sentence
     what = f"{failure.code} {done.key.kind}/{name}: {_clause(done.sentence)}"
-    return f"{what}; {expected(done, at)} (run {done.run}). {failure.hint}"
+    run = "" if done.parked else f" (run {done.run})"  # the log has the endpoint's own line and run instead
+    return f"{what}; {expected(done, at)}{run}. {failure.hint}"
 
 
 def expected(done: Pass, at: Wall) -> str:
