@@ -281,11 +281,12 @@ def test_a_member_that_is_off_is_started_as_a_remedy_or_under_its_own_reboot(
 @pytest.mark.parametrize(
     ("verb", "limit"),
     [("clone", "clone"), ("resize", "clone"), ("prepare", "ansible"), ("init", "bootstrap"), ("join", "bootstrap"),
-     ("kubeadm-reset", "bootstrap"), ("start", "start"), ("stop", "start")],
+     ("kubeadm-reset", "bootstrap"), ("start", "start"), ("stop", "command"),
+     ("shutdown", "command"), ("reset", "command")],
 )  # fmt: skip
 def test_each_operation_is_late_by_its_own_limit(verb: str, limit: str) -> None:
     """`policy.timeouts`: said aloud, and nothing else."""
-    limits = replace(ONE.timeouts, clone=1_000.0, ansible=2_000.0, bootstrap=3_000.0, start=4_000.0)
+    limits = replace(ONE.timeouts, clone=1_000.0, ansible=2_000.0, bootstrap=3_000.0, start=4_000.0, command=500.0)
     running = {
         scopes.guestop(WORKER, "op-1"): seen({"state": "running", "output": None, "error": None}),
         scopes.tasks(SITE, WORKER.node, WORKER.vmid): seen((task("UPID:1", f"qm{verb}", exit_=""),)),
