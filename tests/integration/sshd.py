@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,8 @@ def running(directory: Path, *, force: str = "") -> Iterator[Sshd]:
         yield Sshd(process, port, public, directory / "key")
     finally:
         for session in Sshd(process, port, public, directory / "key").sessions():
-            os.kill(session, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended since it was listed
+                os.kill(session, signal.SIGKILL)
         process.terminate()
         process.wait(10)
 
