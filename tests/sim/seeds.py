@@ -197,7 +197,7 @@ def rate(*, count: int = 5, first: int = 0, width: int = 2) -> float:
 
 
 def main() -> int:
-    """Play seeds of stories; exit 1 at the first that goes wrong and say how to replay it."""
+    """Play seeds of stories; exit 1 when one goes wrong, and say how to replay the first."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.seeds", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--story", action="append", choices=[story.name for story in STORIES])
     parser.add_argument("--seeds", type=int, default=25, help="how many a story")
