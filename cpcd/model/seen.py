@@ -238,6 +238,12 @@ class Csr:
     addresses: tuple[str, ...] = ()
     trouble: str = ""
 
+    @property
+    def node(self) -> str:
+        """The Node that asks, "" when it is somebody else."""
+        before, _, name = self.username.partition("system:node:")
+        return "" if before else name
+
 
 Reference = tuple[str, str, str, str, str]
 """An object at the API: apiVersion, kind, namespace (or empty), name, uid."""

@@ -59,7 +59,7 @@ class ApproveCsr(Action):
 
     @property
     def sentence(self) -> str:
-        return f"approve the serving certificate of {self.csr.username.removeprefix('system:node:')}"
+        return f"approve the serving certificate of {self.csr.node}"
 
     def expect(self, view: View) -> View:
         scope = scopes.csrs(self.key.cluster)
@@ -79,13 +79,13 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     if row is None or not row.joined:
         return ()
     pending: tuple[Csr, ...] | None = view.known(scopes.csrs(key.cluster))
-    own = pending is None or any(csr.username == f"system:node:{key.name}" for csr in pending)
+    own = pending is None or any(csr.node == key.name for csr in pending)
     return (scopes.node(key.cluster, key.name), *((scopes.csrs(key.cluster),) if own else ()))
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return the Node and the pending requests."""
-    return (scopes.node(key.cluster, key.name), scopes.csrs(key.cluster)) if _row(key, view) else ()
+    """Return the Node, and its own requests; of a new one its Node's key is told (`sources/observer.py`)."""
+    return reads(key, view) or ((scopes.node(key.cluster, key.name),) if _row(key, view) else ())
 
 
 def plan(key: Key, view: View) -> Plan:
@@ -196,7 +196,7 @@ def _taints(node: Node, group: Group, applied: list[tuple[Any, ...]]) -> tuple[t
 def _pending(view: View, cluster: Cluster, row: Machine) -> dict[Csr, str]:
     """Return the machine's own requests with what speaks against each: empty for one that is to be approved."""
     pending: tuple[Csr, ...] = view.known(scopes.csrs(cluster.name)) or ()
-    mine = [csr for csr in pending if csr.username == f"system:node:{row.name}"] if cluster.approve_csr else []
+    mine = [csr for csr in pending if csr.node == row.name] if cluster.approve_csr else []
     return {csr: _objection(csr, row, cluster.domain) for csr in mine}
 
 

@@ -158,13 +158,23 @@ class Observer:
         return listed
 
     async def watch_requests(self, cluster: str) -> None:
-        """Watch certificate requests: each one wakes the Nodes' keys."""
-        kube, scope = await self._api(cluster), scopes.csrs(cluster)
+        """Watch certificate requests: a new one wakes the key of its Node."""
+        kube = await self._api(cluster)
         while True:
             _, version = await kube.list(CSR)
-            self._state.observe({scope: await self._read(scope)})
+            await self._requests(cluster)
             async for _ in self._events(kube, CSR, version):
-                self._state.observe({scope: await self._read(scope)})
+                await self._requests(cluster)
+
+    async def _requests(self, cluster: str) -> None:
+        """Of a thousand Nodes a request is the business of one."""
+        scope = scopes.csrs(cluster)
+        before = self._state.view.known(scope) or ()
+        seen = await self._read(scope)
+        self._state.observe({scope: seen})
+        for name in sorted({csr.node for csr in seen.known or () if csr not in before}):
+            if (cluster, name) in self._state.view.ledger.named:
+                self._wake(Key(cluster, Kind.NODES, name))
 
     async def _api(self, cluster: str) -> Kube:
         """Return a cluster's API once there is a cluster."""

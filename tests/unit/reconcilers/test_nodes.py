@@ -320,6 +320,15 @@ def test_there_is_a_key_for_each_wanted_machine_and_it_reads_its_node_once_joine
     assert SCOPE in nodes.reads(KEY, REST)
 
 
-def test_pending_requests_wake_the_nodes() -> None:
-    """They are watched by every key."""
-    assert scopes.csrs(NAME) in nodes.watches(KEY, REST)
+@pytest.mark.parametrize(
+    ("requests", "watched"),
+    [((csr(),), True), ((), False), ((csr(username="system:node:lab-cp-1"),), False), (None, True)],
+)
+def test_a_node_is_woken_by_requests_of_its_own(requests: tuple[Csr, ...] | None, watched: bool) -> None:
+    """Of a thousand Nodes one request is the business of one; while they are unknown it could be anybody's."""
+    assert watched == (scopes.csrs(NAME) in nodes.watches(KEY, put(REST, bulk={scopes.csrs(NAME): seen(requests)})))
+
+
+def test_a_user_called_like_the_node_is_not_the_node() -> None:
+    """Only `system:node:` makes a name a Node's."""
+    assert [] == approved(csr(username=ROW.name), csr(username=f"x:system:node:{ROW.name}"))
