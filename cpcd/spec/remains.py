@@ -15,6 +15,7 @@ from cpcd.spec.suggestions import fields_at, places_of
 
 __all__ = ["remains"]
 
+_MOST: Final = 1_000  # wrong parts; a file with more is no slip of the pen, and looking on would take seconds
 _ROUNDS: Final = 8  # what is taken out or stood in for can leave something wrong behind
 _STAND_INS: Final[dict[Path, Any]] = {
     ("spec",): {}, ("spec", "infrastructure"): {}, ("spec", "infrastructure", "proxmox"): {},
@@ -36,6 +37,8 @@ def remains(value: Any, error: ValidationError) -> tuple[ClusterDocument, tuple[
     `value` is the document that `error` was raised for; it is not changed. Lists keep all their items or go whole, so
     that what is left stands where it stood.
     """
+    if error.error_count() > _MOST:
+        return None
     left, gone = _copied(value), list[Path]()
     for _ in range(_ROUNDS):
         for path, unknown in _wrong(error):

@@ -1,0 +1,47 @@
+"""Ports by name: what no document names any more is a failure with a sentence, not a bug."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpcd.loop.clock import WallClock
+from cpcd.model.desired import Desired
+from cpcd.model.errors import Code, Failure
+from cpcd.model.view import View
+from cpcd.ports.bundle import Ports
+from cpcd.settings import Settings
+from cpcd.wiring import Links
+from tests.unit.plan.build import cluster, row
+
+
+def ports(directory: Path, wanted: Desired) -> Ports:
+    """Return the ports of a spec."""
+    links = Links(Settings(state_dir=directory), WallClock(1.0), key=(directory / "key", "ssh-ed25519 AAAA"), lab=True)
+    return links.ports(lambda: View(desired=wanted))
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda given: given.host(row()), "nothing says how to reach it: the document of lab is gone"),
+        (lambda given: given.proxmox("pve"), "no document names this Proxmox any more"),
+    ],
+    ids=["machine", "Proxmox"],
+)
+def test_what_no_document_names_is_a_sentence(tmp_path: Path, ask: Callable[[Ports], Any], said: str) -> None:
+    """With what to do: its machines are kept, and the document may come back."""
+    with pytest.raises(Failure) as caught:
+        ask(ports(tmp_path, Desired()))
+
+    assert (Code.CONFIG, said) == (caught.value.code, caught.value.what)
+    assert "Bring the document back" in caught.value.hint
+
+
+def test_a_machine_of_a_document_is_reached_as_it_says(tmp_path: Path) -> None:
+    """SSH port and users are the deployment's own."""
+    wanted = cluster()
+    host = ports(tmp_path, Desired({wanted.name: wanted})).host(row())
+
+    assert (wanted.groups[0].machine.ssh_port, wanted.groups[0].machine.ssh_users) == (host.port, host.users)
