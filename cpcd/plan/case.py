@@ -6,12 +6,12 @@ from typing import Any
 from cpcd.model.desired import Cluster, Group
 from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
-from cpcd.model.plan import Condition, Plan, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Status, Wait
 from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
-__all__ = ["Case", "because", "machine_key", "offline", "progressing", "waiting"]
+__all__ = ["Case", "acting", "because", "machine_key", "offline", "progressing", "waiting"]
 
 
 def machine_key(machine: Machine) -> Key:
@@ -39,6 +39,11 @@ def because(view: View, scope: Scope) -> str:
     """Return `: why` of a scope that could not be seen, "" when nobody has said why."""
     seen = view.bulk.get(scope)
     return f": {seen.why}" if seen is not None and not seen.complete and seen.why else ""
+
+
+def acting(reason: str, action: Action) -> Plan:
+    """Return a plan that takes one step, whose sentence says how far the object is."""
+    return Plan(steps=(action,), conditions=progressing(reason, action.sentence))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Pod
 from cpcd.plan import effects, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, acting, waiting
 
 __all__ = ["drain"]
 
@@ -20,13 +20,13 @@ def drain(case: Case) -> Plan | None:
     moving = [pod for pod in pods or () if _moves(pod)]
     standing = tuple((pod.namespace, pod.name, pod.uid) for pod in moving if not pod.deleting)
     if not case.node.unschedulable:
-        return _step(effects.Drain(key=case.key, row=case.row, pods=standing))
+        return acting("Draining", effects.Drain(key=case.key, row=case.row, pods=standing))
     if pods is None:
         return waiting("Draining", f"{case.row.name}: its pods cannot be listed now", after=5)
     if not moving:
         return None
     if standing and not _just_swept(case):
-        return _step(effects.Drain(key=case.key, row=case.row, pods=standing))
+        return acting("Draining", effects.Drain(key=case.key, row=case.row, pods=standing))
     return _leaving(case, moving)
 
 
@@ -57,7 +57,3 @@ def _just_swept(case: Case) -> bool:
 def _late(case: Case) -> bool:
     hold = case.hold
     return hold is not None and case.view.wall - hold.opened > case.group.drain_timeout
-
-
-def _step(action: effects.MachineAction) -> Plan:
-    return Plan(steps=(action,), conditions=progressing("Draining", action.sentence))

@@ -17,6 +17,7 @@ from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
 __all__ = [
+    "COOL_DOWN",
     "Clone",
     "Configure",
     "DeleteNode",

@@ -20,7 +20,17 @@ from cpcd.plan.case import Case, machine_key, offline
 from cpcd.plan.recover import recover
 from cpcd.plan.upkeep import sick_for
 
-__all__ = ["AddMachine", "ElectInit", "RetireMachine", "fleet"]
+__all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
+
+
+def healed(view: View, cluster: str, group: str) -> list[float]:
+    """Return when machines of a group were replaced as a remedy, in six hours: what does not help is not repeated."""
+    return [at for at in view.facts.get(f"healed/{cluster}/{group}", []) if view.wall - at < 6 * 3600]
+
+
+def destroyed(view: View, cluster: str) -> list[float]:
+    """Return when machines were destroyed for good, in the last hour (`blastRadius.maxDestroysPerHour`)."""
+    return [at for at in view.facts.get(f"destroyed/{cluster}", []) if view.wall - at < 3600]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +104,11 @@ class RetireMachine(Action):
         spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
         row = PutMachine(replace(self.row, retire=self.why))
         if self.remedy is not None:
-            name = f"healed/{self.row.cluster}/{self.row.group}"
-            recent = [at for at in view.facts.get(name, []) if view.wall - at < 6 * 3600]
-            return (row, spent, PutFact(name, [*recent, view.wall]))
+            counted = healed(view, self.row.cluster, self.row.group)
+            return (row, spent, PutFact(f"healed/{self.row.cluster}/{self.row.group}", [*counted, view.wall]))
         if self.kind is not Risk.DESTROY:
             return (row, spent)
-        name = f"destroyed/{self.row.cluster}"
-        recent = [at for at in view.facts.get(name, []) if view.wall - at < 3600]
-        return (row, spent, PutFact(name, [*recent, view.wall]))
+        return (row, spent, PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,23 +209,17 @@ def _sick(key: Key, one: Fleet) -> Plan | None:
     health = one.cluster.health
     if Remedy.REPLACE not in health.ladder:
         return None
-    healed = _healed(one)
+    recent = healed(one.view, one.cluster.name, one.group.name)
     for row in one.rows:
         why = _hopeless(one, row)
-        if why and len(healed) >= health.max_retry:
+        if why and len(recent) >= health.max_retry:
             sentence = (
-                f"{row.name}: {why}; {len(healed)} of {one.group.name} were replaced already, a person has to look"
+                f"{row.name}: {why}; {len(recent)} of {one.group.name} were replaced already, a person has to look"
             )
             return Plan(wait=Wait("TooManyUnhealthy", sentence, 300))
         if why:
             return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
     return None
-
-
-def _healed(one: Fleet) -> list[float]:
-    """When machines of the group were replaced as a remedy, within six hours: what does not help is not repeated."""
-    name = f"healed/{one.cluster.name}/{one.group.name}"
-    return [at for at in one.view.facts.get(name, []) if one.view.wall - at < 6 * 3600]
 
 
 def _hopeless(one: Fleet, row: Machine) -> str:

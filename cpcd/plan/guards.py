@@ -30,7 +30,7 @@ from cpcd.plan.effects import (
     Start,
     Stop,
 )
-from cpcd.plan.fleet import RetireMachine
+from cpcd.plan.fleet import RetireMachine, destroyed
 from cpcd.plan.recover import Recover
 
 __all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
@@ -191,9 +191,9 @@ def blast_radius(action: Action, view: View) -> Wait | None:
     cluster = view.cluster(action.key.cluster)
     if cluster is None or not isinstance(action, RetireMachine) or action.risk is not Risk.DESTROY:
         return None
-    recent = [at for at in view.facts.get(f"destroyed/{cluster.name}", []) if view.wall - at < 3600]
-    if len(recent) >= cluster.blast.max_destroys_per_hour:
-        return Wait("BlastRadius", f"{action.sentence}: waits, {len(recent)} were destroyed within the hour", 60)
+    recent = len(destroyed(view, cluster.name))
+    if recent >= cluster.blast.max_destroys_per_hour:
+        return Wait("BlastRadius", f"{action.sentence}: waits, {recent} were destroyed within the hour", 60)
     rows = view.rows(cluster.name)
     limit = -(-len(rows) * cluster.blast.max_destroy_percent // 100)
     going = sum(op.before.get("risk") == Risk.DESTROY for op in _retirements(view, cluster))

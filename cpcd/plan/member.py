@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from cpcd.model.ledger import Machine, PutMachine
-from cpcd.model.plan import Action, Plan
+from cpcd.model.plan import Plan
 from cpcd.model.seen import Claim, Facts, Node
 from cpcd.plan import effects, kubeadm, scopes
-from cpcd.plan.case import Case, machine_key, progressing, waiting
+from cpcd.plan.case import Case, acting, machine_key, waiting
 
 __all__ = ["joined", "member", "peer"]
 
@@ -24,7 +24,7 @@ def member(case: Case) -> Plan | None:
     facts = case.facts
     present = case.node is not None and (not case.control_plane or _voting(case))
     if present and facts is not None and not facts.untouched:  # a reset may have come after the Node (K21)
-        return _step(effects.MarkJoined(key=case.key, row=case.row))
+        return acting("Bootstrapping", effects.MarkJoined(key=case.key, row=case.row))
     if facts is None:
         return case.unseen("GuestSilent", f"{case.row.name} cannot be asked over SSH", scopes.guest(case.row), after=5)
     return _join(case, facts)
@@ -55,9 +55,9 @@ def _begin(case: Case) -> Plan:
     kept = case.view.facts.get(f"init/{case.row.cluster}") or {}
     attempt = kept if kept.get("uid") == case.row.uid else _attempt(case)
     if attempt["failed"] > REPEATS:
-        return _step(effects.Reset(key=case.key, row=case.row))
-    return _occupied(case) or _step(
-        effects.Init(key=case.key, row=case.row, given=_given(case, attempt), attempt=attempt)
+        return acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
+    return _occupied(case) or acting(
+        "Bootstrapping", effects.Init(key=case.key, row=case.row, given=_given(case, attempt), attempt=attempt)
     )
 
 
@@ -122,11 +122,13 @@ def _join(case: Case, facts: Facts) -> Plan:
     if not facts.untouched:
         return _clean(case, friend)
     if case.control_plane and case.member is not None:
-        return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id))
+        return acting(
+            "Bootstrapping", effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id)
+        )
     named: Node | None = case.node_seen.known if case.node_seen else None
     if named is not None:
         return _make_room(case, named)
-    return _step(effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
+    return acting("Bootstrapping", effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
 
 
 def _make_room(case: Case, named: Node) -> Plan:
@@ -137,7 +139,7 @@ def _make_room(case: Case, named: Node) -> Plan:
     if theirs:
         sentence = f"{case.row.name} waits: the cluster has a Node of that name which is another machine"
         return waiting("NameTaken", sentence, after=30)
-    return _step(effects.DeleteNode(key=case.key, row=case.row, uid=named.uid))
+    return acting("Bootstrapping", effects.DeleteNode(key=case.key, row=case.row, uid=named.uid))
 
 
 def _all_healthy(case: Case) -> bool:
@@ -149,14 +151,12 @@ def _all_healthy(case: Case) -> bool:
 def _clean(case: Case, friend: Machine) -> Plan:
     """The member goes first, through a peer, then the reset: reset alone may leave it listed (recorded [266])."""
     if case.control_plane and case.member is not None:
-        return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id))
+        return acting(
+            "Bootstrapping", effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id)
+        )
     if case.node is not None:
-        return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
-    return _step(effects.Reset(key=case.key, row=case.row))
-
-
-def _step(action: Action) -> Plan:
-    return Plan(steps=(action,), conditions=progressing("Bootstrapping", action.sentence))
+        return acting("Bootstrapping", effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
+    return acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
 
 
 def joined(row: Machine) -> PutMachine:

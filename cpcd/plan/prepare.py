@@ -6,7 +6,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Facts
 from cpcd.plan import effects, kubeadm, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, acting, waiting
 
 __all__ = ["baseline", "prepare"]
 
@@ -35,7 +35,7 @@ def prepare(case: Case) -> Plan | None:
         return waiting("MachineIdShared", f"{case.row.name} has the machine-id of {twin.name}: {how}", after=60)
     doubt = "its cloud-init ended with an error" if facts.cloud_init == "error" else ""
     action = effects.Prepare(key=case.key, row=case.row, given=baseline(case), doubt=doubt)
-    return Plan(steps=(action,), conditions=progressing("Preparing", action.sentence))
+    return acting("Preparing", action)
 
 
 def _twin(case: Case, facts: Facts) -> Machine | None:

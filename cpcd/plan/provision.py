@@ -8,7 +8,7 @@ from cpcd.model.errors import Code
 from cpcd.model.plan import Condition, Plan, Refusal, Status
 from cpcd.model.seen import Resource, Vm
 from cpcd.plan import alloc, effects, fields, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, acting, waiting
 
 __all__ = ["grow", "provision", "unfit"]
 
@@ -25,7 +25,7 @@ def provision(case: Case) -> Plan | None:
     if vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
     if not case.row.started:
-        return _complete(case, vm) or _step(effects.Start(key=case.key, row=case.row))
+        return _complete(case, vm) or acting("Provisioning", effects.Start(key=case.key, row=case.row))
     return _running(case, vm)
 
 
@@ -39,7 +39,7 @@ def _create(case: Case) -> Plan:
         return refusal
     full, pool = case.group.machine.full, case.cluster.infrastructure.pool
     storage = case.cluster.infrastructure.disk_storage if full else ""
-    return _step(effects.Clone(key=case.key, row=case.row, pool=pool, full=full, storage=storage))
+    return acting("Provisioning", effects.Clone(key=case.key, row=case.row, pool=pool, full=full, storage=storage))
 
 
 def _template(case: Case) -> Resource | None:
@@ -59,12 +59,12 @@ def _claim(case: Case, vm: Vm) -> Plan:
     claimed = fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
     if claimed and not case.row.started and not vm.lock:
         options = fields.first_options(case.cluster, case.row, case.group.machine, vm.config)
-        return _step(_configure(case, vm, options))
+        return acting("Provisioning", _configure(case, vm, options))
     if claimed and vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
     other = alloc.vmid(case.view, case.cluster)
     if not claimed and not case.row.started and other is not None:
-        return _step(effects.Renumber(key=case.key, row=case.row, vmid=other))
+        return acting("Provisioning", effects.Renumber(key=case.key, row=case.row, vmid=other))
     sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not touched"
     hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid}"
     return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))
@@ -75,7 +75,7 @@ def _complete(case: Case, vm: Vm) -> Plan | None:
     options = fields.first_options(case.cluster, case.row, spec, vm.config)
     differing = {k: v for k, v in options.items() if str(vm.config.get(k, "")) != ("" if v is None else str(v))}
     if differing.keys() - {"net0", "smbios1"}:
-        return _step(_configure(case, vm, options))
+        return acting("Provisioning", _configure(case, vm, options))
     return unfit(case, vm.config, f"VM {case.row.vmid}") or grow(case, vm, spec)
 
 
@@ -84,7 +84,9 @@ def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
     size = fields.boot_disk_gb(vm.config, spec.boot_disk)
     grown = case.view.facts.get(f"grown/{case.row.uid}", 0)  # of a growth that timed out the config never tells (P04)
     if size is not None and max(size, grown) < spec.boot_disk_gb:
-        return _step(effects.Grow(key=case.key, row=case.row, disk=spec.boot_disk, size_gb=spec.boot_disk_gb))
+        return acting(
+            "Provisioning", effects.Grow(key=case.key, row=case.row, disk=spec.boot_disk, size_gb=spec.boot_disk_gb)
+        )
     return None
 
 
@@ -93,17 +95,13 @@ def _running(case: Case, vm: Vm) -> Plan | None:
         if case.row.joined and case.hold is None and Remedy.START not in case.cluster.health.ladder:
             sentence = f"{case.row.name} is off, and healthCheck.remediation.ladder has no Start"
             return Plan(conditions=(Condition("Ready", Status.FALSE, "NodeNotReady", sentence),))
-        return _step(effects.Start(key=case.key, row=case.row))
+        return acting("Provisioning", effects.Start(key=case.key, row=case.row))
     if f"hostkey/{case.row.uid}" in case.view.facts:
         return None
     if vm.host_key:
-        return _step(effects.PinHostKey(key=case.key, row=case.row, host_key=vm.host_key))
+        return acting("Provisioning", effects.PinHostKey(key=case.key, row=case.row, host_key=vm.host_key))
     return waiting("Booting", f"{case.row.name} is booting: sshd or its guest agent does not answer yet", after=1)
 
 
 def _configure(case: Case, vm: Vm, options: dict[str, object]) -> effects.Configure:
     return effects.Configure(key=case.key, row=case.row, options=options, digest=str(vm.config.get("digest", "")))
-
-
-def _step(action: effects.MachineAction) -> Plan:
-    return Plan(steps=(action,), conditions=progressing("Provisioning", action.sentence))

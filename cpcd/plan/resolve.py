@@ -17,6 +17,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, scopes
+from cpcd.plan.effects import COOL_DOWN
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
 
@@ -167,7 +168,7 @@ def _elsewhere(row: Machine, view: View) -> tuple[Change, ...]:
     """Go on under another VMID; the old one cools down."""
     cluster = view.cluster(row.cluster)
     other = alloc.vmid(view, cluster) if cluster else None
-    retired = PutFact(f"vmid/{row.site}/{row.vmid}", view.wall + 600)
+    retired = PutFact(f"vmid/{row.site}/{row.vmid}", view.wall + COOL_DOWN)
     return (retired, PutMachine(replace(row, vmid=other))) if other else (retired,)
 
 

@@ -12,7 +12,7 @@ from cpcd.model.plan import Plan, Refusal
 from cpcd.model.seen import Members, Node, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, scopes
-from cpcd.plan.case import Case, offline, progressing, waiting
+from cpcd.plan.case import Case, acting, offline, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
 
@@ -74,7 +74,7 @@ def _node_out(case: Case) -> Plan | None:
     if seen is None or not seen.complete:
         scope = scopes.node(case.row.cluster, case.row.name)
         return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=5)
-    return _step(effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid)) if case.node else None
+    return acting("Deleting", effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid)) if case.node else None
 
 
 def _volumes(case: Case) -> Plan | None:
@@ -102,14 +102,17 @@ def _leave_etcd(case: Case, *, serves: bool) -> Plan | None:
     others = [m.id for m in case.members.voters if m.id != own.id and m.healthy]
     heir = others[0] if case.members.leader == own.id and others else ""
     held = case.cluster.endpoint.host if serves and case.cluster.endpoint.provider == "kube-vip" else ""
-    return _step(effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=own.id, heir=heir, endpoint=held))
+    return acting(
+        "Deleting",
+        effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=own.id, heir=heir, endpoint=held),
+    )
 
 
 def _halt(case: Case, vm: Vm | None) -> Plan | None:
     """Stop what runs, hard: it was drained, or is not to come back."""
     if vm is None or not _runs(vm):
         return None
-    return _foreign(case, vm) or _step(effects.Stop(key=case.key, row=case.row))
+    return _foreign(case, vm) or acting("Deleting", effects.Stop(key=case.key, row=case.row))
 
 
 def _vanish(case: Case, vm: Vm | None) -> Plan:
@@ -117,8 +120,8 @@ def _vanish(case: Case, vm: Vm | None) -> Plan:
         sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
         return waiting("NodeOffline", sentence, after=30)
     if not vm.exists:
-        return _step(effects.Forget(key=case.key, row=case.row))
-    return _foreign(case, vm) or _protected(case, vm) or _step(effects.Destroy(key=case.key, row=case.row))
+        return acting("Deleting", effects.Forget(key=case.key, row=case.row))
+    return _foreign(case, vm) or _protected(case, vm) or acting("Deleting", effects.Destroy(key=case.key, row=case.row))
 
 
 def _protected(case: Case, vm: Vm) -> Plan | None:
@@ -139,7 +142,3 @@ def _foreign(case: Case, vm: Vm) -> Plan | None:
     if vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
     return None
-
-
-def _step(action: effects.MachineAction) -> Plan:
-    return Plan(steps=(action,), conditions=progressing("Deleting", action.sentence))

@@ -8,7 +8,7 @@ from cpcd.model.desired import Remedy
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
 from cpcd.plan import effects, fields, kubeadm, scopes
-from cpcd.plan.case import Case, progressing, waiting
+from cpcd.plan.case import Case, acting, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
 from cpcd.plan.provision import grow, unfit
@@ -56,12 +56,12 @@ def _drift(case: Case, vm: Vm) -> Plan | None:
     differing = fields.delta(case.cluster, spec, vm.config)
     if differing and case.group.in_place != "Never":
         digest = str(vm.config.get("digest", ""))
-        return _step(effects.Configure(key=case.key, row=case.row, options=differing, digest=digest), "Updating")
+        return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
     growth = grow(case, vm, spec)
     if growth is not None:
         return growth
     if case.facts and case.facts.prepared not in {"", kubeadm.profile(case.cluster, spec.timezone)}:
-        return _step(_prepare(case), "Updating")
+        return acting("Updating", _prepare(case))
     if vm.pending:
         return _reboot(case, vm)
     return None
@@ -85,17 +85,17 @@ def _reboot(case: Case, vm: Vm) -> Plan:
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
-        return _step(effects.Snapshot(key=case.key, row=case.row), "Updating")
+        return acting("Updating", effects.Snapshot(key=case.key, row=case.row))
     why = f"{', '.join(vm.pending)} changed, which needs a cold start"
     limit = case.cluster.blast.max_unavailable
-    return _step(effects.Hold(key=case.key, row=case.row, why=why, limit=limit), "Updating")
+    return acting("Updating", effects.Hold(key=case.key, row=case.row, why=why, limit=limit))
 
 
 def _serve(case: Case, vm: Vm) -> Plan:
     """Carry an open disruption to its end: drained → off (started again by `provision`) → Ready → schedulable."""
     node = case.node
     if vm.pending:
-        return drain(case) or _step(effects.Shutdown(key=case.key, row=case.row), "Rebooting")
+        return drain(case) or acting("Rebooting", effects.Shutdown(key=case.key, row=case.row))
     ended = case.view.facts.get(f"boot/{case.row.uid}")
     if node is None or node.ready != "True" or node.boot_id == ended:
         late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
@@ -104,7 +104,7 @@ def _serve(case: Case, vm: Vm) -> Plan:
             return remedy
         return waiting("Rebooting", f"{case.row.name} is on its way back: waiting for its Node to be Ready", after=3)
     if node.unschedulable:
-        return _step(effects.Uncordon(key=case.key, row=case.row), "Rebooting")
+        return acting("Rebooting", effects.Uncordon(key=case.key, row=case.row))
     return waiting("Rebooting", f"{case.row.name} serves again: waiting for its etcd member", after=3)
 
 
@@ -117,8 +117,7 @@ def _health(case: Case) -> Plan | None:
     if late < 0 or case.view.wall - last < case.cluster.health.patience:
         return _sick(sentence, "NodeNotReady")
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
-        action = effects.ResetVm(key=case.key, row=case.row)
-        return Plan(steps=(action,), conditions=progressing("Remediating", action.sentence))
+        return acting("Remediating", effects.ResetVm(key=case.key, row=case.row))
     return _sick(f"{sentence} and a reset did not help", "NodeSick")
 
 
@@ -144,10 +143,6 @@ def _ready(case: Case) -> Plan:
         case.row.strikes
         and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > case.cluster.health.patience
     ):
-        return _step(effects.Forgive(key=case.key, row=case.row), "Ready")
+        return acting("Ready", effects.Forgive(key=case.key, row=case.row))
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
-
-
-def _step(action: effects.MachineAction, reason: str) -> Plan:
-    return Plan(steps=(action,), conditions=progressing(reason, action.sentence))
