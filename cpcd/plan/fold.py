@@ -16,7 +16,7 @@ from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
 from cpcd.model.seen import Members, Task
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.effects import see
+from cpcd.plan.effects import OPS, Write, see
 from cpcd.plan.foresight import arrived, succeeded
 from cpcd.plan.guards import quorum_left
 from cpcd.plan.resolve import evidence
@@ -150,8 +150,8 @@ class Fold:
         value: Any = None
         match scope.kind:
             case "tasks":
-                kind = "qmclone" if op.verb == "clone" else f"qm{op.verb}"
-                value = (Task(op.handle or "expected", kind, 0, "OK"),)
+                kind = OPS[op.verb]
+                value = (Task(op.handle or "expected", kind.task if issubclass(kind, Write) else "", 0, "OK"),)
             case "guestop":
                 made = {"ca_hash": "expected", "voters": 1, "config_maps": ["kubeadm-config", "cluster-info"]}
                 value = {"state": "done", "output": made}

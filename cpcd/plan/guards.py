@@ -18,17 +18,15 @@ from cpcd.plan import scopes
 from cpcd.plan.case import because
 from cpcd.plan.effects import (
     Clone,
-    Configure,
     Destroy,
-    Grow,
     Hold,
     MachineAction,
     RemoveMember,
     Reset,
     ResetVm,
     Shutdown,
-    Start,
     Stop,
+    Write,
 )
 from cpcd.plan.fleet import RetireMachine, destroyed
 from cpcd.plan.recover import Recover
@@ -62,8 +60,8 @@ def permits(action: Action, view: View) -> Wait | None:
 
 def site_writable(action: Action, view: View) -> Wait | None:
     """Without quorum Proxmox takes some writes by half (recorded: cluster-no-quorum), so none is sent."""
-    if not isinstance(action, Clone | Configure | Grow | Start | Shutdown | Stop | ResetVm | Destroy):
-        return None  # no write to Proxmox
+    if not isinstance(action, Write):
+        return None
     quorum: Quorum | None = view.known(scopes.quorum(action.row.site))
     if quorum is None:
         return Wait("ProxmoxUnknown", f"{action.sentence}: waits for the state of {action.row.site}", 10)

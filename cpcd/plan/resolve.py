@@ -4,6 +4,7 @@ A reply, a time-out or an exception proves nothing; what is read afterwards does
 target. Start-up is the same pass as any other.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -17,7 +18,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, scopes
-from cpcd.plan.effects import COOL_DOWN
+from cpcd.plan.effects import COOL_DOWN, OPS, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
 
@@ -30,36 +31,18 @@ GUEST_SETTLE: Final = 20.0
 
 def evidence(op: Op, view: View) -> tuple[Scope, ...]:
     """Return the scopes that `resolve` needs fresh for an op of a machine."""
-    row = view.machines.get(Uid(op.key.name))
-    if row is None:
+    row, kind = view.machines.get(Uid(op.key.name)), OPS.get(op.verb)
+    if row is None or kind is None:
         return ()
-    match op.verb:
-        case "clone":
-            return (scopes.tasks(row.site, row.template_node, row.template),)
-        case "resize" | "start" | "shutdown" | "stop" | "reset" | "destroy":
-            return (scopes.tasks(row.site, row.node, row.vmid),)
-        case "prepare" | "kubeadm-reset" | "etcd-snapshot" | "init" | "join":
-            polled = view.bulk.get(scopes.guestop(row, op.id))
-            return (scopes.guestop(row, op.id), *(_afterwards(op, row) if polled and not _at_work(polled) else ()))
-        case _:
-            return ()
+    if issubclass(kind, Write):
+        return (kind.tasks(row),)
+    polled = view.bulk.get(scopes.guestop(row, op.id))
+    return (scopes.guestop(row, op.id), *(kind.proof(row) if polled and not _at_work(polled) else ()))
 
 
 def _at_work(polled: Seen[Any]) -> bool:
     """Whether a guest answers that it is still at work: then nothing else tells anything yet."""
     return polled.known is not None and polled.known["state"] == "running"
-
-
-def _afterwards(op: Op, row: Machine) -> tuple[Scope, ...]:
-    """What tells how a verb ended: a guest that is silent may be off, and exit code 0 is not membership."""
-    match op.verb:
-        case "init":
-            return (scopes.vm(row), scopes.guest(row), scopes.api(row.cluster))
-        case "join":
-            etcd = (scopes.etcd(row.cluster),) if row.role == "control-plane" else ()
-            return (scopes.vm(row), scopes.node(row.cluster, row.name), *etcd)
-        case _:
-            return (scopes.vm(row),)
 
 
 def resolve(op: Op, view: View, now: Wall) -> Verdict:
@@ -71,7 +54,7 @@ def resolve(op: Op, view: View, now: Wall) -> Verdict:
     if row is None:
         return Done()
     verdict, limit = _judge(op, row, view, now), _limit(op, row, view)
-    if not isinstance(verdict, Running) or op.disrupts or now - op.opened <= limit:
+    if not isinstance(verdict, Running) or now - op.opened <= limit:
         return verdict
     if op.verb == "join" and (_polled(op, row, view) or {}).get("state") == "done":
         struck = PutMachine(replace(row, strikes=row.strikes + 1))
@@ -83,35 +66,24 @@ def resolve(op: Op, view: View, now: Wall) -> Verdict:
 
 
 def _limit(op: Op, row: Machine, view: View) -> float:
-    cluster = view.cluster(row.cluster)
+    """A disruption has none: it stays open for as long as it lasts."""
+    cluster, kind = view.cluster(row.cluster), OPS.get(op.verb)
     limits = cluster.timeouts if cluster else Timeouts()
-    match op.verb:
-        case "clone" | "resize":
-            return limits.clone
-        case "prepare":
-            return limits.ansible
-        case "init" | "join" | "kubeadm-reset":
-            return limits.bootstrap
-        case "shutdown" | "stop" | "reset" | "destroy" | "etcd-snapshot":
-            return limits.command
-        case _:
-            return limits.start
+    return float(getattr(limits, kind.timeout)) if kind else math.inf
 
 
 def _judge(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     match op.verb:
         case "clone":
             return _clone(op, row, view, now)
-        case "start" | "shutdown" | "stop" | "reset" | "resize" | "destroy":
-            return _power(op, row, view, now)
-        case "prepare" | "kubeadm-reset" | "etcd-snapshot":
-            return _guest(op, row, view, now)
         case "init":
             return _init(op, row, view, now)
         case "join":
             return _join(op, row, view, now)
         case "reboot" | "retire":
             return _hold(row, view)
+        case verb if verb in OPS:
+            return _task(op, row, view, now) if issubclass(OPS[verb], Write) else _guest(op, row, view, now)
         case other:
             raise AssertionError(f"no rule resolves the verb {other}")
 
@@ -179,7 +151,7 @@ def _quarantine(row: Machine, view: View, node: str) -> Verdict:
     return Failed(Code.EXECUTION, words, (fact, *_elsewhere(row, view)[1:]))
 
 
-def _power(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
+def _task(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     vm = _vm(row, view)
     tasks: tuple[Task, ...] | None = view.known(scopes.tasks(row.site, row.node, row.vmid))
     if vm is None:
@@ -229,9 +201,8 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
 
 
 def _later_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
-    kind = {"resize": "resize", "destroy": "qmdestroy"}.get(op.verb, f"qm{op.verb}")
-    before = set(op.before.get("upids", ()))
-    return next((t for t in tasks if t.type == kind and t.upid not in before), None)
+    kind, before = OPS[op.verb], set(op.before.get("upids", ()))
+    return next((t for t in tasks if issubclass(kind, Write) and t.type == kind.task and t.upid not in before), None)
 
 
 def _reached(op: Op, vm: Vm, task: Task | None) -> bool:

@@ -1,10 +1,11 @@
 """Machine: one row, cradle to grave, so that two hands never hold one VM.
 
-provision → prepare → member → upkeep, or retire. The actions stand in `plan/effects.py`, the decisions in
+provision → prepare → member → upkeep, or retire. The actions stand in `plan/effects`, the decisions in
 `plan/{provision,prepare,member,upkeep,retire}.py`; here is what is read and how each action reaches its port.
 """
 
 import contextlib
+from typing import Any
 
 from cpcd.model.errors import Bug, Failure, Unreachable
 from cpcd.model.keys import Key, Kind, Role, Scope
@@ -27,7 +28,6 @@ __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.MACHINE
 NODE = GVK("v1", "Node")
-SHUTDOWN_SECONDS = 120  # then Proxmox stops it hard; longer than its own default of 60 s (failures.md P25)
 
 
 def keys(view: View) -> tuple[Key, ...]:
@@ -149,15 +149,8 @@ async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # n
             await proxmox.configure(row.node, row.vmid, _written(action), digest=action.digest)
         case effects.Grow():
             return await proxmox.resize(row.node, row.vmid, action.disk, f"{action.size_gb}G")
-        case effects.Start():
-            return await proxmox.power(row.node, row.vmid, "start")
-        case effects.Shutdown():
-            options = {"timeout": SHUTDOWN_SECONDS, "forceStop": 1}
-            return await proxmox.power(row.node, row.vmid, "shutdown", options)
-        case effects.Stop():
-            return await proxmox.power(row.node, row.vmid, "stop")
-        case effects.ResetVm():
-            return await proxmox.power(row.node, row.vmid, "reset")
+        case effects.Power():
+            return await proxmox.power(row.node, row.vmid, action.verb, action.options)
         case effects.Destroy():
             return await proxmox.destroy(row.node, row.vmid)
         case effects.Uncordon():
@@ -166,44 +159,26 @@ async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # n
             await kube(row.cluster).delete(NODE, row.name, uid=action.uid)
         case effects.Drain():
             await _sweep(action, ports)
-        case _:
-            return await _on_guest(action, ports, op)
+        case effects.RemoveMember():
+            await _remove(action, ports)
+        case effects.Job():
+            assert op is not None, "what runs for long on a machine is an op"
+            given = await _introduced(action, ports) if isinstance(action, effects.Join) else action.asked(op.id)
+            await ports.guests.submit(ports.host(row), op.id, action.job, given)
+            return op.id
+        case other:
+            raise Bug(f"no port carries out {other.verb}")
     return None
 
 
-async def _on_guest(action: effects.MachineAction, ports: Ports, op: Op | None) -> str | None:
-    row, guests = action.row, ports.guests
-    match action:
-        case effects.RemoveMember():
-            await _remove(action, ports)
-            return None
-    assert op is not None, "what runs for long on a guest is an op"
-    match action:
-        case effects.Prepare():
-            await guests.submit(ports.host(row), op.id, "prepare", action.given)
-        case effects.Init():
-            await guests.submit(ports.host(row), op.id, "init", action.given)
-        case effects.Join():
-            await _join(action, ports, op)
-        case effects.Reset():
-            await guests.submit(ports.host(row), op.id, "reset", {})
-        case effects.Snapshot():
-            given = {"path": f"/var/lib/cpcd/snapshots/{op.id}.db"}
-            await guests.submit(ports.host(row), op.id, "etcd_snapshot", given)
-        case other:
-            raise Bug(f"no port carries out {other.verb}")
-    return op.id
-
-
-async def _join(action: effects.Join, ports: Ports, op: Op) -> None:
+async def _introduced(action: effects.Join, ports: Ports) -> dict[str, Any]:
     """A healthy peer mints the secrets, the target gets them on stdin; nothing keeps them (failures.md K01, K08)."""
     role = action.row.role is Role.CONTROL_PLANE
     secrets = await ports.guests.call(ports.host(action.peer), "join_secrets", {"ttl": "15m", "control_plane": role})
-    given = {
+    return {
         "config": kubeadm.join_config(action.cluster, action.row, secrets),
         "manifests": kubeadm.static_pods(action.cluster, first=False) if role else {},
     }
-    await ports.guests.submit(ports.host(action.row), op.id, "join", given)
 
 
 async def _remove(action: effects.RemoveMember, ports: Ports) -> None:

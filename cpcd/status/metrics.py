@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from cpcd import __version__
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Kind, Wall
-from cpcd.model.plan import Action, Status
+from cpcd.model.plan import Status
 from cpcd.model.report import Outcome, Pass
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
@@ -40,13 +40,7 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
-def _verbs() -> tuple[str, ...]:
-    """Return the verbs that become operations."""
-    actions = [each for each in vars(effects).values() if isinstance(each, type) and issubclass(each, Action)]
-    return tuple(sorted({RetireMachine.verb, *(each.verb for each in actions if each.once)}))
-
-
-VERBS: Final = _verbs()
+VERBS: Final = tuple(sorted({RetireMachine.verb, effects.Hold.verb, *effects.OPS}))  # what becomes an operation
 _OBJECT: Final = ("cluster", "site", "kind", "name")  # `site` for what belongs to a Proxmox, which has no cluster
 
 METRICS: Final[tuple[Metric, ...]] = (
