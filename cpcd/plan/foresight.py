@@ -3,32 +3,16 @@
 An operation on its way is taken as succeeded, a machine that boots as booted. Nothing of this is ever acted on.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
 
 from cpcd.model.keys import Key, Uid
-from cpcd.model.ledger import Machine, Op
+from cpcd.model.ledger import Op
 from cpcd.model.plan import Wait
 from cpcd.model.seen import Facts, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
 
 __all__ = ["arrived", "succeeded"]
-
-Make = Callable[[Key, Machine], effects.MachineAction]
-
-_MAKE: Final[Mapping[str, Make]] = {
-    "clone": lambda key, row: effects.Clone(key=key, row=row, pool="", full=True),
-    "start": lambda key, row: effects.Start(key=key, row=row),
-    "shutdown": lambda key, row: effects.Shutdown(key=key, row=row),
-    "stop": lambda key, row: effects.Stop(key=key, row=row),
-    "reset": lambda key, row: effects.ResetVm(key=key, row=row),
-    "destroy": lambda key, row: effects.Destroy(key=key, row=row),
-    "init": lambda key, row: effects.Init(key=key, row=row, given={}, attempt={}),
-    "kubeadm-reset": lambda key, row: effects.Reset(key=key, row=row),
-    "etcd-snapshot": lambda key, row: effects.Snapshot(key=key, row=row),
-}
 
 
 def succeeded(op: Op, view: View) -> View:
@@ -45,8 +29,12 @@ def succeeded(op: Op, view: View) -> View:
         case "resize":
             disk, size = str(op.before.get("disk", "")), int(op.before.get("size_gb", 0))
             return effects.Grow(key=op.key, row=row, disk=disk, size_gb=size).expect(view)
-        case verb if verb in _MAKE:
-            return _MAKE[verb](op.key, row).expect(view)
+        case "clone":
+            return effects.Clone(key=op.key, row=row, pool="", full=True).expect(view)
+        case "init":
+            return effects.Init(key=op.key, row=row, given={}, attempt={}).expect(view)
+        case verb if verb in effects.OPS:
+            return effects.OPS[verb](key=op.key, row=row).expect(view)
         case _:
             return view
 

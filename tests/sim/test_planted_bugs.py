@@ -18,7 +18,7 @@ from cpcd.lab.inprocess import LabTransport
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.ledger import Ledger, Op, PutFact
 from cpcd.plan import alloc, effects, fields, fleet, guards, kubeadm, member, resolve, retire
-from cpcd.plan.case import Case
+from cpcd.plan.case import Case, acting
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request, Response
 from cpcd.reconcilers import kubeconfig, machine
@@ -73,7 +73,7 @@ def clones_twice(_: Play) -> None:
 
 def forgets_too_early(_: Play) -> None:
     """A row goes while its VM is still there."""
-    retire._vanish = lambda case, _vm: retire._step(effects.Forget(key=case.key, row=case.row))
+    retire._vanish = lambda case, _vm: acting("Deleting", effects.Forget(key=case.key, row=case.row))
 
 
 def trusts_the_vmid(play: Play) -> None:
