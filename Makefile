@@ -27,8 +27,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two workers: what uses the lab's fixed addresses goes to one of them, test by test.
 test: check
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n 2 --dist loadgroup
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

@@ -96,6 +96,13 @@ def without(*missing: Any) -> Callable[[Play], None]:
     return plant
 
 
+def clones_at_will(play: Play) -> None:
+    """Without permits among the guards; a linked clone takes longer than the next one needs to be asked for."""
+    without(guards.permits)(play)
+    pve = play.house.world.pve.cluster
+    pve.durations = replace(pve.durations, linked=5)
+
+
 def writes_at_once(_: Play) -> None:
     """Nobody waits for a slot of a node; each write takes some seconds, so that they meet there."""
     send = LabTransport.send
@@ -288,7 +295,7 @@ BUGS = (
     Bug("blast-radius", without(guards.blast_radius), text(workers=0).replace("spec:", f"spec:\n  {ONE_AN_HOUR}")),
     Bug("blast-radius", without(guards.blast_radius, guards.permits), text(workers=0)),
     Bug("op-first", announces_nothing),
-    Bug("limits", without(guards.permits), text(workers=6)),
+    Bug("limits", clones_at_will, text(workers=12)),
     Bug("a-worker-is-left", writes_at_once, text(workers=24)),
     Bug("paused-is-still", paused),
     Bug("no-secrets", logs_what_it_joins_with),
@@ -338,6 +345,7 @@ def told() -> Iterator[dict[int, Outcome]]:
         yield dict(branches.join())
 
 
+@pytest.mark.xdist_group("planted")  # they share one past
 @pytest.mark.parametrize("number", range(len(BUGS)), ids=lambda number: f"{BUGS[number].breaks}: {BUGS[number].told}")
 def test_a_planted_bug_is_named(told: dict[int, Outcome], number: int) -> None:
     """The invariant that a bug breaks says so, by its name."""
