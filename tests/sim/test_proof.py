@@ -17,7 +17,7 @@ from tests.sim.stories import PATHS, STORIES, Story
 from tests.sim.sweep import replay, sweep
 
 SEEDS = range(25)
-SAMPLE = 18  # futures a story, about
+SAMPLE = 9  # futures a story, about
 
 by_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 
@@ -45,7 +45,7 @@ CALLS = {  # about how many points there are, which decides how far apart those 
 @by_story
 def test_a_crash_or_a_lost_reply_at_any_call_changes_nothing(story: Story) -> None:
     """A sample of the sweep: the same end by the same destructive deeds as the run without luck."""
-    told = list(sweep(story, every=CALLS[story.name] // SAMPLE, first=7))
+    told = list(sweep(story, every=CALLS[story.name] // SAMPLE | 1, first=7))  # odd: fates alternate
 
     assert [(one.words, one.point.command) for one in told if wrong(one.words)] == []
     assert len(told) >= SAMPLE // 2
