@@ -1,7 +1,7 @@
 """Who wants to know what: a key's last pass leaves the tokens that are a reason to look at it again.
 
-A token is a scope's or fact's name, an endpoint, or a slot. Slots wake one waiter, of those of the lowest rank the
-first that came, because only one can have the permit; everything else wakes all.
+A token is a scope's or fact's name, an endpoint, or a slot. Everything wakes all that wait, those of the lowest rank
+first and then as they came; but a slot wakes one of them, because only one can have the permit.
 """
 
 from collections import OrderedDict
@@ -37,9 +37,9 @@ class Interest(Generic[K]):
 
     def signal(self, token: str, *, by: K | None = None) -> None:
         """Wake whoever has this token, but for the one whose own doing it is."""
-        keys = [key for key in self._keys.get(token, ()) if key != by]
+        keys = sorted((key for key in self._keys.get(token, ()) if key != by), key=self._rank)
         if token.startswith("slot:"):
-            keys = sorted(keys, key=self._rank)[:1]
+            keys = keys[:1]
             for key in keys:  # out of the line until its pass asks again: a second free slot wakes the next one
                 self._leave(key, token)
         for key in keys:

@@ -1,11 +1,15 @@
-"""Builds of several sizes against the physical critical path, and what an idle installation costs; in lab time."""
+"""Builds of several sizes against the physical critical path, in lab time, and how fast time goes in the simulation."""
 
 import asyncio
 import logging
+import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import structlog
@@ -16,13 +20,14 @@ from tests.bench.row import Row
 from tests.sim.gate import MemoryDisk
 from tests.sim.house import House, settings_of, spec
 from tests.sim.play import quieted
+from tests.sim.stories import STORIES
 
-__all__ = ["builds", "idle"]
+__all__ = ["builds", "seeds"]
 
 SIZES = ((1, 2), (3, 27), (3, 297))
 WARM = 20.0  # seconds of lab time until the lab's statistics list the template
 MEMORY = 2048 * 1024**3  # bytes a node: room for every machine
-TICK, IDLE = 10.0, 600.0
+ROUND = 5  # seeds of a story
 
 Tale = Callable[[House], Coroutine[Any, Any, None]]
 
@@ -45,26 +50,20 @@ def builds() -> Iterator[Row]:
         yield Row(f"calls to Proxmox, build of {count} machines", calls, "a machine")
 
 
-def idle() -> Iterator[Row]:
-    """Yield the calls of a tick and the wake-ups a second of ten machines at rest, over ten minutes."""
-    calls: list[int] = []
-    wakes: list[int] = []
+def seeds() -> Iterator[Row]:
+    """Yield how many seeds of all stories are played a second, a process at a time."""
+    spent = [_seeds(first) for first in range(0, 3 * ROUND, ROUND)]
+    note = f"{ROUND} of each of {len(STORIES)} stories, their beginnings included; of CPU time, median of 3"
+    yield Row("simulated seeds", median(ROUND * len(STORIES) / seconds for seconds in spent), "a second", None, note)
 
-    async def tale(house: House) -> None:
-        await house.start()
-        await house.converged(limit=7200)
-        await asyncio.sleep(60)
-        for count in (0, 1):
-            calls.append(sum(house.world.pve.calls.values()))
-            wakes.append(house.loop.wakes)
-            await asyncio.sleep(IDLE * (1 - count))
 
-    _house(tale, 3, 7)
-    ticks = IDLE / TICK
-    yield Row(
-        "calls to Proxmox at rest, 10 machines", (calls[1] - calls[0]) / ticks, "a tick", None, "all but bulk included"
-    )
-    yield Row("wake-ups at rest, 10 machines", (wakes[1] - wakes[0]) / IDLE, "a second", 2, "the lab's own included")
+def _seeds(first: int) -> float:
+    """Play a range of seeds; return the seconds of CPU time of the process and its children."""
+    command = [sys.executable, "-m", "tests.sim.seeds", "--width", "1", "--seeds", str(ROUND), "--first", str(first)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _house(tale: Tale, masters: int, workers: int) -> House:

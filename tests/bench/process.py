@@ -1,179 +1,65 @@
-"""The processes: how soon the daemon is ready and writes after a commit, how large it is, how soon commands answer."""
+"""The processes: how soon commands answer, how soon the daemon is ready and writes after a commit, how large it is.
+
+Commands are measured in CPU time, which is their wall time on a quiet machine: each is one thread that waits for
+nobody. What can only be measured in wall time is measured again when somebody else had the processors meanwhile.
+"""
 
 import asyncio
-import os
-import socket
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
-from cpcd.lab.pve import Settings, Storage
-from cpcd.lab.servers.serve import Lab
-from cpcd.lab.servers.settings import LabSettings, Template
-from cpcd.ports.proxmox import Request, Response
-from tests.bench.row import Row
+from tests.bench.row import Row, pressed, pressure
+from tests.bench.stand import LISTED, Daemon, Stand, stand
+from tests.bench.town import settle
 
 __all__ = ["commands", "daemon", "thousand_machines"]
 
 COMMITS: Final = 25
+TRIES: Final = 75
 STARTS: Final = 5
-CALLS: Final = 11
-SSH_PORT: Final = 2231
-SPEC: Final = """
-apiVersion: cpcd.dev/v1alpha1
-kind: Cluster
-metadata: {{name: bench}}
-spec:
-  version: v1.34.2
-  controlPlaneEndpoint: {{host: 127.79.0.4}}
-  infrastructure:
-    proxmox:
-      url: {url}
-      credentialsRef: {{file: {token}}}
-      tls: {{fingerprint: "{fingerprint}"}}
-      ipv4Config: {{addresses: [127.79.0.10-127.79.0.99], prefix: 16, gateway: 127.79.0.1}}
-  machineDefaults: {{full: false, memoryMiB: 512, ssh: {{port: {port}}}}}
-  controlPlane: {{replicas: 1}}
-  workers: {{machineDeployments: [{{name: general, replicas: {workers}}}]}}
-"""
-
-
-@dataclass
-class Bench:
-    """A lab in this process that notes when writes arrive, and a work tree for a daemon in another."""
-
-    directory: Path
-    lab: Lab
-    writes: list[float]
-
-    def spec(self, workers: int) -> None:
-        """Write the spec."""
-        about = self.lab.about()
-        text = SPEC.format(
-            url=about["proxmox"], token=self.directory / "token", fingerprint=about["fingerprint"], port=SSH_PORT,
-            workers=workers,
-        )  # fmt: skip
-        (self.directory / "tree" / "cluster.yaml").write_text(text, encoding="utf-8")
-
-    def commit(self) -> None:
-        """Commit everything."""
-        git = ["git", "-C", str(self.directory / "tree"), "-c", "user.name=b", "-c", "user.email=b@localhost"]
-        subprocess.run([*git, "add", "-A"], check=True)
-        subprocess.run([*git, "commit", "-qm", "edit"], check=True)
-
-    async def start(self) -> tuple[asyncio.subprocess.Process, float]:
-        """Start the daemon; return it and the seconds until it said READY."""
-        began = time.perf_counter()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            address = self.directory / "notify"
-            address.unlink(missing_ok=True)
-            told.bind(str(address))
-            told.setblocking(False)
-            log = (self.directory / "log").open("ab")
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cpcd", "--socket", str(self.directory / "sock"), "run",
-                "--spec", str(self.directory / "tree" / "cluster.yaml"), "--state-dir", str(self.directory / "state"),
-                "--listen", f"127.0.0.1:{_free_port()}", "--lab", self.lab.about()["control"],
-                stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": str(address)},
-            )  # fmt: skip
-            loop = asyncio.get_running_loop()
-            while b"READY=1" not in await asyncio.wait_for(loop.sock_recv(told, 4096), 20):
-                pass
-        return process, time.perf_counter() - began
-
-
-@asynccontextmanager
-async def _bench() -> AsyncIterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="cpcd-bench-") as name:
-        directory = Path(name)
-        shared = Storage("shared", "nfs", shared=True)
-        pve = Settings()
-        large = tuple(replace(node, memory=2**42) for node in pve.nodes)
-        pve = replace(pve, nodes=large, storages=(*pve.storages, shared))
-        template = Template(9000, pve.nodes[0].name, "ubuntu", "cpcd-ubuntu", storage="shared")
-        lab = Lab(LabSettings(rate=1.0, ssh_port=SSH_PORT, templates=(template,), pve=pve))
-        writes: list[float] = []
-        answer = lab.world.pve.handle
-
-        def noted(request: Request) -> Response:
-            if request.method != "GET":
-                writes.append(time.perf_counter())
-            return answer(request)
-
-        lab.world.pve.handle = noted  # type: ignore[method-assign] # the time of arrival is the figure
-        (directory / "tree").mkdir()
-        (directory / "token").write_text(lab.about()["token"], encoding="utf-8")
-        (directory / "token").chmod(0o600)
-        subprocess.run(["git", "init", "-q", str(directory / "tree")], check=True)  # noqa: ASYNC221 - nothing else runs yet
-        async with lab.running():
-            bench = Bench(directory, lab, writes)
-            bench.spec(0)
-            bench.commit()
-            yield bench
-
-
-def daemon() -> Iterator[Row]:
-    """Yield what is measured of a running daemon."""
-    yield from asyncio.run(_daemon())
-
-
-async def _daemon() -> list[Row]:
-    async with _bench() as bench:
-        await asyncio.sleep(12)  # until the lab's statistics list the template
-        ready = []
-        for _ in range(STARTS):
-            process, took = await bench.start()
-            ready.append(took)
-            process.kill()
-            await process.wait()
-        process, _ = await bench.start()
-        try:
-            await asyncio.sleep(3)
-            delays = [await _edit(bench, number) for number in range(1, COMMITS + 1)]
-            await asyncio.sleep(2)
-            size = _rss(process.pid)
-            status = await asyncio.to_thread(_command, "--socket", str(bench.directory / "sock"), "status")
-        finally:
-            process.terminate()
-            await process.wait()
-    p95 = quantiles(delays, n=20)[-1]
-    note = f"median {median(delays):.0f}, {COMMITS} commits, git's own time included"
-    return [
-        Row("READY", median(ready), "s", 2.5),
-        Row("commit to first write to Proxmox, p95", p95, "ms", 150, note),
-        Row(f"RSS with {COMMITS + 1} machines under way", size, "MB", 95),
-        Row("cpcd status", status, "ms", 110),
-    ]
-
-
-async def _edit(bench: Bench, workers: int) -> float:
-    """Commit one worker more and return the milliseconds until Proxmox was asked for something."""
-    await asyncio.sleep(1.5)
-    bench.spec(workers)
-    seen, began = len(bench.writes), time.perf_counter()
-    await asyncio.to_thread(bench.commit)
-    while len(bench.writes) == seen or bench.writes[seen] < began:
-        await asyncio.sleep(0.001)
-        if time.perf_counter() - began > 10:
-            raise TimeoutError("no write within 10 s of a commit")
-    return (bench.writes[seen] - began) * 1000
+CALLS: Final = 21
+QUIET: Final = 0.2  # share of a sample's time in which somebody may have waited for a processor
+REST: Final = 75.0  # seconds until a daemon that was started on what is there already is at rest: SSH closes after 60
+MINUTE: Final = 60.0
+TICK: Final = 10.0
 
 
 def commands() -> Iterator[Row]:
     """Yield how soon commands without a daemon answer."""
-    yield Row("cpcd --help", _command("--help"), "ms", 80)
+    yield _command("cpcd --help", 80, ("--help",))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         text = _large()
         file.write(text)
         file.flush()
-        yield Row(f"cpcd validate, {text.count(chr(10))} lines", _command("validate", file.name), "ms", 130)
+        floor = "import click, yaml, pydantic.main, pydantic.fields"
+        least = median(_spent([sys.executable, "-c", floor])[0] for _ in range(CALLS))
+        note = f"Python, click, PyYAML and pydantic imported are {least:.0f} of it"
+        yield _command(f"cpcd validate, {text.count(chr(10))} lines", 130, ("validate", file.name), note)
+
+
+def _command(name: str, budget: float, arguments: tuple[str, ...], note: str = "") -> Row:
+    spent = [_spent([sys.executable, "-m", "cpcd", *arguments]) for _ in range(CALLS)]
+    cpu, wall = zip(*spent, strict=True)
+    words = f"wall {min(wall):.0f} to {max(wall):.0f}, median {median(wall):.0f}"
+    return Row(f"{name}, CPU, median of {CALLS}", median(cpu), "ms", budget, "; ".join(filter(None, (words, note))))
+
+
+def _spent(command: list[str]) -> tuple[float, float]:
+    """Return the milliseconds of CPU and of wall time that a command takes, its start by the system included."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, check=False)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()[-400:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu * 1000, wall * 1000
 
 
 def _large() -> str:
@@ -201,41 +87,126 @@ def _large() -> str:
     return f"{head}  workers:\n    machineDeployments:\n{''.join(pools)}"
 
 
-def _command(*arguments: str, ok: tuple[int, ...] = (0,)) -> float:
-    times = []
-    for _ in range(CALLS):
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "cpcd", *arguments], capture_output=True, check=False)
-        times.append((time.perf_counter() - began) * 1000)
-        if done.returncode not in ok:
-            raise RuntimeError(f"cpcd {' '.join(arguments)}: {done.stderr.decode()[-400:]}")
-    return median(times)
+def daemon() -> Iterator[Row]:
+    """Yield what is measured of a daemon with ten machines: its start, its rest, and what it does after a commit."""
+    return _told(_ten)
+
+
+async def _ten() -> AsyncIterator[Row]:
+    async with stand() as lab:
+        await settle(lab, masters=3, workers=7)
+        lab.commit()
+        await asyncio.sleep(LISTED)
+        starts = []
+        for _ in range(STARTS):
+            running = await lab.start()
+            starts.append(running.ready)
+            await running.end()
+        yield Row("READY, median of 5", median(starts), "s", 2.5, f"{min(starts):.1f} to {max(starts):.1f}")
+        running = await lab.start()
+        try:
+            await lab.settled(10)
+            await asyncio.sleep(REST)
+            async for row in _at_rest(lab, running, 10, 95):
+                yield row
+            yield await _status(lab, running)
+            yield await _edits(lab, 7)
+        finally:
+            await running.end()
+
+
+async def _at_rest(lab: Stand, running: Daemon, machines: int, budget: float) -> AsyncIterator[Row]:
+    """Yield what a minute of rest costs, tick by tick."""
+    (main, every), cpu, calls = running.wakes(), running.cpu(), [lab.calls()]
+    for _ in range(round(MINUTE / TICK)):
+        await asyncio.sleep(TICK)
+        calls.append(lab.calls())
+    woke, all_woke = (now - before for now, before in zip(running.wakes(), (main, every), strict=True))
+    bulk, others = zip(*calls, strict=True)
+    who = f"at rest, {machines} machines"
+    ticks = [after - before for before, after in zip(bulk, bulk[1:], strict=False)]
+    yield Row(f"bulk calls to Proxmox a tick, {who}", median(ticks), "calls", 2, "median of 6 ticks of 10 s")
+    mean = (others[-1] - others[0]) / len(ticks)
+    yield Row(
+        f"other calls to Proxmox a tick, {who}",
+        mean,
+        "calls",
+        None,
+        "mean: each VM looked at in 10 min, privileges each min",
+    )
+    note = f"of the event loop; all threads {all_woke / MINUTE:.0f}: watchfiles' own looks whether something happened"
+    yield Row(f"wake-ups {who}", woke / MINUTE, "a second", 2 if machines == 10 else None, note)
+    yield Row(f"CPU {who}", (running.cpu() - cpu) / MINUTE * 1000, "ms a second", None)
+    yield Row(f"RSS {who}", running.rss(), "MB", budget, "the daemon's process, over sockets")
+
+
+async def _status(lab: Stand, running: Daemon) -> Row:
+    command = [sys.executable, "-m", "cpcd", "--socket", lab.socket, "status"]
+    before = running.cpu()
+    spent = [await asyncio.to_thread(_spent, command) for _ in range(CALLS)]
+    served = (running.cpu() - before) / CALLS * 1000
+    cpu, wall = zip(*spent, strict=True)
+    note = f"wall {min(wall):.0f} to {max(wall):.0f}, median {median(wall):.0f}; {served:.0f} of it in the daemon"
+    return Row(f"cpcd status, CPU of both processes, median of {CALLS}", median(cpu) + served, "ms", 110, note)
+
+
+async def _edits(lab: Stand, workers: int) -> Row:
+    """Commit one worker more again and again; a sample counts while the machine was quiet, if there are enough."""
+    samples: list[tuple[float, float]] = []
+    while len(samples) < TRIES and sum(share <= QUIET for share, _ in samples) < COMMITS:
+        await asyncio.sleep(1.5)
+        samples.append(await _edit(lab, workers + len(samples) + 1))
+    quiet = [delay for share, delay in samples if share <= QUIET]
+    delays = quiet if len(quiet) >= COMMITS else [delay for _, delay in samples]
+    which = "while the machine was quiet" if len(quiet) >= COMMITS else "on a busy machine"
+    note = (
+        f"{len(delays)} of {len(samples)} commits, {which}; {min(delays):.0f} to {max(delays):.0f}, "
+        f"median {median(delays):.0f}; others waited for a processor {median(s for s, _ in samples):.0%} of the time"
+    )
+    return Row("commit to first write to Proxmox, p95", quantiles(delays, n=20)[-1], "ms", 150, note)
+
+
+async def _edit(lab: Stand, workers: int) -> tuple[float, float]:
+    """Commit one worker more; return how busy the machine was, and the milliseconds until its clone was asked for."""
+    lab.spec(masters=3, workers=workers)
+    since, name = pressure(), f"bench-general-{workers}"
+    committed = await asyncio.to_thread(lab.commit)
+    end = time.monotonic() + 20
+    while name not in lab.clones:
+        await asyncio.sleep(0.001)
+        if time.monotonic() > end:
+            raise TimeoutError(f"{name} is not cloned within 20 s of its commit")
+    return pressed(since), (lab.clones[name] - committed) * 1000
 
 
 def thousand_machines() -> Iterator[Row]:
-    """Yield the size of a process with the daemon's imports that has planned a thousand machines at rest."""
-    code = (
-        "import cpcd.wiring, resource\n"
-        "from tests.bench.engine import thousand\n"
-        "from cpcd.reconcilers import RECONCILERS\n"
-        "view = thousand()\n"
-        "plans = [(k, m.plan(k, view)) for m in RECONCILERS for k in m.keys(view)]\n"
-        "print(open('/proc/self/statm').read().split()[1])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    size = int(done.stdout) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    yield Row(
-        "RSS with 1000 machines", size, "MB", 125, "view and plans of 1000 machines in a process with all imports"
-    )
+    """Yield what a daemon with a thousand machines is at rest: processes, sockets, ledger and all."""
+    return _told(_thousand)
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+async def _thousand() -> AsyncIterator[Row]:
+    async with stand() as lab:
+        await settle(lab, masters=3, workers=997)
+        lab.commit()
+        await asyncio.sleep(LISTED)
+        running = await lab.start()
+        try:
+            yield Row("READY, 1000 machines", running.ready, "s", None, "one start")
+            await lab.settled(1000)
+            await asyncio.sleep(REST)
+            async for row in _at_rest(lab, running, 1000, 125):
+                yield row
+        finally:
+            await running.end()
 
 
-def _rss(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def _told(rows: Callable[[], AsyncIterator[Row]]) -> Iterator[Row]:
+    """Yield rows as they come, out of an event loop that goes on in between."""
+    with asyncio.Runner() as runner:
+        found = rows()
+        while (row := runner.run(_next(found))) is not None:
+            yield row
+
+
+async def _next(rows: AsyncIterator[Row]) -> Row | None:
+    return await anext(rows, None)

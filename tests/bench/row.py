@@ -1,9 +1,12 @@
-"""One figure beside its budget."""
+"""One figure beside its budget, and what the machine was doing meanwhile."""
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Row"]
+__all__ = ["Row", "cpu_of", "pressed", "pressure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +18,34 @@ class Row:
     unit: str
     budget: float | None = None
     note: str = ""
-    least: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether the value keeps its budget: at most, or with `least` at least that much."""
-        if self.budget is None:
-            return True
-        return self.value >= self.budget if self.least else self.value <= self.budget
+        """Whether the value keeps its budget, to the digit that is printed."""
+        return self.budget is None or round(self.value, 1) <= self.budget
 
     def document(self) -> dict[str, Any]:
         """Return the row as `bench.json` has it."""
         return {**asdict(self), "value": round(self.value, 4), "ok": self.ok}
+
+
+def cpu_of(job: Callable[[], object]) -> float:
+    """Return the milliseconds of this process's CPU time that a job takes."""
+    began = time.process_time()
+    job()
+    return (time.process_time() - began) * 1000
+
+
+def pressure() -> tuple[float, float]:
+    """Return for how many seconds so far somebody on this machine waited for a processor, and what time it is."""
+    try:
+        first = Path("/proc/pressure/cpu").read_text(encoding="ascii").split("\n")[0]
+    except OSError:  # a kernel without pressure stall information: no sample is called disturbed
+        return 0.0, time.monotonic()
+    return int(first.rpartition("total=")[2]) / 1e6, time.monotonic()
+
+
+def pressed(since: tuple[float, float]) -> float:
+    """Return the share of the time since then in which somebody waited for a processor, 0 to 1."""
+    waited, now = pressure()
+    return (waited - since[0]) / max(now - since[1], 1e-9)

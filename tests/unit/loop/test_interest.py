@@ -27,6 +27,17 @@ def test_news_wakes_everybody_who_has_the_token(woken: list[str]) -> None:
     assert ["a", "b"] == woken
 
 
+def test_those_whom_others_wait_for_are_woken_first(woken: list[str]) -> None:
+    """Two hundred workers that wait for the same news are no reason for a control plane to queue behind them."""
+    interest = Interest(woken.append, rank=lambda key: 0 if key == "control-plane" else 1)
+    for key in ("b", "a", "control-plane"):
+        interest.set(key, ["fact:identity/home"])
+
+    interest.signal("fact:identity/home")
+
+    assert ["control-plane", "b", "a"] == woken
+
+
 def test_a_slot_wakes_the_first_in_line_only(woken: list[str]) -> None:
     """One permit, one waiter."""
     interest = Interest(woken.append)
