@@ -47,8 +47,8 @@ def commands() -> Iterator[Row]:
 def _command(name: str, budget: float, arguments: tuple[str, ...], note: str = "") -> Row:
     spent = [_spent([sys.executable, "-m", "cpcd", *arguments]) for _ in range(CALLS)]
     cpu, wall = zip(*spent, strict=True)
-    words = f"wall {min(wall):.0f} to {max(wall):.0f}, median {median(wall):.0f}"
-    return Row(f"{name}, CPU, median of {CALLS}", median(cpu), "ms", budget, "; ".join(filter(None, (words, note))))
+    words = f"{min(wall):.0f} to {max(wall):.0f}, CPU {median(cpu):.0f}"
+    return Row(f"{name}, median of {CALLS}", median(wall), "ms", budget, "; ".join(filter(None, (words, note))))
 
 
 def _spent(command: list[str]) -> tuple[float, float]:
@@ -146,8 +146,8 @@ async def _status(lab: Stand, running: Daemon) -> Row:
     spent = [await asyncio.to_thread(_spent, command) for _ in range(CALLS)]
     served = (running.cpu() - before) / CALLS * 1000
     cpu, wall = zip(*spent, strict=True)
-    note = f"wall {min(wall):.0f} to {max(wall):.0f}, median {median(wall):.0f}; {served:.0f} of it in the daemon"
-    return Row(f"cpcd status, CPU of both processes, median of {CALLS}", median(cpu) + served, "ms", 110, note)
+    note = f"{min(wall):.0f} to {max(wall):.0f}, CPU {median(cpu) + served:.0f}, {served:.0f} of it in the daemon"
+    return Row(f"cpcd status, median of {CALLS}", median(wall), "ms", 110, note)
 
 
 async def _edits(lab: Stand, workers: int) -> Row:
