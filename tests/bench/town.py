@@ -33,7 +33,7 @@ async def settle(stand: Stand, *, masters: int, workers: int) -> None:
     """Make all machines of the spec, joined and Ready, and the ledger that knows them; takes a minute or two."""
     _, public = operator_key(stand.directory / "state" / "ssh", used_by=lambda: 0)
     reading = read_spec({"cluster.yaml": stand.spec(masters=masters, workers=workers).encode()})
-    desired = compile_spec(reading, {}, operator_key=public)
+    desired = compile_spec(reading, operator_key=public)
     (cluster,) = desired.clusters.values()
     rows = list(_rows(cluster))
     town = _Town(stand, cluster, View(desired, Ledger({row.uid: row for row in rows})))
