@@ -136,15 +136,7 @@ class Dispatcher:
         outcome, sentence, reason, next_in = self._verdict(key, found)
         backoff, failure = self._backoff.get(key), found.failure
         retry = self._policy(key, failure, found.failed) if failure else Retry()
-        tokens = found.tokens | (set(found.wait.on) if found.wait else set())
-        if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
-            tokens.add(f"endpoint:{failure.endpoint}")
-        self._state.interest.set(key, tokens)
-        self._state.mark(key, found.wait.reason if found.wait else "")
-        if next_in is None and failure is None:
-            self._state.forget(key)
-        if next_in is not None:
-            self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
+        self._wake_again(key, found, next_in)
         action = found.acted[-1] if found.acted else None
         self._report(
             Pass(
@@ -165,26 +157,37 @@ class Dispatcher:
             )
         )
 
+    def _wake_again(self, key: Key, found: Finding, next_in: float | None) -> None:
+        """Leave word for what the key is to be looked at again, and when."""
+        wait, failure = found.wait, found.failure
+        tokens = found.tokens | (set(wait.on) if wait else set())
+        if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
+            tokens.add(f"endpoint:{failure.endpoint}")
+        self._state.interest.set(key, tokens)
+        self._state.mark(key, wait.reason if wait else "")
+        if next_in is not None:
+            self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
+        elif failure is None:
+            self._state.forget(key)
+
     def _verdict(self, key: Key, found: Finding) -> tuple[Outcome, str, str, float | None]:
         """Return outcome, sentence, reason and when to look again."""
-        if found.failure is not None:
-            return (
-                Outcome.FAILED,
-                str(found.failure.what),
-                found.failure.reason,
-                self._next(key, found.failure, found.failed),
-            )
-        settled = not found.acted and found.wait is None and found.refusal is None
-        if settled or found.progressed:
+        failure, refusal, wait = found.failure, found.refusal, found.wait
+        if failure is not None:
+            return (Outcome.FAILED, str(failure.what), failure.reason, self._next(key, failure, found.failed))
+        if found.progressed or not (found.acted or wait or refusal):
             self._backoff.pop(key, None)  # a wait in between forgives nothing: its op may fail again
-        if found.refusal is not None:
-            return (Outcome.REFUSED, found.refusal.sentence, found.refusal.reason, SLOW)
-        if found.acted and found.again is not None and found.wait is None:
-            said = found.acted[-1].sentence
-            return (Outcome.ACTED, said, found.acted[-1].verb, found.again)
-        if found.wait is not None:
-            after = max(found.wait.after, min(SELDOM, self._state.waited(key, found.wait.reason) / 30))
-            return (Outcome.WAITING, found.wait.sentence, found.wait.reason, after)
+        if refusal is not None:
+            return (Outcome.REFUSED, refusal.sentence, refusal.reason, SLOW)
+        if wait is not None:
+            after = max(wait.after, min(SELDOM, self._state.waited(key, wait.reason) / 30))
+            return (Outcome.WAITING, wait.sentence, wait.reason, after)
+        if found.acted and found.again is not None:
+            return (Outcome.ACTED, found.acted[-1].sentence, found.acted[-1].verb, found.again)
+        return self._settled(key, found)
+
+    def _settled(self, key: Key, found: Finding) -> tuple[Outcome, str, str, float | None]:
+        """Return the words of a plan without steps; a key that nobody reports on any more is gone."""
         if not found.tokens and not found.plan.conditions:
             return (Outcome.SETTLED, f"{key} is no more", "Gone", None)
         ready = next((c for c in found.plan.conditions if c.type == "Ready"), None)

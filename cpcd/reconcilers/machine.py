@@ -86,15 +86,19 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
         return []
     if f"identity/{row.cluster}" not in view.facts:
         return _first_reads(row, view)
-    wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
-    vm: Vm | None = view.known(scopes.vm(row))
     held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
-    node: Node | None = view.known(scopes.node(row.cluster, row.name))
-    sick = node is None or node.ready != "True"
-    control = row.role is Role.CONTROL_PLANE and (held or sick or (vm is not None and bool(vm.pending)))
-    wanted += [scopes.etcd(row.cluster)] if control or not row.joined else []
+    members = not row.joined or (row.role is Role.CONTROL_PLANE and (held or _ails(row, view)))
+    wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
+    wanted += [scopes.etcd(row.cluster)] if members else []
     wanted += [scopes.attachments(row.cluster, row.name)] if row.retire else []
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
+
+
+def _ails(row: Machine, view: View) -> bool:
+    """Whether a step that disrupts may come next: its Node is not Ready, or its VM waits for a reboot."""
+    vm: Vm | None = view.known(scopes.vm(row))
+    node: Node | None = view.known(scopes.node(row.cluster, row.name))
+    return node is None or node.ready != "True" or (vm is not None and bool(vm.pending))
 
 
 def _first_reads(row: Machine, view: View) -> list[Scope]:

@@ -5,7 +5,7 @@ together tell. A part of wrong shape is taken out, and what looks at it is not c
 for what a file holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -45,22 +45,29 @@ def read_spec(files: Mapping[str, bytes], *, referred: Mapping[str, bytes] | Non
     mistake, and their content is part of the digest. A spec with no document is a mistake too: it never means that
     everything shall be deleted.
     """
-    mistakes = [mistake for name in (*files, *(referred or ())) for mistake in _unspeakable(name)]
+    given = referred or {}
+    mistakes = [mistake for name in (*files, *given) for mistake in _unspeakable(name)]
     documents = [document for file in sorted(files) for document in _loaded(file, files[file], mistakes)]
     checked = [found for document in documents if (found := _checked(document, mistakes)) is not None]
     base = next(iter(files), "").rpartition("/")[0]
-    manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted((referred or {}).items())}
-    for one in checked:
-        mistakes.extend((*check_alone(one), *(check_addons(one, manifests) if referred is not None else ())))
-    mistakes.extend(check_across(checked))
+    manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted(given.items())}
+    mistakes += [mistake for one in checked for mistake in check_alone(one)]
+    if referred is not None:
+        mistakes += [mistake for one in checked for mistake in check_addons(one, manifests)]
+    mistakes += check_across(checked)
     if not documents and not mistakes:
         mistakes.append(Mistake("spec", 0, 0, "", "no file", "an absent spec never means: delete everything"))
+    return _reading(checked, mistakes, given, manifests)
+
+
+def _reading(
+    checked: Sequence[Checked], mistakes: Sequence[Mistake], referred: Mapping[str, bytes],
+    manifests: Mapping[str, tuple[Object, ...]],
+) -> Reading:  # fmt: skip
     whole = sorted((one for one in checked if not one.gone), key=lambda one: one.model.name)
     models = tuple(one.model for one in whole)
-    return Reading(
-        models, tuple(sorted(set(mistakes))), digest(models, referred or {}), manifests,
-        {one.model.name: one.document for one in whole},
-    )  # fmt: skip
+    sources = {one.model.name: one.document for one in whole}
+    return Reading(models, tuple(sorted(set(mistakes))), digest(models, referred), manifests, sources)
 
 
 def _unspeakable(name: str) -> list[Mistake]:

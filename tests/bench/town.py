@@ -116,7 +116,7 @@ class _Town:
         self._do(row, "prepare", given | {"profile": kubeadm.profile(self._cluster, spec.timezone)})
         manifests = kubeadm.static_pods(self._cluster, first=self._first is None) if control else {}
         if self._first is None:
-            config = kubeadm.init_config(self._view, self._cluster, row)
+            config = kubeadm.init_config(self._cluster, row, kubeadm.sans(self._view, self._cluster))
             self._do(row, "init", {"config": config, "manifests": manifests})
             self._first = row
             for obj in self._cluster.addons[0].objects if self._cluster.addons else ():
