@@ -4,7 +4,7 @@ Scaling, rolling replacement and the last rung of remediation are all the same t
 chosen one at a time so that limits are looked at afresh before each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
@@ -13,7 +13,7 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Uid
 from cpcd.model.ledger import Change, DropFact, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action, Plan, Refusal, Wait
-from cpcd.model.seen import Node, Vm
+from cpcd.model.seen import Members, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
 from cpcd.plan.case import Case, machine_key, offline
@@ -23,9 +23,13 @@ from cpcd.plan.upkeep import sick_for
 __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
 
 
-def healed(view: View, cluster: str, group: str) -> list[float]:
-    """Return when machines of a group were replaced as a remedy, in six hours: what does not help is not repeated."""
-    return [at for at in view.facts.get(f"healed/{cluster}/{group}", []) if view.wall - at < 6 * 3600]
+def healed(view: View, cluster: str, group: str, revision: str) -> list[float]:
+    """Return when machines were replaced as a remedy, in six hours: what does not help is not repeated.
+
+    Those of the group as it is wanted now: another template or configuration is another try.
+    """
+    tried = view.facts.get(f"healed/{cluster}/{group}", [])
+    return [at for at, made_as in tried if made_as == revision and view.wall - at < 6 * 3600]
 
 
 def destroyed(view: View, cluster: str) -> list[float]:
@@ -104,8 +108,9 @@ class RetireMachine(Action):
         spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
         row = PutMachine(replace(self.row, retire=self.why))
         if self.remedy is not None:
-            counted = healed(view, self.row.cluster, self.row.group)
-            return (row, spent, PutFact(f"healed/{self.row.cluster}/{self.row.group}", [*counted, view.wall]))
+            counted = healed(view, self.row.cluster, self.row.group, self.row.revision)
+            now = [[at, self.row.revision] for at in (*counted, view.wall)]
+            return (row, spent, PutFact(f"healed/{self.row.cluster}/{self.row.group}", now))
         if self.kind is not Risk.DESTROY:
             return (row, spent)
         return (row, spent, PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]))
@@ -145,10 +150,16 @@ class Fleet:
     lost: tuple[Machine, ...] = field(default=())
 
     def ready(self, row: Machine) -> bool:
-        """Joined, and its Node Ready and schedulable by the last look."""
+        """Joined, its Node Ready and schedulable by the last look, and a control plane's etcd member not ill."""
         nodes: Mapping[str, Node] = self.view.known(scopes.nodes(self.cluster.name)) or {}
         node = nodes.get(row.name)
-        return row.joined and node is not None and node.ready == "True" and not node.unschedulable
+        return row.joined and node is not None and node.ready == "True" and not node.unschedulable and not self.ill(row)
+
+    def ill(self, row: Machine) -> bool:
+        """Whether its etcd member is a voter that does not answer; no other can join beside it."""
+        members: Members | None = self.view.known(scopes.etcd(self.cluster.name))
+        own = members.at(row.address) if members is not None and row.role is Role.CONTROL_PLANE else None
+        return row.joined and own is not None and not own.learner and not own.healthy
 
     def outdated(self, row: Machine) -> bool:
         """Made from another template or network than wanted now."""
@@ -166,6 +177,9 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     unknown = recover(key, view, cluster)
     if unknown is not None:
         return unknown
+    lost = _quorum_lost(view, cluster)
+    if lost is not None:
+        return lost
     groups = [_group(key, _fleet_of(view, cluster, group)) for group in cluster.groups]
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
     steps = [step for plan in plans for step in plan.steps]
@@ -173,7 +187,23 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     taken = tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
     if taken:
         return Plan(steps=taken)
-    return next(iter(plans), Plan())
+    return next(iter(sorted(plans, key=lambda plan: plan.refusal is None)), Plan())
+
+
+def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
+    """Too few control planes have a VM for etcd to decide anything: their rows are kept for what a person puts back."""
+    rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE and row.joined and row.wanted]
+    gone = [row.name for row in rows if _lost(view, row)]
+    if not gone or len(rows) - len(gone) >= len(rows) // 2 + 1:
+        return None
+    what = (
+        f"etcd of {cluster.name} has lost its quorum: the VMs of {', '.join(gone)} are gone, {len(rows)} were members"
+    )
+    hint = (
+        "Restore those VMs from a backup under the same VMIDs, and cpcd goes on; or restore an etcd snapshot on a "
+        "machine that is left (Kubernetes: Operating etcd clusters, restoring)."
+    )
+    return Plan(refusal=Refusal(Code.STATE, "QuorumLost", what, hint))
 
 
 def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
@@ -190,7 +220,16 @@ def _lost(view: View, row: Machine) -> bool:
 
 
 def _group(key: Key, one: Fleet) -> Plan | None:
-    return _replace_lost(key, one) or _scale_up(key, one) or _sick(key, one) or _roll(key, one) or _scale_down(key, one)
+    """An edit goes before what nobody can mend: it may be the mend. What only waits for it does not."""
+    hopeless = [(row, why) for row in one.rows if (why := _hopeless(one, row))]
+    decided = (
+        _replace_lost(key, one)
+        or _scale_up(key, one)
+        or _sick(key, one, hopeless)
+        or _roll(key, one)
+        or _scale_down(key, one, hopeless)
+    )
+    return decided if decided and decided.steps else _given_up(one, hopeless) or decided
 
 
 def _replace_lost(key: Key, one: Fleet) -> Plan | None:
@@ -204,22 +243,35 @@ def _scale_up(key: Key, one: Fleet) -> Plan | None:
     return _add(key, one, f"{one.group.name} has {have} of {want} machines") if have < want else None
 
 
-def _sick(key: Key, one: Fleet) -> Plan | None:
+def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
     """The last rung: what start and reset did not mend, and what never became a Node in time, is replaced."""
+    if not hopeless or _spent(one):
+        return None
+    row, why = hopeless[0]
+    return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
+
+
+def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
+    if not hopeless:
+        return None
+    row, why = hopeless[0]
+    if Remedy.REPLACE not in one.cluster.health.ladder:
+        return None
+    count = len(healed(one.view, one.cluster.name, one.group.name, one.current))
+    what = f"{row.name}: {why}; {count} of {one.group.name} were replaced already and no more are"
+    hint = (
+        f"Look why: cpcd events {row.name}, or the VM's console. Another template or configuration in the file "
+        "is tried at once; the same one again six hours after the first replacement."
+    )
+    return Plan(refusal=Refusal(Code.EXECUTION, "TooManyUnhealthy", what, hint))
+
+
+def _spent(one: Fleet) -> bool:
+    """Whether replacing is no remedy here, or none any more."""
     health = one.cluster.health
     if Remedy.REPLACE not in health.ladder:
-        return None
-    recent = healed(one.view, one.cluster.name, one.group.name)
-    for row in one.rows:
-        why = _hopeless(one, row)
-        if why and len(recent) >= health.max_retry:
-            sentence = (
-                f"{row.name}: {why}; {len(recent)} of {one.group.name} were replaced already, a person has to look"
-            )
-            return Plan(wait=Wait("TooManyUnhealthy", sentence, 300))
-        if why:
-            return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
-    return None
+        return True
+    return len(healed(one.view, one.cluster.name, one.group.name, one.current)) >= health.max_retry
 
 
 def _hopeless(one: Fleet, row: Machine) -> str:
@@ -240,30 +292,38 @@ def _hopeless(one: Fleet, row: Machine) -> str:
 
 
 def _roll(key: Key, one: Fleet) -> Plan | None:
-    """Surge first, then retire the oldest outdated machine once every other one serves."""
+    """Surge first, then retire the oldest outdated machine, as many at once as `maxUnavailable` spares."""
     old = [row for row in one.rows if one.outdated(row)]
     if not old:
         return None
     have, want = len(one.rows), one.group.replicas
-    unready = [row for row in one.rows if not one.ready(row) and row not in old]
-    made = have - len(old)
+    made = sum(row not in old or not row.joined for row in one.rows)  # one that never served is a rollout's, too
     if have > want + min(made, one.group.max_surge):
         return None  # more than the rollout itself made: that is a scale-down, with its own consent
-    if have < want + one.group.max_surge and made < want:
+    ill = [row for row in old if one.ill(row)]
+    if have < want + one.group.max_surge and have - len(old) < want and not ill:
         return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated")
-    if unready:
-        name = unready[0].name
-        return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {name} to serve", 30))
-    sick = [row for row in old if not one.ready(row)]
-    oldest = min(sick or old, key=lambda row: (row.created, row.index))
-    return _retire(key, one, oldest, "it is outdated and replaced", Risk.REPLACE)
+    sick = ill or [row for row in old if not one.ready(row)]
+    going = min(sick or old, key=lambda row: (row.created, row.index))
+    waits = _unserving(one, old)
+    if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
+        return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
+    return _retire(key, one, going, "it is outdated and replaced", Risk.REPLACE)
 
 
-def _scale_down(key: Key, one: Fleet) -> Plan | None:
+def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
+    return [row for row in one.rows if not one.ready(row) and row not in old]
+
+
+def _scale_down(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
     surplus = len(one.rows) - one.group.replicas
     if surplus <= 0:
         return None
-    order = sorted(one.rows, key=lambda row: (not one.outdated(row), one.ready(row), _turn(one.group, row)))
+    no_hope = {row.uid for row, _ in hopeless}
+    order = sorted(
+        one.rows,
+        key=lambda row: (row.uid not in no_hope, not one.outdated(row), one.ready(row), _turn(one.group, row)),
+    )
     return _retire(key, one, order[0], f"{one.group.name} is scaled to {one.group.replicas}", Risk.DESTROY)
 
 
@@ -294,6 +354,8 @@ def _add(key: Key, one: Fleet, why: str) -> Plan:
     if vmid is None or address is None:
         what = "VMID in vmIDRange" if vmid is None else "address in ipv4Config.addresses"
         hint = "Widen the range; what was used is free again 10 minutes after its machine is gone."
+        if len(one.rows) >= group.replicas:
+            hint = "Widen the range by one, or let a machine go first (rollout maxSurge: 0, maxUnavailable: 1)."
         return Plan(refusal=Refusal(Code.CONFIG, "PoolExhausted", f"{group.name}: no free {what}", hint))
     number = alloc.index(view, cluster, group)
     row = Machine(

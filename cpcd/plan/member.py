@@ -118,7 +118,10 @@ def _join(case: Case, facts: Facts) -> Plan:
         return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=10)
     friend = peer(case)
     if friend is None or (case.control_plane and not _all_healthy(case)):
-        return waiting("EtcdUnhealthy", f"{case.row.name} waits until every etcd member is healthy", after=10)
+        ill = ", ".join(m.name or m.peer for m in case.members.voters if not m.healthy)
+        said = f": {ill} does not answer" if ill else ""
+        sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
+        return waiting("EtcdUnhealthy", sentence, after=10)
     if not facts.untouched:
         return _clean(case, friend)
     if case.control_plane and case.member is not None:

@@ -40,12 +40,18 @@ def document(view: View, board: Board, at: Wall) -> dict[str, Any]:
 
 
 def sentence(view: View, board: Board) -> str:
-    """Return what matters now as one line: the file's mistake, who is silent, who is ready, the worst object."""
+    """Return what matters now as one line: the file's mistake, who is silent, who is ready, the worst object.
+
+    A cluster that waits for a person comes before who is silent: it may be why.
+    """
     reports = _sorted(view, board)
     parked = {name for name, endpoint in board.endpoints.items() if not endpoint.up}
-    moved = [*_having(reports, "Stalled"), *_having(reports, "Degraded"), *_having(reports, "Progressing")]
-    worst = [_worst(view, one) for one in moved if one.last.parked not in parked][:1]
-    return joined([*_troubles(board), _count(reports), *worst])
+    stalled = _having(reports, "Stalled")
+    moved = [*stalled, *_having(reports, "Degraded"), *_having(reports, "Progressing")]
+    worst = [one for one in moved if one.last.parked not in parked][:1]
+    words, parts = [_worst(view, one) for one in worst], [*_troubles(board), _count(reports)]
+    explains = any(one in stalled and one.last.key.kind is Kind.CLUSTER for one in worst)
+    return joined([*words, *parts] if explains else [*parts, *words])
 
 
 def _troubles(board: Board) -> list[str]:

@@ -430,13 +430,15 @@ def test_a_sick_machine_is_not_ready_and_that_is_all_that_is_said() -> None:
 def hopeless(*healed: float, limit: int = 3) -> str:
     """Return what is done with a machine whose joins failed when so many were replaced that long ago."""
     wanted = cluster(group(CP, 3), group(WORKERS, 3), health=health(max_retry=limit))
-    young = row("u9", WORKERS, 9, started=True, strikes=9, revision=fields.revision(spec()))
-    whole = put(built(now=wanted), young, known={f"healed/{NAME}/{WORKERS}": [NOW - ago for ago in healed]})
+    now = fields.revision(spec())
+    young = row("u9", WORKERS, 9, started=True, strikes=9, revision=now)
+    tried = [[NOW - ago, now] for ago in healed] + [[NOW - 60, "another template's"]] * 9
+    whole = put(built(now=wanted), young, known={f"healed/{NAME}/{WORKERS}": tried})
     return said(fleet(KEY, whole, wanted))
 
 
 def test_what_does_not_help_is_not_repeated_without_end() -> None:
-    """Three in six hours; then a person has to look."""
+    """Three in six hours, as the group is wanted now; then a person has to look."""
     assert "retire" == hopeless(60, 60)
     assert "TooManyUnhealthy" == hopeless(60, 60, 60)
     assert "retire" == hopeless(60, 60, 6 * 3600)
@@ -544,12 +546,16 @@ def test_a_preparation_remembers_what_it_prepares_for() -> None:
 )
 def test_a_retirement_is_written_down_beside_those_of_its_window(remedy: Remedy | None, name: str, window: int) -> None:
     """What is older counts no more and is not kept."""
-    whole = put(REST, known={name: [NOW - window, NOW - window + 1]})
+
+    def noted(*times: float) -> list[Any]:
+        return [[at, WORKER.revision] for at in times] if remedy else list(times)
+
+    whole = put(REST, known={name: noted(NOW - window, NOW - window + 1)})
     action = RetireMachine(key=KEY, row=WORKER, why="x", kind=Risk.REPLACE if remedy else Risk.DESTROY, remedy=remedy)
 
     written = [change for change in action.changes(whole) if isinstance(change, PutFact)]
 
-    assert [PutFact(name, [NOW - window + 1, NOW])] == written
+    assert [PutFact(name, noted(NOW - window + 1, NOW))] == written
 
 
 @pytest.mark.parametrize("reason", ["Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew"])

@@ -1,0 +1,107 @@
+"""What an edit mends: a template that does not boot, a rollout's limits, a member of etcd that is ill; and what none can."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.sim.house import House, spec
+from tests.sim.test_stories import built, members, nodes, tell
+
+HOUR = 3600.0
+
+
+def boots_only(house: House, *templates: int) -> None:
+    """Machines of other templates never answer."""
+    up = house.world.agent_up
+    house.world.agent_up = lambda vm: any(f"/{one}" in str(vm.config["description"]) for one in templates) and up(vm)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("template", "workers"), [(9000, 2), (9020, 1)], ids=["taken back", "mended and scaled"])
+def test_a_template_that_does_not_boot_can_be_taken_back_or_mended(tmp_path: Path, template: int, workers: int) -> None:
+    """Replacing was given up with a code and what to do; the next edit is acted on at once."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        boots_only(house, 9000, 9020)
+        house.world.pve.add_template(9020, "pve1", "tpl-9020", "cpcd-ubuntu", disk="10", storage="shared")
+        house.file.commit(spec(template=9010))
+        await asyncio.sleep(3 * HOUR)
+        (refused,) = {one.failure.hint for one in house.passes if one.reason == "TooManyUnhealthy" and one.failure}
+        assert "Another template or configuration in the file is tried at once" in refused
+        house.file.commit(spec(template=template, workers=workers, destroy="Auto"))
+        await asyncio.sleep(1)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale)
+
+    assert len(members(house)) == 3
+    assert len(house.vms()) == 3 + workers
+    assert sorted(nodes(house)) == sorted(house.vms().values())
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_rollout_takes_as_many_as_may_be_unavailable(tmp_path: Path, most: int) -> None:
+    """`maxUnavailable` below replicas, without surge; never more."""
+    missing: list[int] = []
+
+    def text(template: int) -> str:
+        limits = f"rollout: {{strategy: {{rollingUpdate: {{maxSurge: 0, maxUnavailable: {most}}}}}}}"
+        return spec(workers=4, template=template).replace("replicas: 4,", f"replicas: 4, {limits},")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        house.file.commit(text(9010))
+
+        def done() -> bool:
+            assert house.daemon is not None
+            rows = [row for row in house.daemon.state.view.rows("demo") if row.group == "general"]
+            missing.append(4 - sum(row.joined and row.wanted for row in rows))
+            return house.settled()
+
+        await house.until(done, limit=3 * HOUR)
+
+    tell(tmp_path, tale, text=text(9000))
+
+    assert max(missing) == most
+
+
+def test_a_control_plane_whose_member_is_ill_is_replaced_first(tmp_path: Path) -> None:
+    """Nobody can join beside it, so that a surge before it would wait for ever."""
+
+    def first(house: House) -> str:
+        retired = (said for one in house.passes for verb, said in one.steps if verb == "retire" and "-cp-" in said)
+        return next(retired).split()[1].rstrip(":")
+
+    async def tale(house: House) -> None:
+        await built(house)
+        etcd = house.world.clusters[0].etcd
+        up = etcd.up
+        etcd.up = lambda member: member.name != "demo-cp-2" and up(member)  # type: ignore[method-assign]
+        house.file.commit(spec(template=9010))
+        await asyncio.sleep(1)
+        await house.converged(limit=2 * HOUR)
+
+    house = tell(tmp_path, tale)
+
+    assert len(members(house)) == 3
+    assert first(house) == "demo-cp-2"
+
+
+def test_a_lost_quorum_is_told_to_a_person_and_nothing_is_torn_down(tmp_path: Path) -> None:
+    """Two of three control planes are gone with their VMs: a code, what is lost, what to do; their rows are kept."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        numbers = {name: vmid for vmid, name in house.vms().items()}
+        for name in ("demo-cp-1", "demo-cp-2"):
+            house.world.pve.delete_vm(numbers[name])
+        await asyncio.sleep(HOUR)
+        assert house.daemon is not None
+        said = house.daemon.sentence()
+        assert said.startswith("CPCD-108 cluster/demo: etcd of demo has lost its quorum"), said
+        assert all(row.wanted for row in house.daemon.state.view.rows("demo"))
+
+    house = tell(tmp_path, tale)
+
+    assert sorted(house.vms().values()) == ["demo-cp-3", "demo-general-1", "demo-general-2"]
