@@ -194,7 +194,13 @@ class FreshEvidence(Invariant):
             return  # a failed init is reset and begun anew: there is nobody to ask
         self._demand(call, f"Node {row.name}", f"Node {row.name}")
         if row.role is Role.CONTROL_PLANE:
-            self._demand(call, "etcd", "etcd")
+            self._on_data(call, row)
+
+    def _on_data(self, call: Call, row: Machine) -> None:
+        """A reset empties the data of one member: that one must be out, and nothing done to it since that was read."""
+        listed = self._demand(call, "etcd", f"member of {row.uid}")
+        if any(f"//{row.address}:" in member["peer_urls"][0] for member in (listed or {}).get("members", ())):
+            self.breach(f"its member is listed; {call}")
 
     @staticmethod
     def _kept(row: Machine) -> bool:
@@ -202,9 +208,9 @@ class FreshEvidence(Invariant):
         return row.joined and not row.retire
 
     def called(self, call: Call, answer: Any) -> None:
-        subject = self._subject(call)
-        if subject:
-            self._written[subject] = self.house.gate.now()
+        subjects = self._subjects(call)
+        if subjects:
+            self._written.update(dict.fromkeys(subjects, self.house.gate.now()))
         elif not call.writes and call.run is not None:
             complete = not isinstance(answer, Exception) and getattr(answer, "status", 200) == 200
             self._read.setdefault(call.run.number, {})[self._what(call)] = _Read(call.at, complete, answer)
@@ -218,14 +224,14 @@ class FreshEvidence(Invariant):
         self._uids.pop(run.number, None)
 
     @staticmethod
-    def _subject(call: Call) -> str:
-        """What a call writes to, "" for one that writes to nothing that is judged here."""
+    def _subjects(call: Call) -> tuple[str, ...]:
+        """What a call writes to, nothing for one that writes to nothing that is judged here."""
         if call.port == "guests":
             changing = call.verb == "etcd_remove" or call.given.get("verb") in {"join", "reset"}
-            return "etcd" if changing else ""
+            return ("etcd", f"member of {call.uid}") if changing else ()
         if not call.writes:
-            return ""
-        return {"proxmox": f"VM {call.vmid}", "kube": call.target}.get(call.port, "")
+            return ()
+        return {"proxmox": (f"VM {call.vmid}",), "kube": (call.target,)}.get(call.port, ())
 
     @staticmethod
     def _what(call: Call) -> str:
