@@ -154,6 +154,19 @@ async def test_stale_digest_is_refused_at_once(site: Site) -> None:
     assert (Code.EXECUTION, 0, 2) == (error.code, error.retry, site.pve.vms[9000].config["cores"])
 
 
+async def test_held_lock_file_is_waited_for(site: Site) -> None:
+    """Somebody's `qm` at the node's shell has it: nothing is written, and the same call does it later (P01)."""
+    site.pve.hold_lock("pve1", "/var/lock/qemu-server/lock-9000.conf", 25)
+    error = await failure(site.proxmox.configure("pve1", 9000, {"cores": 8}, digest=""))
+    before = site.pve.vms[9000].config["cores"]
+    await site.wait(30)
+    await site.proxmox.configure("pve1", 9000, {"cores": 8}, digest="")
+
+    assert (Code.EXECUTION, "pve:home/vm:9000") == (error.code, error.target)
+    assert "can't lock file '/var/lock/qemu-server/lock-9000.conf' - got timeout" in error.what
+    assert (2, 8) == (before, site.pve.vms[9000].config["cores"])
+
+
 async def test_locked_vm_is_waited_for(site: Site) -> None:
     """A lock of somebody's backup is no reason to do anything but wait."""
     site.pve.set_lock(9000, "backup")

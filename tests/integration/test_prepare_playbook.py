@@ -23,6 +23,7 @@ for d in etc var/lib; do
   mount -t overlay overlay -o "lowerdir=/$d,upperdir=$WORLD/layers/$d/up,workdir=$WORLD/layers/$d/work" "/$d"
 done
 printf 'UUID=1 / ext4 defaults 0 1\\n/swapfile none swap sw 0 0\\n#/old none swap sw 0 0\\n' > /etc/fstab
+mkdir -p /etc/containerd && printf 'disabled_plugins = ["cri"]\\n' > /etc/containerd/config.toml
 rm -rf /var/lib/cpcd
 mount -t tmpfs tmpfs /sys/module
 mkdir /sys/module/overlay
@@ -117,10 +118,15 @@ def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(
 
 
 def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> None:
-    """The file is version 3, the cgroup driver is systemd and the pause image is kubeadm's."""
+    """The file is version 3, the cgroup driver is systemd, the pause image is kubeadm's, and the CRI is not disabled.
+
+    Docker's package of containerd disables it (`failures.md` K09).
+    """
     play(world, runs=1, containerd="v2.1.4")
 
     text = (world / "left" / "config.toml").read_text()
     assert "version = 3" in text
     assert 'sandbox = "registry.k8s.io/pause:3.10.1"' in text
     assert "SystemdCgroup = true" in text
+    assert "disabled_plugins" not in text
+    assert "systemctl restart containerd" in (world / "calls").read_text()

@@ -199,6 +199,58 @@ async def test_silence_is_unreachable_after_the_timeout(tmp_path: Path) -> None:
     assert isinstance(await failure(silent, tmp_path, scale=150), Unreachable)
 
 
+async def test_a_watch_that_falls_silent_ends_as_unreachable(tmp_path: Path) -> None:
+    """Half-open: the server's own limit never comes, the client's does (`failures.md` C01)."""
+    events = [{"type": "MODIFIED", "object": {"metadata": {"name": "cp1"}}}]
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await reply.prepare(request)
+        await reply.write(json.dumps(events[0]).encode() + b"\n")
+        await asyncio.sleep(3600)
+        return reply
+
+    async with serving(handler) as url, client(url, tmp_path, scale=300) as api:
+        changes = api.watch(NODE, since="1")
+        seen, _ = await anext(changes)
+        with pytest.raises(Unreachable):
+            await anext(changes)
+
+    assert "MODIFIED" == seen
+
+
+@pytest.mark.parametrize("event", [{"type": "ERROR", "object": {}}, {"type": "ERROR"}, {"object": {}}, [], "text"])
+async def test_an_error_without_a_reason_ends_the_watch_as_a_failure(tmp_path: Path, event: object) -> None:
+    """Never as a KeyError that ends the daemon's own reader (`failures.md` C08)."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
+
+    async with serving(handler) as url, client(url, tmp_path) as api:
+        with pytest.raises(Failure):
+            await anext(api.watch(NODE, since="1"))
+
+
+async def test_two_clusters_keep_apart_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each client reaches its own, also beside a user's kubeconfig that names another (`failures.md` C13)."""
+
+    def named(name: str) -> Handler:
+        async def handler(_: web.Request) -> web.StreamResponse:
+            return web.json_response({"kind": "Node", "metadata": {"name": name}})
+
+        return handler
+
+    async with serving(named("one")) as first, serving(named("two"), OTHER) as second:
+        (tmp_path / "config").write_text(OTHER.kubeconfig(second))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+        async with client(first, tmp_path) as one, client(second, tmp_path, OTHER) as two:
+            nodes = [await api.get(NODE, "cp1") for api in (one, two, one, two)]
+
+    assert ["one", "two", "one", "two"] == [node["metadata"]["name"] for node in nodes if node]
+
+
 async def test_another_clusters_api_is_not_trusted(tmp_path: Path) -> None:
     """Whoever answers at the address without our authority's certificate is an authentication failure."""
     async with serving(lambda _: pytest.fail("never asked"), OTHER) as url, client(url, tmp_path) as api:

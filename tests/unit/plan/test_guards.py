@@ -222,6 +222,18 @@ def test_a_join_of_a_control_plane_waits_for_an_open_disruption() -> None:
     assert "Queued" == judged(reboot(MASTERS[0]), put(REST, young, ops=[joining]))
 
 
+def test_two_control_planes_never_join_at_once() -> None:
+    """Etcd takes one learner at a time (`failures.md` K10); workers join beside it."""
+    young, younger = row("u9", CP, 9), row("u10", CP, 10)
+    joins = [effects.Join(key=machine_key(one), row=one, peer=MASTERS[0], cluster=ONE) for one in (young, younger)]
+    under_way = op(young, "join", slots=tuple(joins[0].slots(REST)))
+    worker = row("u11", WORKERS, 11)
+    beside = effects.Join(key=machine_key(worker), row=worker, peer=MASTERS[0], cluster=ONE)
+
+    whole = put(REST, young, younger, worker, ops=[under_way])
+    assert ["Queued", ""] == [judged(joins[1], whole), judged(beside, whole)]
+
+
 @pytest.mark.parametrize(("limit", "wanted"), [(1, "Queued"), (2, "")])
 def test_as_many_workers_as_the_limit_are_disrupted_at_once(limit: int, wanted: str) -> None:
     """`maxUnavailable`, counted in open holds."""
