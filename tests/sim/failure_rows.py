@@ -125,12 +125,12 @@ _TRANSPORT: Final = (
 )  # fmt: skip
 
 _PROXMOX: Final = (
-    out("P01", "Somebody holds the lock file of a VM", "transport::test_locked_vm_is_waited_for"),
+    out("P01", "Somebody holds the lock file of a VM", "transport::test_held_lock_file_is_waited_for"),
     out("P02", "A VMID that was free is taken", "demands::test_a_vmid_that_the_token_does_not_see_is_somebodys resolve::test_a_failed_clone_goes_on_under_another_vmid_if_its_own_is_the_trouble lab-clone::test_two_clones_to_one_vmid_both_get_a_upid_and_one_wins"),
     out("P03", "The guest agent does not run yet"),
     out("P04", "A resize that ends by its time-out", "lab-destroy::test_slow_resize_times_out_and_may_have_happened life::test_a_disk_is_grown_to_an_absolute_size"),
     out("P05", "A VM that is deleted or migrated already", "stories::test_a_deleted_and_a_stopped_worker_are_repaired luck::test_a_migrated_machine_is_followed"),
-    out("P06", "The VMID belongs to somebody else by now", "demands::test_a_vmid_that_went_to_somebody_else_is_theirs demands::test_a_vmid_that_went_to_somebody_else_in_a_retirement_is_not_destroyed fields::test_a_vm_is_ours_only_when_every_mark_agrees"),
+    out("P06", "The VMID belongs to somebody else by now", "fields::test_a_vm_is_ours_only_when_every_mark_agrees"),
     out("P07", "Destroy while the VM still runs", "lab-destroy::test_vm_that_started_meanwhile_is_not_destroyed"),
     out("P08", "Somebody holds the lock of a storage", "guards::test_two_clones_of_a_template_node_at_once"),
     out("P09", "A task that succeeded with warnings", "resolve::test_what_is_as_asked_is_done_whatever_the_task_said"),
@@ -169,7 +169,7 @@ _PROXMOX: Final = (
 )  # fmt: skip
 
 _BOOT: Final = (
-    out("G01", "Clones share one machine-id and one lease", "alloc::test_no_two_rows_ever_share_a_vmid_an_address_or_a_name", why="addresses are static; each machine has its own from the ledger", still="machine-ids of the own machines are read and not compared"),
+    out("G01", "Clones share one machine-id and one lease", "alloc::test_no_two_rows_ever_share_a_vmid_an_address_or_a_name life::test_of_two_machines_with_one_machine_id_the_older_goes_on", why="addresses are static; each machine has its own from the ledger"),
     out("G02", "apt is locked by unattended upgrades", "reasons::test_texts_from_the_failure_corpus_have_their_reason", why="the playbook waits five minutes for the lock; this is what comes after"),
     out("G03", "cloud-init ends degraded", "facts::test_cloud_init_is_judged_by_status_not_by_rc"),
     out("G04", "The static address is not taken", "demands::test_a_machine_without_its_address_is_replaced_by_another"),
@@ -231,7 +231,7 @@ _KUBEADM: Final = (
     own("K07", "kube-vip needs the stronger kubeconfig at first", "kubeadm::test_kube_vip_holds_the_endpoint_and_uses_the_stronger_kubeconfig_on_the_first_machine lab-init::test_kube_vip_with_admin_conf_never_gets_its_lease_in_init"),
     out("K08", "The certificate key is expired or another", "lab-join::test_uploaded_certificates_expire_after_two_hours"),
     out("K09", "The container runtime has no CRI", "playbook::test_containerd_2_gets_the_configuration_of_its_own_major"),
-    out("K10", "A second learner at the same time", "guards::test_one_control_plane_disruption_at_a_time lab-join::test_a_second_learner_is_refused"),
+    out("K10", "A second learner at the same time", "guards::test_two_control_planes_never_join_at_once guards::test_one_control_plane_disruption_at_a_time lab-join::test_a_second_learner_is_refused"),
     out("K11", "The clock of a machine is off"),
     out("K12", "A Node of that name is there already", "demands::test_a_node_of_that_name_which_is_not_our_machine_is_not_deleted lab-join::test_a_taken_name_is_refused_after_files_were_written"),
     out("K13", "A disruption budget refuses", "demands::test_a_disruption_budget_is_waited_for_and_never_forced upkeep::test_a_drain_past_its_deadline_is_shown_as_stalled_and_never_forced"),
@@ -248,19 +248,19 @@ _KUBEADM: Final = (
 )  # fmt: skip
 
 _KUBERNETES: Final = (
-    out("C01", "A watch that is silent for ever", "kube::test_silence_is_unreachable_after_the_timeout"),
+    out("C01", "A watch that is silent for ever", "kube::test_a_watch_that_falls_silent_ends_as_unreachable kube::test_silence_is_unreachable_after_the_timeout"),
     out("C02", "A watch from a version that is gone", "kube::test_watch_ends_with_the_server_and_raises_expired port::test_watch_from_a_forgotten_revision_is_expired"),
     out("C03", "The server closes a stream again and again"),
     own("C04", "Clients and threads add up", why="one client a cluster, made in `wiring.py` and kept", still="no test counts clients"),
     unused("C05", "A thread pool hangs at the exit", "the client is asyncio's own: no threads"),
     out("C06", "An event is missed"),
     out("C07", "A watch that ends at once"),
-    out("C08", "An error inside a stream", "kube::test_watch_ends_with_the_server_and_raises_expired"),
+    out("C08", "An error inside a stream", "kube::test_an_error_without_a_reason_ends_the_watch_as_a_failure kube::test_watch_ends_with_the_server_and_raises_expired"),
     out("C09", "The server asks for patience", "kube::test_retry_after_of_the_server_is_kept"),
     unused("C10", "The connection pool is full", "aiohttp waits for a free connection"),
     unused("C11", "A watch cannot be stopped", "a cancelled task closes its stream"),
     own("C12", "A new major of the client has other names", "port::test_applied_object_is_stored_once", why="objects are plain dictionaries, and the contract suite is run on the adapter"),
-    own("C13", "A call reaches another cluster", "kube::test_another_clusters_api_is_not_trusted", why="a client is made from its cluster's kubeconfig alone"),
+    own("C13", "A call reaches another cluster", "kube::test_two_clusters_keep_apart_whatever_the_environment_says kube::test_another_clusters_api_is_not_trusted", why="a client is made from its cluster's kubeconfig alone"),
     out("C14", "The object was changed meanwhile", "port::test_patch_with_a_stale_revision_is_refused"),
     out("C15", "etcd has no leader for a moment", "kube::test_status_decides_code_and_words"),
 )  # fmt: skip

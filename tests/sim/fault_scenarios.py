@@ -32,7 +32,8 @@ class Scenario:
     `said` is a pattern that a pass's report or the daemon's own sentence must match while the fault lasts. `quiet`: no
     pass fails. `still`: nothing is written to Proxmox. `most`: the fault is met at most so often. `replaced` counts
     machines that others take the place of, `left` VMs that stay for a person, `gone` VMs that others destroyed. `once`:
-    no task of Proxmox is begun twice for one VM. `open` says what is wrong still.
+    no task of Proxmox is begun twice for one VM. `nodes` are as many as have joined when the fault ends. `open` says
+    what is wrong still.
     """
 
     fault: str
@@ -46,6 +47,7 @@ class Scenario:
     left: int = 0
     gone: int = 0
     once: bool = False
+    nodes: int | None = None
     open: str = ""
 
 
@@ -74,6 +76,7 @@ SCENARIOS: Final = (
     Scenario(fault="root-only", lasts=320, story=B, said="CPCD-101 .*only root can set", most=6),
     Scenario(fault="bad-parameter", lasts=320, story=B, said="CPCD-1.. .*memory: value must be at least 16", most=8),
     Scenario(fault="task-not-listed-yet", story=B, once=True, quiet=True, lasts=40),
+    Scenario(fault="certificate-expired", story=G, said="CPCD-101 .*certificate has expired", lasts=120, still=True),
     # --- Proxmox: tasks, locks, clones, storage, agent
     Scenario(fault="config-lock-held", story=B, said="CPCD-106 .*got timeout"),
     Scenario(fault="config-lock-held-for-put", story=B, said="CPCD-106 .*got timeout"),
@@ -82,6 +85,8 @@ SCENARIOS: Final = (
     Scenario(fault="agent-not-running", story=B, said="Booting", quiet=True, lasts=180),
     Scenario(fault="resize-too-slow", story=B, said="CPCD-106 .*resize of .*got timeout", lasts=120),
     Scenario(fault="deleted-before-destroy", lasts=120, story=S, said="CPCD-106 .*does not exist", gone=1),
+    Scenario(fault="vmid-given-away", story=R, said="CPCD-105 .*does not carry the marks", lasts=900, still=True, replaced=1, gone=1),
+    Scenario(fault="vmid-given-away-in-a-retirement", story=S, said="CPCD-105 .*it is not destroyed", lasts=900, gone=1),
     Scenario(fault="started-before-destroy", lasts=200, story=S, said="CPCD-106 .*is running - destroy failed"),
     Scenario(fault="storage-lock-held", story=B, said="CPCD-106 .*pve-storage-shared' - got timeout"),
     Scenario(fault="clone-with-warnings", story=B, quiet=True),
@@ -105,14 +110,22 @@ SCENARIOS: Final = (
     Scenario(fault="volume-in-use-elsewhere", story=B, quiet=True),
     Scenario(fault="storage-full", story=B, said="CPCD-103 .*No space left on device", lasts=400),
     Scenario(fault="edited-between-read-and-write", story=B, said="CPCD-106 .*the config was changed meanwhile"),
+    Scenario(fault="shutdown-that-does-nothing", story=C, said="Unresolved: whether shutdown of", quiet=True),
     Scenario(fault="storage-offline", story=B, said="CPCD-1.. .*is not online"),
+    Scenario(fault="namesake-appears", story=B, quiet=True),
     Scenario(fault="no-zvol-link", story=B, said="CPCD-106 .*no zvol device link"),
     Scenario(fault="starts-take-minutes", story=B, once=True, quiet=True, lasts=600),
     Scenario(fault="destroy-fails", lasts=200, story=S, said="CPCD-106 .*unable to destroy VM"),
     Scenario(fault="silence-of-a-quarter-of-an-hour", story=R, said="CPCD-100 pve:127.0.0.1", lasts=900, still=True),
     Scenario(fault="resources-from-yesterday", story=G, lasts=120),
+    Scenario(fault="state-disk-full", story=B, said="CPCD-108 .*nothing is changed", nodes=0),
+    Scenario(fault="clock-steps-ahead", story=B, quiet=True),
+    Scenario(fault="clock-steps-back", story=B, quiet=True),
     # --- machines
+    Scenario(fault="one-machine-id", story=B, said="MachineIdShared: demo-general-1 .*demo-cp-1", quiet=True, nodes=1),
     Scenario(fault="apt-is-locked", story=B, said="CPCD-106 .*AptLocked"),
+    Scenario(fault="cloud-init-degraded", story=B, quiet=True),
+    Scenario(fault="cloud-init-hangs", story=B, said="cloud-init is still at work", quiet=True, lasts=180, nodes=0),
     Scenario(fault="no-address", story=B, said="GuestSilent", quiet=True, lasts=180),
     Scenario(fault="users-come-late", story=B, said="Permission denied", quiet=True, lasts=180),
     Scenario(fault="system-is-booting", story=B, said="System is booting up", quiet=True, lasts=180),
@@ -123,10 +136,14 @@ SCENARIOS: Final = (
     Scenario(fault="reboot-in-init", story=B, said="CPCD-106 .*init on .*was interrupted"),
     Scenario(fault="reboot-in-join", story=B, said="CPCD-106 .*join on .*was interrupted"),
     Scenario(fault="ssh-refused", story=B),
+    Scenario(fault="host-key-changed", story=C, said="EtcdUnknown: .*the host key of demo-cp-1 is not the pinned one"),
     Scenario(fault="facts-never-return", story=B, said="GuestSilent"),
     Scenario(fault="cut-in-submit", story=B, once=True, said="CPCD-100 guest:.*connection to .*was lost"),
     Scenario(fault="cut-in-poll", story=B, said="Unresolved"),
     Scenario(fault="cut-in-join-secrets", story=B, said="CPCD-100 .*was lost"),
+    Scenario(fault="login-refused", story=G, said="EtcdUnknown: .*the key is refused for ubuntu, root", nodes=2),
+    Scenario(fault="sudo-wants-a-password", story=B, said="sudo: a password is required", quiet=True, lasts=180, nodes=0),
+    Scenario(fault="handshakes-dropped", story=B, once=True),
     Scenario(fault="machine-gone-in-prepare", story=B, said="CPCD-100 "),
     Scenario(fault="sudo-is-slow", story=B, said="CPCD-106 .*privilege escalation"),
     Scenario(fault="unit-killed", story=B, said="CPCD-106 .*was interrupted"),
@@ -144,6 +161,7 @@ SCENARIOS: Final = (
     Scenario(fault="repository-key-expired", story=B, said="CPCD-106 .*RepositoryKey"),
     Scenario(fault="no-images", story=B, said="CPCD-106 .*ImagePull"),
     Scenario(fault="bootstrap-hangs", story=B, said="CPCD-106 .*KubeletBootstrap"),
+    Scenario(fault="cni-not-taken", story=B, said="NetworkNotReady: .*waits for a CNI", lasts=900, nodes=2),
     # --- the Kubernetes API
     Scenario(fault="endpoint-without-route", story=B, lasts=400),
     Scenario(fault="watch-is-silent", story=B, quiet=True),

@@ -5,24 +5,51 @@ What is asserted stands in `test_faults.py` and `test_fault_demands.py`; it lays
 """
 
 import asyncio
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cpcd.lab.faults import named
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.report import Outcome, Pass
+from cpcd.ports.kube import GVK
 from tests.sim.fault_scenarios import Scenario, Story
 from tests.sim.gate import MemoryDisk
-from tests.sim.house import House
+from tests.sim.house import EPOCH, House
 from tests.sim.known import known
 from tests.sim.play import quieted
 from tests.sim.watch import Watch
 
 __all__ = ["Played", "Stage", "names", "perform", "play", "staged"]
 
+FULL, ROOMY = "PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"
 FOREIGN = {10_001: "somebody", 10_003: "demo-general-1", 200: "demo-general-2"}
+
+
+class Host:
+    """What befalls the host that the daemon runs on, for the faults of the lab to do."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def step_clock(self, seconds: float) -> None:
+        """Let wall time be off by so many seconds from what it would be; monotonic time goes on as ever."""
+        self._house.clock._epoch = EPOCH + seconds
+
+    def fill_disk(self) -> None:
+        """Let the ledger's own connection meet a full disk."""
+        self._execute(FULL)
+
+    def empty_disk(self) -> None:
+        """Make room again."""
+        self._execute(ROOMY)
+
+    def _execute(self, words: str) -> None:
+        assert isinstance(self._house.disk, MemoryDisk)
+        self._house.disk.connection.execute(words)
 
 
 @dataclass
@@ -58,6 +85,17 @@ class Stage:
         marks = {vm.name: str(vm.config.get("description", "")).split()[3:4] for vm in vms if not vm.lock}
         return {name: mark[0] if mark else "" for name, mark in marks.items()}
 
+    def waiting(self) -> dict[str, Any]:
+        """Return name -> what of its configuration a running machine of ours does not have in force."""
+        vms = [vm for vmid, vm in self.house.world.pve.vms.items() if vmid not in FOREIGN and vm.booted is not None]
+        old = {vm.name: {**vm.pending, **_differing(vm.booted or {}, vm.config)} for vm in vms}
+        return {name: changes for name, changes in old.items() if changes}
+
+    def nodes(self) -> list[str]:
+        """Return the names of all Nodes."""
+        listed = [cluster.store.list(GVK("v1", "Node"))[0] for cluster in self.house.world.clusters]
+        return sorted(node["metadata"]["name"] for node in itertools.chain(*listed))
+
     def left(self) -> list[int]:
         """Return the VMIDs of what nobody but a person may touch."""
         return [vmid for vmid, vm in self.house.world.pve.vms.items() if vm.lock == "clone"]
@@ -73,6 +111,10 @@ class Stage:
         return {call.vmid for call in self.house.world.pve.history if call.verb == "destroy"}
 
 
+def _differing(booted: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in ("cores", "memory") if str(booted.get(name)) != str(config.get(name))}
+
+
 def staged(loop: SimLoop, directory: Path, text: str, *, found: Callable[[House], None] | None = None) -> Stage:
     """Return a stage on which nothing has begun; `found` puts there what cpcd will find."""
     house = House(loop, directory, text, disk=MemoryDisk())
@@ -80,6 +122,7 @@ def staged(loop: SimLoop, directory: Path, text: str, *, found: Callable[[House]
         house.plant(vmid, "pve3", name, running=vmid > 10_000)
     if found is not None:
         found(house)
+    house.faults.hands.append(Host(house))
     stage = Stage(house, Watch(house))
     house.listeners = (*house.listeners, stage.hear)
     return stage
@@ -92,6 +135,7 @@ class Played:
     stage: Stage
     before: dict[str, str] = field(default_factory=dict)
     writes: int = 0
+    nodes: list[str] = field(default_factory=list)
 
 
 async def perform(stage: Stage, scenario: Scenario, played: Played) -> None:
@@ -110,7 +154,7 @@ async def perform(stage: Stage, scenario: Scenario, played: Played) -> None:
     if not given:
         await house.start()
     await asyncio.sleep(scenario.lasts)
-    played.writes = stage.writes - began
+    played.writes, played.nodes = stage.writes - began, stage.nodes()
     ear.cancel()
     house.faults.clear()
     await house.until(house.settled, limit=800 if scenario.open else 3000, what=f"{scenario.fault}: the end")

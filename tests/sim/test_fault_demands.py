@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cpcd.lab.faults import Fault, named
-from cpcd.lab.faults.mechanisms import Edit, Fails, Partial
+from cpcd.lab.faults import named
+from cpcd.lab.faults.mechanisms import Edit
 from cpcd.lab.pve.cluster import Destructive
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.ports.kube import GVK
@@ -18,7 +18,6 @@ from tests.sim.house import House, spec
 from tests.sim.known import known
 from tests.sim.play import quieted
 
-NODE = GVK("v1", "Node")
 SMALL = spec(masters=1, workers=1)
 TWO = spec(masters=1, workers=2, destroy="Auto")
 
@@ -92,57 +91,11 @@ def test_a_protected_machine_is_destroyed_only_when_a_person_lifts_that(tmp_path
     assert said(stage, "Protected: VM .* is protected in Proxmox")
 
 
-def test_a_vmid_that_went_to_somebody_else_is_theirs(tmp_path: Path) -> None:
-    """P06: our VM was deleted and its VMID given to another; theirs is said and left, and when it goes ours comes back."""
-    theirs: list[Any] = []
-
-    async def tale(stage: Stage) -> None:
-        await built(stage)
-        number, pve = vmid(stage, "demo-general-1"), stage.house.world.pve
-        pve.delete_vm(number)
-        stage.house.plant(number, "pve2", "demo-general-1", running=True)
-        await asyncio.sleep(1800)
-        theirs.extend([pve.vms[number].status, history(stage, number)])
-        pve.delete_vm(number)
-        await well(stage)
-
-    stage = tell(tmp_path, tale)
-
-    assert ["running", []] == theirs
-    assert said(stage, "ForeignVm: VM .* does not carry the marks of demo-general-1; it is not touched")
-    assert {"demo-cp-1", "demo-general-1"} == {row.name for row in stage.house.gate.ledger.machines.values()}
-
-
-def test_a_vmid_that_went_to_somebody_else_in_a_retirement_is_not_destroyed(tmp_path: Path) -> None:
-    """P06: between stop and destroy the VM is another's; the destroy is not sent."""
-    theirs: list[Any] = []
-
-    async def tale(stage: Stage) -> None:
-        await built(stage)
-        number, house = vmid(stage, "demo-general-2"), stage.house
-        house.file.commit(TWO.replace("replicas: 2", "replicas: 1"))
-        await house.until(lambda: history(stage, number) == ["stop"], limit=300)
-        house.world.pve.delete_vm(number)
-        house.plant(number, "pve3", "demo-general-2")
-        await asyncio.sleep(900)
-        theirs.extend([number in house.world.pve.vms, history(stage, number)])
-        house.world.pve.delete_vm(number)
-        await well(stage)
-
-    stage = tell(tmp_path, tale, text=TWO)
-
-    assert [True, ["stop"]] == theirs
-    assert said(stage, "ForeignVm: .*it is not destroyed")
-
-
 def test_a_vmid_that_the_token_does_not_see_is_somebodys(tmp_path: Path) -> None:
     """P02: in no list, and taken all the same; the machine is made under another one."""
-    hidden = Fault(
-        row="P02", name="hidden", port="proxmox", call="/resources", does=Partial('"vmid": 10000,'), times=None
-    )
 
     async def tale(stage: Stage) -> None:
-        stage.house.faults.arm(hidden)
+        stage.house.faults.arm(named("vmid-of-the-unseen"))
         await stage.house.start()
         await stage.house.until(stage.house.settled, limit=1500, what="another VMID")
 
@@ -154,83 +107,76 @@ def test_a_vmid_that_the_token_does_not_see_is_somebodys(tmp_path: Path) -> None
 
 def test_a_node_of_that_name_which_is_not_our_machine_is_not_deleted(tmp_path: Path) -> None:
     """K12: somebody's Ready Node has the name; ours waits and says so, and joins when it is gone."""
-    there: list[bool] = []
+    uids: list[str] = []
+
+    def uid(stage: Stage) -> str:
+        found = stage.house.world.clusters[0].store.objects.find("Node", "demo-general-2")
+        return str(found["metadata"]["uid"]) if found is not None else "none"
 
     async def tale(stage: Stage) -> None:
         await built(stage)
-        objects = stage.house.world.clusters[0].store.objects
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-        status = {"conditions": [ready], "nodeInfo": {"systemUUID": "ffffffff-0000-0000-0000-000000000000"}}
-        node = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": "demo-general-2"},
-            "spec": {},
-            "status": status,
-        }
-        uid = objects.put(node)["metadata"]["uid"]
+        stage.house.faults.arm(named("node-of-that-name"))
+        await stage.house.until(lambda: uid(stage) != "none", limit=60)
+        uids.append(uid(stage))
         stage.house.file.commit(TWO)
         await asyncio.sleep(600)
-        found = objects.find("Node", "demo-general-2")
-        there.append(found is not None and found["metadata"]["uid"] == uid)
-        stage.house.world.clusters[0].store.delete(NODE, "demo-general-2")
+        uids.append(uid(stage))
+        stage.house.faults.clear()
         await well(stage)
+        uids.append(uid(stage))
 
     stage = tell(tmp_path, tale)
 
-    assert [True] == there
-    assert said(stage, "demo-general-2.*Node")
+    assert uids[0] == uids[1] != uids[2]
+    assert said(stage, "NameTaken: demo-general-2 waits: .*Node of that name which is another machine")
 
 
 def test_a_disruption_budget_is_waited_for_and_never_forced(tmp_path: Path) -> None:
     """K13: the pod stays as long as its budget says so, the wait names it, and relaxing the budget is enough."""
     ran: list[int] = []
-    labels = {"app": "web"}
-
-    def budget(stage: Stage, least: int) -> None:
-        whole = {"selector": {"matchLabels": labels}, "minAvailable": least}
-        metadata = {"name": "web", "namespace": "default"}
-        stage.house.world.clusters[0].store.apply(
-            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": whole}
-        )
 
     async def tale(stage: Stage) -> None:
         await built(stage)
         store = stage.house.world.clusters[0].store
-        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}}
-        whole = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
-        metadata = {"name": "web", "namespace": "default"}
-        store.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": whole})
-        budget(stage, 1)
-        await asyncio.sleep(30)
+        stage.house.faults.arm(named("budget-refuses"))
+        await asyncio.sleep(60)
         stage.house.file.commit(spec(masters=1, workers=1, memory=3072))
         await asyncio.sleep(900)
-        pods, _ = store.list(GVK("v1", "Pod"), labels="app=web")
+        pods, _ = store.list(GVK("v1", "Pod"), labels="app=guarded")
         ran.append(
             sum(one["status"]["phase"] == "Running" and "deletionTimestamp" not in one["metadata"] for one in pods)
         )
-        budget(stage, 0)
+        stage.house.faults.clear()
         await well(stage)
 
     stage = tell(tmp_path, tale)
 
     assert [1] == ran
-    assert said(stage, "Draining: demo-general-1: waiting for .* pods to leave .*default/web")
+    assert said(stage, "Draining: demo-general-1: waiting for .* pods to leave .*default/guarded")
     assert {"3072"} == {str(stage.house.world.pve.vms[vmid(stage, name)].config["memory"]) for name in stage.machines()}
+    assert {} == stage.waiting()
 
 
-def test_a_reset_that_is_cut_short_is_made_again(tmp_path: Path) -> None:
-    """K18, K02: a join fails half-way, and the reset after it is killed; the next one finishes."""
+@pytest.mark.parametrize(
+    ("failing", "text"),
+    [("half-a-join", SMALL), ("learner-not-in-sync", spec(masters=3, workers=1))],
+    ids=["worker", "learner"],
+)
+def test_a_reset_that_is_cut_short_is_made_again(tmp_path: Path, failing: str, text: str) -> None:
+    """K18, K02: a join fails half-way, and the reset after it is killed; no member is left behind by either."""
 
     async def tale(stage: Stage) -> None:
-        stage.house.faults.arm(named("half-a-join"), named("reset-cut-short"))
+        stage.house.faults.arm(named(failing), named("reset-cut-short"))
         await stage.house.start()
         await stage.house.until(stage.house.settled, limit=3000, what="joined in the end")
 
-    stage = tell(tmp_path, tale)
+    stage = tell(tmp_path, tale, text=text)
+    members = stage.house.world.clusters[0].etcd.members
 
-    assert {"half-a-join": 1, "reset-cut-short": 1} == dict(stage.house.faults.struck)
+    assert {failing: 1, "reset-cut-short": 1} == dict(stage.house.faults.struck)
     assert said(stage, "CPCD-106 .*kubeadm-reset on .* was interrupted")
+    assert sorted(name for name in stage.machines() if "-cp-" in name) == sorted(member.name for member in members)
+    assert [] == [member.name for member in members if member.learner]
     assert [] == stage.house.world.pve.history
 
 
@@ -238,21 +184,17 @@ def test_an_address_that_somebody_else_has_is_given_up(tmp_path: Path) -> None:
     """G15, S02: another machine answers under another host key; nothing is run on it, and ours gets another address."""
     ran: list[dict[str, Any]] = []
 
-    def squat(house: House) -> None:
-        house.plant(10_050, "pve3", "squatter")
-        squatter = house.world.pve.vms[10_050]
-        squatter.config["ipconfig0"] = "ip=127.77.0.11/16,gw=127.77.0.1"
-        squatter.booted = dict(squatter.config)
-        house.world.power_on(squatter)
-
     async def tale(stage: Stage) -> None:
         house = stage.house
-        await asyncio.sleep(60)
+        house.faults.arm(named("address-taken"))
         await house.start()
+        await asyncio.sleep(60)
+        squatter = next(vmid for vmid, vm in house.world.pve.vms.items() if vm.name == "squatter")
         await house.until(house.settled, limit=4000, what="another address")
-        ran.append(house.world.guests[10_050].disk.ops)
+        ran.append(house.world.guests[squatter].disk.ops)
+        house.faults.clear()
 
-    stage = tell(tmp_path, tale, found=squat)
+    stage = tell(tmp_path, tale)
     addresses = {row.name: row.address for row in stage.house.gate.ledger.machines.values()}
 
     assert [{}] == ran
@@ -296,19 +238,59 @@ def test_a_template_that_has_no_cloud_init_drive_is_refused(tmp_path: Path) -> N
     assert {} == stage.machines()
 
 
-def test_a_join_that_fails_three_times_is_not_tried_for_ever(tmp_path: Path) -> None:
-    """K05, D05: the machine is retired and another takes its place, once."""
-    fails = Fails("kubelet-start", "error: timed out waiting for the condition")
-    fault = Fault(row="K05", name="no-join", port="guests", call="general-1 submit join", does=fails, times=3)
+def test_a_machine_without_its_cloud_init_drive_is_replaced_by_another(tmp_path: Path) -> None:
+    """P35: gone between the clone and its first configuration, it would never have name and address."""
     before: list[str] = []
 
     async def tale(stage: Stage) -> None:
         house = stage.house
-        house.faults.arm(fault)
+        house.faults.arm(named("cloud-init-drive-gone"))
+        await house.start()
+        await house.until(lambda: house.faults.struck["cloud-init-drive-gone"] == 1, limit=120)
+        before.extend(uid for name, uid in stage.machines().items() if "general" in name)
+        await house.until(house.settled, limit=4000, what="replaced")
+
+    stage = tell(tmp_path, tale)
+    workers = [uid for name, uid in stage.machines().items() if "general" in name]
+
+    assert [1, 1] == [len(before), len(workers)]
+    assert before != workers
+    assert said(stage, "retire demo-general-1: it does not come up")
+    assert ["demo-cp-1", *(name for name in stage.machines() if "general" in name)] == stage.nodes()
+
+
+def test_a_member_whose_machine_is_lost_leaves_etcd_before_another_joins(tmp_path: Path) -> None:
+    """K04: with it listed kubeadm lets nobody join; it is removed, and three voters are there again."""
+    before: list[dict[str, str]] = []
+
+    async def tale(stage: Stage) -> None:
+        await built(stage)
+        before.append(stage.machines())
+        stage.house.faults.arm(named("member-of-a-lost-machine"))
+        await stage.house.until(lambda: len(stage.machines()) == 3, limit=60)
+        await well(stage, limit=4000)
+
+    stage = tell(tmp_path, tale, text=spec(masters=3, workers=1))
+    etcd = stage.house.world.clusters[0].etcd
+    masters = {name: uid for name, uid in stage.machines().items() if "-cp-" in name}
+
+    assert sorted(masters) == sorted(member.name for member in etcd.members if etcd.up(member) and not member.learner)
+    assert len(masters) == 3
+    assert 2 == len(set(masters.values()) & set(before[0].values()))
+    assert [] == stage.house.world.pve.history
+
+
+def test_a_join_that_fails_three_times_is_not_tried_for_ever(tmp_path: Path) -> None:
+    """D05: the machine is retired and another takes its place, once."""
+    before: list[str] = []
+
+    async def tale(stage: Stage) -> None:
+        house = stage.house
+        house.faults.arm(named("join-fails-thrice"))
         await house.start()
         await house.until(lambda: len(stage.machines()) == 2, limit=120)
         before.append(stage.machines()["demo-general-1"])
-        await house.until(lambda: house.faults.struck["no-join"] == 3, limit=1500)
+        await house.until(lambda: house.faults.struck["join-fails-thrice"] == 3, limit=1500)
         await house.until(house.settled, limit=4000, what="replaced")
 
     stage = tell(tmp_path, tale)
@@ -320,13 +302,12 @@ def test_a_join_that_fails_three_times_is_not_tried_for_ever(tmp_path: Path) -> 
 @pytest.mark.parametrize("story", ["grow", "rest"])
 def test_a_list_without_our_machines_makes_none(tmp_path: Path, story: str) -> None:
     """T05, F04: for half an hour the bulk list has lost one of ours; nothing is taken for gone or made twice."""
-    partial = Fault(row="T05", name="lost", port="proxmox", call="/resources", does=Partial("general-1"), times=None)
     before: list[dict[str, str]] = []
 
     async def tale(stage: Stage) -> None:
         await built(stage)
         before.append(stage.machines())
-        stage.house.faults.arm(partial)
+        stage.house.faults.arm(named("one-of-ours-is-not-listed"))
         stage.house.file.commit(TWO if story == "grow" else SMALL)
         await asyncio.sleep(1800)
         stage.house.faults.clear()

@@ -5,6 +5,7 @@ Nothing here knows cpcd: what is expected of it stands in `tests/sim`.
 """
 
 from cpcd.lab.faults.catalogue import FAULTS, named
+from cpcd.lab.faults.files import Desk
 from cpcd.lab.faults.injector import Armed
 from cpcd.lab.faults.kubernetes import FaultyKube
 from cpcd.lab.faults.machines import FaultyGuests
@@ -14,7 +15,7 @@ from cpcd.ports.guests import Guests
 from cpcd.ports.kube import Kube
 from cpcd.ports.proxmox import Transport
 
-__all__ = ["FAULTS", "Fault", "Faults", "Mechanism", "named"]
+__all__ = ["FAULTS", "Desk", "Fault", "Faults", "Mechanism", "named"]
 
 
 class Faults(Armed):

@@ -41,6 +41,10 @@ STOP: Final = "POST /nodes/.*/status/stop$"
 RESIZE: Final = "PUT /nodes/.*/resize$"
 DESTROY: Final = r"DELETE /nodes/[^/]+/qemu/\d+$"
 AGENT: Final = "GET /nodes/.*/agent/"
+SAVE: Final = "save cluster.yaml"
+BULK: Final = "GET /cluster/resources"
+GENERAL_1: Final = {"name": "demo-general-1"}
+GENERAL_2: Final = {"name": "demo-general-2"}
 HTML: Final = "<html><body><h1>Bad Gateway</h1></body></html>"
 HALF_KUBEADM: Final = "[preflight] Some fatal errors occurred:\n"
 
@@ -57,6 +61,10 @@ def _api(row: str, name: str, call: str, does: Mechanism, *, times: int | None =
     return Fault(row=row, name=name, port="kube", call=call, does=does, times=times)
 
 
+def _file(row: str, name: str, call: str, does: Mechanism, *, times: int | None = 1) -> Fault:
+    return Fault(row=row, name=name, port="files", call=call, does=does, times=times)
+
+
 _TRANSPORT: Final = (
     _pve("T01", "slow-reads", "GET ", Delay(20), times=12),
     _pve("T01", "clone-times-out", CLONE, DropAfter(CLIENT)),
@@ -65,6 +73,7 @@ _TRANSPORT: Final = (
     _pve("T03", "start-599-and-done", START, Answer(599, "Too many redirections", effect=True)),
     _pve("T03", "clone-599-and-not-done", CLONE, Answer(599, "Too many redirections")),
     _pve("T05", "no-bridge-right", CLONE, Answer(403, "Permission check failed (/sdn/zones/localnetwork/vmbr0, SDN.Use)"), times=None),
+    _pve("T05", "one-of-ours-is-not-listed", BULK, Partial("general-1"), times=None),
     _pve("T06", "token-expired", "^", Answer(401, "token 'cpcd@pve!lab' access expired", seconds=3), times=None),
     _pve("T07", "no-words-for-a-config", r"GET /nodes/.*/qemu/\d+/(config|status/current)$", Answer(500, "Internal Server Error"), times=None),
     _pve("T08", "clone-without-response", CLONE, DropAfter()),
@@ -77,6 +86,7 @@ _TRANSPORT: Final = (
     _pve("T13", "root-only", CONFIG, Answer(403, "only root can set 'args' config"), times=None),
     _pve("T14", "bad-parameter", CONFIG, Answer(400, "Parameter verification failed.", errors={"memory": "value must be at least 16"}), times=None),
     _pve("T15", "task-not-listed-yet", "GET /nodes/.*/tasks$", Partial("qmclone|qmstart|resize"), times=None),
+    _pve("T16", "certificate-expired", "^", Refuse(Code.AUTH, "certificate has expired (https://127.0.0.1:8006)"), times=None),
 )  # fmt: skip
 
 _PROXMOX: Final = (
@@ -84,9 +94,12 @@ _PROXMOX: Final = (
     _pve("P01", "config-lock-held-for-put", CONFIG, HoldLock("/var/lock/qemu-server/lock-{vmid}.conf", 25)),
     _pve("P02", "vmid-taken-meanwhile", CLONE, Answer(500, "unable to create VM 108 - VM 108 already exists on node 'pve2'")),
     _pve("P02", "vmid-lost-in-the-task", CLONE, Exit("unable to create VM 108: config file already exists")),
+    _pve("P02", "vmid-of-the-unseen", BULK, Partial('"vmid": 10000,'), times=None),
     _pve("P03", "agent-not-running", AGENT, Answer(500, "QEMU guest agent is not running"), times=None),
     _pve("P04", "resize-too-slow", RESIZE, Slow("resize", 12)),
     _pve("P05", "deleted-before-destroy", DESTROY, Hand("delete_vm")),
+    _pve("P06", "vmid-given-away", BULK, Hand("give_away", GENERAL_1, "take_away", GENERAL_1)),
+    _pve("P06", "vmid-given-away-in-a-retirement", STOP, Hand("give_away", GENERAL_2, "take_away", GENERAL_2, after=0.5)),
     _pve("P07", "started-before-destroy", DESTROY, Exit("VM 100 is running - destroy failed"), times=2),
     _pve("P08", "storage-lock-held", CLONE, HoldLock("/var/lock/pve-manager/pve-storage-shared", 30)),
     _pve("P09", "clone-with-warnings", CLONE, Exit("WARNINGS: 1", effect=True), times=None),
@@ -110,35 +123,50 @@ _PROXMOX: Final = (
     _pve("P28", "volume-in-use-elsewhere", CLONE, Exit("WARNINGS: 2", effect=True), times=None),
     _pve("P29", "storage-full", CLONE, DiskFull("shared")),
     _pve("P30", "edited-between-read-and-write", CONFIG, Edit({"boot": "order=scsi0;net0"}), times=2),
+    _pve("P31", "shutdown-that-does-nothing", "POST /nodes/.*/status/shutdown$", Lie(None)),
     _pve("P32", "storage-offline", CLONE, Answer(500, "storage 'shared' is not online"), times=3),
+    _pve("P34", "namesake-appears", CLONE, Hand("namesake", GENERAL_1, "take_away", GENERAL_1)),
+    _pve("P35", "cloud-init-drive-gone", CONFIG, Edit({"ide2": None})),
     _pve("P36", "no-zvol-link", CLONE, Exit("timeout: no zvol device link for 'vm-100-disk-0' found after 300 sec."), times=2),
     _pve("P38", "protected", STOP, Edit({"protection": 1})),
     _pve("P41", "starts-take-minutes", START, Slow("start", 300)),
     _pve("D06", "destroy-fails", DESTROY, Exit("unable to destroy VM: storage 'shared' is not online"), times=3),
     _pve("D13", "silence-of-a-quarter-of-an-hour", "^", DropBefore(CLIENT), times=None),
     _pve("D13", "resources-from-yesterday", "GET /cluster/resources", Stale(), times=None),
+    _pve("D03", "state-disk-full", CLONE, Hand("fill_disk", undo="empty_disk")),
+    _pve("D12", "clock-steps-ahead", START, Hand("step_clock", {"seconds": 7200}, "step_clock", {"seconds": 0})),
+    _pve("D12", "clock-steps-back", START, Hand("step_clock", {"seconds": -7200}, "step_clock", {"seconds": 0})),
 )  # fmt: skip
 
 _MACHINES: Final = (
+    _ssh("G01", "one-machine-id", " facts$", Alter({"machine_id": "0123456789abcdef0123456789abcdef"}), times=None),
     _ssh("G02", "apt-is-locked", "submit prepare", Fails("packages", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 412 (unattended-upgr)"), times=2),
+    _ssh("G03", "cloud-init-degraded", " facts$", Alter({"cloud_init": {"status": "done", "detail": "degraded done: deprecated key chpasswd.list"}}), times=None),
+    _ssh("G03", "cloud-init-hangs", " facts$", Alter({"cloud_init": {"status": "running", "detail": ""}}), times=None),
     _ssh("G04", "no-address", " facts$", Refuse(Code.NETWORK, "No route to host"), times=None),
     _ssh("G07", "users-come-late", " facts$", Refuse(Code.AUTH, "Permission denied (publickey)"), times=None),
     _ssh("G08", "system-is-booting", " facts$", Refuse(Code.AUTH, "System is booting up. Unprivileged users are not permitted to log in yet."), times=None),
     _ssh("G09", "hostname-comes-late", " facts$", Alter({"hostname": "VM100"}), times=None),
     _pve("G11", "agent-installed-at-first-boot", START, Slow("agent", 500, machine=True)),
     _ssh("G12", "cloud-init-failed", " facts$", Alter({"cloud_init": {"status": "error", "detail": "module runcmd failed"}}), times=None),
+    _pve("G15", "address-taken", CLONE, Hand("squat", {"address": "127.77.0.11"}, "take_away", {"name": "squatter"})),
     _ssh("G16", "reboot-in-prepare", "submit prepare", Reboot(20)),
     _ssh("G16", "reboot-in-init", "submit init", Reboot(20)),
     _ssh("G16", "reboot-in-join", "general-1 submit join", Reboot(12)),
     _ssh("S01", "ssh-refused", "", DropBefore(), times=20),
+    _ssh("S02", "host-key-changed", "cp-1 ", Refuse(Code.AUTH, "the host key of demo-cp-1 is not the pinned one"), times=None),
     _ssh("S03", "facts-never-return", " facts$", DropAfter(60), times=3),
     _ssh("S04", "cut-in-submit", "submit (prepare|init|join)", DropAfter(), times=None),
     _ssh("S04", "cut-in-poll", " poll$", DropAfter(), times=8),
     _ssh("S04", "cut-in-join-secrets", " join_secrets$", DropAfter(), times=2),
+    _ssh("S07", "login-refused", "cp-1 ", Refuse(Code.AUTH, "the key is refused for ubuntu, root"), times=None),
+    _ssh("S08", "sudo-wants-a-password", " facts$", Refuse(Code.AUTH, "the user may not become root: sudo: a password is required"), times=None),
+    _ssh("S10", "handshakes-dropped", "", DropBefore(), skip=30, times=3),
     _ssh("R01", "machine-gone-in-prepare", "submit prepare", DropBefore(), times=3),
     _ssh("R16", "sudo-is-slow", "submit prepare", Fails("packages", "Timeout (12s) waiting for privilege escalation prompt"), times=1),
     _ssh("D10", "unit-killed", "submit (init|prepare)", KillWorker(10), times=2),
     _ssh("D14", "one-machine-hangs", "general-1 ", DropBefore(300), times=None),
+    _ssh("D05", "join-fails-thrice", "general-1 submit join", Fails("kubelet-start", "error: timed out waiting for the condition"), times=3),
 )  # fmt: skip
 
 _KUBEADM: Final = (
@@ -146,15 +174,19 @@ _KUBEADM: Final = (
     _ssh("K02", "half-a-join", "submit join", Fails("kubelet-start", f"{HALF_KUBEADM}\t[ERROR Port-10250]: Port 10250 is in use"), times=1),
     _ssh("K02", "half-a-control-plane", "cp-2 submit join", Fails("control-plane-prepare", "[ERROR DirAvailable--var-lib-etcd]: /var/lib/etcd is not empty")),
     _ssh("K03", "kubelet-not-healthy", "submit init", Fails("wait-control-plane", "error: The kubelet is not healthy after 4m0s: http://localhost:10248/healthz: connection refused")),
+    _pve("K04", "member-of-a-lost-machine", BULK, Hand("lose", {"name": "demo-cp-2"})),
     _ssh("K05", "learner-not-in-sync", "cp-2 submit join", Fails("etcd-promote", "error: etcdserver: can only promote a learner member which is in sync with leader")),
     _ssh("K08", "certificate-key-expired", "cp-2 submit join", Fails("download-certs", 'error: secrets "kubeadm-certs" was not found')),
     _ssh("K09", "runtime-without-cri", "submit init", Fails("preflight", f"{HALF_KUBEADM}\t[ERROR CRI]: container runtime is not running"), times=2),
     _ssh("K10", "second-learner", "cp-2 submit join", Fails("etcd-join", "error: etcdserver: too many learner members in cluster")),
     _ssh("K11", "clock-behind", " facts$", ClockStep(-3600), times=None),
+    _pve("K12", "node-of-that-name", BULK, Hand("name_a_node", GENERAL_2, "unname_the_node", GENERAL_2)),
+    _pve("K13", "budget-refuses", BULK, Hand("guard_pods", {"least": 1}, "guard_pods", {"least": 0})),
     _ssh("K17", "repository-key-expired", "submit prepare", Fails("packages", "W: GPG error: https://pkgs.k8s.io InRelease: EXPKEYSIG 234654DA9A296436"), times=5),
     _ssh("K18", "reset-cut-short", "submit reset", KillWorker(1)),
     _ssh("K20", "no-images", "submit init", Fails("preflight", f'{HALF_KUBEADM}\t[ERROR ImagePull]: failed to pull image "registry.k8s.io/pause:3.10"'), times=2),
     _ssh("K21", "bootstrap-hangs", "general-1 submit join", Fails("kubelet-wait-bootstrap", "error: failed while waiting for TLS bootstrap: context deadline exceeded")),
+    _api("K22", "cni-not-taken", "^(try|apply) DaemonSet", Refuse(Code.EXECUTION, "500 Internal Server Error: failed calling webhook"), times=None),
 )  # fmt: skip
 
 _KUBERNETES: Final = (
@@ -170,7 +202,21 @@ _KUBERNETES: Final = (
     _api("C15", "etcd-has-no-leader", "^(get|list|try|apply|patch)", Refuse(Code.NETWORK, "500 Internal Server Error: etcdserver: leader changed"), times=None),
 )  # fmt: skip
 
-FAULTS: Final = (*_TRANSPORT, *_PROXMOX, *_MACHINES, *_KUBEADM, *_KUBERNETES)
+_FILES: Final = (
+    _file("F01", "editor-renames-over", SAVE, Hand("rename_over")),
+    _file("F02", "config-map-swapped", SAVE, Hand("swap_link")),
+    _file("F03", "no-inotify-watches", "watch", DropBefore(), times=None),
+    _file("F04", "directory-unmounted", SAVE, Hand("unmount", undo="mount")),
+    _file("F04", "file-left-empty", SAVE, Hand("leave_empty")),
+    _file("F05", "events-overflow", "event", Partial(""), times=None),
+    _file("F06", "watcher-dies", "watch", DropAfter(), times=None),
+    _file("F07", "no-events-at-all", "watch", Partial(""), times=None),
+    _file("F08", "half-written", SAVE, Slow("save", 3)),
+    _file("F10", "file-comes-late", SAVE, Delay(60)),
+    _file("F13", "files-one-after-another", "save hello.yaml", Delay(10)),
+)  # fmt: skip
+
+FAULTS: Final = (*_TRANSPORT, *_PROXMOX, *_MACHINES, *_KUBEADM, *_KUBERNETES, *_FILES)
 
 _BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 

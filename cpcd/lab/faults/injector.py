@@ -10,9 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from cpcd.lab.faults import mechanisms as does
+from cpcd.lab.faults.hands import Hands
 from cpcd.lab.faults.mechanisms import Fault
 from cpcd.lab.provenance import source
 from cpcd.lab.world import World
@@ -42,7 +44,10 @@ class _Waiting:
 
 
 class Armed:
-    """What is armed on one world; `struck` counts by the fault's name how often each has struck."""
+    """What is armed on one world; `struck` counts by the fault's name how often each has struck.
+
+    `hands` are those whose methods a `Hand` may name; who lays the faults adds what befalls the daemon's own host.
+    """
 
     def __init__(self, world: World, sleep: Sleep) -> None:
         self.world, self.sleep = world, sleep
@@ -50,6 +55,7 @@ class Armed:
         self._armed: list[_Waiting] = []
         self._undo: list[Callable[[], None]] = []
         self.told: dict[str, Response] = {}
+        self.hands: list[object] = [Hands(world), world.pve]
 
     def arm(self, *faults: Fault) -> None:
         """Let faults strike from now on."""
@@ -70,18 +76,23 @@ class Armed:
         self.struck[found.name] += 1
         return found.does
 
-    def befall(self, mechanism: does.Mechanism, *, node: str = "", vmid: int = 0) -> None:
-        """Let happen what befalls Proxmox, a VM or a disk, whatever becomes of the call."""
+    def befall(
+        self,
+        mechanism: does.Mechanism,
+        *,
+        node: str = "",
+        vmid: int = 0,
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Let happen what befalls Proxmox, a VM or a disk, whatever becomes of the call; a `Hand` may take `about`."""
         pve = self.world.pve
         match mechanism:
             case does.HoldLock(path, seconds):
                 pve.hold_lock(node, path.format(vmid=vmid), seconds)
             case does.Edit(options):
                 self._edit(vmid, options)
-            case does.Hand(do, given, undo, undone):
-                self._hand(do, {**given, "node": node, "vmid": vmid})
-                if undo:
-                    self._undo.append(lambda: self._hand(undo, {**undone, "node": node, "vmid": vmid}))
+            case does.Hand():
+                self._lend(mechanism, {"node": node, "vmid": vmid, **about})
             case does.Slow(what, seconds, machine):
                 self._slow(what, seconds, machine=machine)
             case does.DiskFull(storage):
@@ -95,8 +106,16 @@ class Armed:
             if value is not None:
                 config[name] = value
 
+    def _lend(self, hand: does.Hand, call: Mapping[str, Any]) -> None:
+        if hand.after:
+            self.world.events.at(hand.after, lambda: self._hand(hand.do, {**call, **hand.given}))
+        else:
+            self._hand(hand.do, {**call, **hand.given})
+        if hand.undo:
+            self._undo.append(lambda: self._hand(hand.undo, {**call, **hand.undone}))
+
     def _hand(self, do: str, given: Mapping[str, Any]) -> None:
-        act = getattr(self.world.pve, do)
+        act = next(getattr(owner, do) for owner in self.hands if hasattr(owner, do))
         act(**{name: value for name, value in given.items() if name in inspect.signature(act).parameters})
 
     @source("P04", "P19", "P25", "G11")

@@ -60,7 +60,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A machine or a Kubernetes API refuses a call with these words, as the adapter's Failure has them."""
+    """A machine or a Kubernetes API refuses a call with these words, as the adapter's Failure has them.
+
+    On the way to Proxmox, and with Code.AUTH, it is the certificate that is refused, by the client.
+    """
 
     code: Code
     words: str
@@ -153,12 +156,16 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """An intervention of `Pve` behind the API's back, just before; it gets the call's `vmid` and `node` if it takes them."""
+    """An intervention of `Hands`, of `Pve`, or of who lays the faults: `after` seconds from the call, 0 just before it.
+
+    It gets the call's `vmid` and `node` if it takes them and has none of its own. `undo` comes with `clear`.
+    """
 
     do: str
     given: Mapping[str, Any] = field(default_factory=dict)
     undo: str = ""
     undone: Mapping[str, Any] = field(default_factory=dict)
+    after: float = 0.0
 
 
 Mechanism = (
@@ -171,8 +178,9 @@ Mechanism = (
 class Fault:
     """One fault: row of `failures.md`, a name of its own, which calls it meets, and what it does to them.
 
-    `call` is a pattern over `POST /nodes/pve1/qemu/9000/clone` (port `proxmox`), `demo-cp-1 submit join` (`guests`) or
-    `list Node` (`kube`). It strikes from the call after `skip` on, at most `times` times, for ever with None.
+    `call` is a pattern over `POST /nodes/pve1/qemu/9000/clone` (port `proxmox`), `demo-cp-1 submit join` (`guests`),
+    `list Node` (`kube`) or `save cluster.yaml` (`files`). It strikes from the call after `skip` on, at most `times`
+    times, for ever with None.
     """
 
     row: str

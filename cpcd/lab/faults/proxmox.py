@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -35,6 +36,8 @@ class FaultyTransport:
                 return await self._dropped(mechanism, request)
             case does.Answer():
                 return await self._answered(mechanism, request)
+            case does.Refuse(words=words):
+                raise ssl.SSLCertVerificationError(words)
             case does.Stale() if path in self._faults.told:
                 return self._faults.told[path]
             case does.Delay(seconds):
