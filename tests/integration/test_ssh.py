@@ -1,12 +1,15 @@
 """The port `Guests` over a real sshd: identity, users, connections, and verbs on this very machine."""
 
 import asyncio
+import gc
+import itertools
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +157,73 @@ async def test_after_a_cut_the_next_call_connects_anew(sshd: Sshd, guests: Guest
     facts = await guests.call(sshd.host(), "facts", {})
 
     assert facts["hostname"] == os.uname().nodename
+
+
+async def test_a_connection_that_falls_silent_is_given_up(sshd: Sshd) -> None:
+    """Half-open: three keepalives go unanswered long before the command's own limit (`failures.md` S03)."""
+    guests, host = GuestsOverSsh(key=sshd.key, scale=30), replace(sshd.host(), connect=600, answer=30_000)
+    await guests.poll(host, "op1")
+    silenced = sshd.sessions()
+    for pid in silenced:
+        os.kill(pid, signal.SIGSTOP)
+
+    failure = await refusal(guests, host)
+    again = await guests.poll(host, "op1")
+
+    await guests.close()
+    assert silenced
+    assert isinstance(failure, Unreachable)
+    assert again["state"] == "absent"
+
+
+class CutShort:
+    """A call that is cancelled at its suspension number `at`; `met` says whether there is one."""
+
+    def __init__(self, call: Coroutine[Any, Any, object], at: int) -> None:
+        self._steps, self._at, self.met = call.__await__(), at, False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        thrown: BaseException | None = None
+        for number in itertools.count():
+            try:
+                waited = self._steps.throw(thrown) if thrown else next(self._steps)
+            except StopIteration:
+                return
+            if number == self._at:
+                self.met = bool(task := asyncio.current_task()) and task.cancel()
+            try:
+                thrown = yield waited
+            except BaseException as error:  # noqa: BLE001 - whatever comes is handed on
+                thrown = error
+
+
+async def test_a_call_ends_wherever_it_is_cancelled(sshd: Sshd) -> None:
+    """At every await; nothing hangs, nothing is left or complains unheard, the next call works (`failures.md` S05)."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def cut(at: int) -> bool:
+        guests = GuestsOverSsh(key=sshd.key)
+        call = CutShort(guests.poll(sshd.host(), "op1"), at)
+
+        async def made() -> None:
+            await call
+
+        ended, hanging = await asyncio.wait([asyncio.create_task(made())], timeout=20)
+        assert not hanging
+        assert [call.met] == [task.cancelled() for task in ended]
+        assert (await guests.poll(sshd.host(), "op1"))["state"] == "absent"
+        await guests.close()
+        return call.met
+
+    cuts = 0
+    while await cut(cuts):
+        cuts += 1
+    await until(lambda: not sshd.sessions() and len(asyncio.all_tasks()) == 1)
+    gc.collect()
+
+    assert cuts > 3
+    assert [] == complaints
 
 
 async def test_calls_that_overlap_share_one_connection(sshd: Sshd, guests: GuestsOverSsh) -> None:
