@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.lab.faults import named
+from cpcd.lab.faults import Fault, named
 from cpcd.lab.faults.mechanisms import Edit
 from cpcd.lab.pve.cluster import Destructive
 from cpcd.lab.simloop import SimLoop, simulate
@@ -238,15 +238,18 @@ def test_a_template_that_has_no_cloud_init_drive_is_refused(tmp_path: Path) -> N
     assert {} == stage.machines()
 
 
-def test_a_machine_without_its_cloud_init_drive_is_replaced_by_another(tmp_path: Path) -> None:
-    """P35: gone between the clone and its first configuration, it would never have name and address."""
+@pytest.mark.parametrize(
+    "fault", [named("cloud-init-drive-gone"), named("agent-option-gone")], ids=lambda one: one.name
+)
+def test_a_machine_that_nobody_can_reach_is_replaced_by_another(tmp_path: Path, fault: Fault) -> None:
+    """P35, P33: without the drive it has neither name nor address, without an agent nobody tells its host key."""
     before: list[str] = []
 
     async def tale(stage: Stage) -> None:
         house = stage.house
-        house.faults.arm(named("cloud-init-drive-gone"))
+        house.faults.arm(fault)
         await house.start()
-        await house.until(lambda: house.faults.struck["cloud-init-drive-gone"] == 1, limit=120)
+        await house.until(lambda: house.faults.struck[fault.name] == 1, limit=120)
         before.extend(uid for name, uid in stage.machines().items() if "general" in name)
         await house.until(house.settled, limit=4000, what="replaced")
 

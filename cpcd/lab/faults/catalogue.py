@@ -106,6 +106,7 @@ _PROXMOX: Final = (
     _pve("P10", "start-later-than-its-task", START, Lie(20)),
     _pve("P10", "stop-that-does-nothing", STOP, Lie(None)),
     _pve("P11", "locked-by-a-backup", CONFIG, Hand("set_lock", {"lock": "backup"}, "set_lock", {"lock": ""})),
+    _pve("P12", "template-on-local-storage", CLONE, Answer(500, "can't clone VM to node 'pve2' (VM uses local storage)"), times=3),
     _pve("P14", "disk-not-visible-yet", RESIZE, Exit("volume 'shared:100/vm-100-disk-0.qcow2' does not exist"), times=2),
     _pve("P15", "no-quorum", CLONE, Hand("set_quorum", {"quorate": False}, "set_quorum", {"quorate": True}), skip=1),
     _pve("P16", "cluster-lock-not-had", CLONE, Exit("cfs-lock 'storage-shared' error: got lock request timeout"), times=2),
@@ -125,6 +126,7 @@ _PROXMOX: Final = (
     _pve("P30", "edited-between-read-and-write", CONFIG, Edit({"boot": "order=scsi0;net0"}), times=2),
     _pve("P31", "shutdown-that-does-nothing", "POST /nodes/.*/status/shutdown$", Lie(None)),
     _pve("P32", "storage-offline", CLONE, Answer(500, "storage 'shared' is not online"), times=3),
+    _pve("P33", "agent-option-gone", START, Edit({"agent": None})),
     _pve("P34", "namesake-appears", CLONE, Hand("namesake", GENERAL_1, "take_away", GENERAL_1)),
     _pve("P35", "cloud-init-drive-gone", CONFIG, Edit({"ide2": None})),
     _pve("P36", "no-zvol-link", CLONE, Exit("timeout: no zvol device link for 'vm-100-disk-0' found after 300 sec."), times=2),
@@ -147,6 +149,7 @@ _MACHINES: Final = (
     _ssh("G07", "users-come-late", " facts$", Refuse(Code.AUTH, "Permission denied (publickey)"), times=None),
     _ssh("G08", "system-is-booting", " facts$", Refuse(Code.AUTH, "System is booting up. Unprivileged users are not permitted to log in yet."), times=None),
     _ssh("G09", "hostname-comes-late", " facts$", Alter({"hostname": "VM100"}), times=None),
+    _pve("G10", "cloud-init-data-edited", "POST /nodes/pve2/.*/status/shutdown$", Edit({"ciuser": "somebody"})),
     _pve("G11", "agent-installed-at-first-boot", START, Slow("agent", 500, machine=True)),
     _ssh("G12", "cloud-init-failed", " facts$", Alter({"cloud_init": {"status": "error", "detail": "module runcmd failed"}}), times=None),
     _pve("G15", "address-taken", CLONE, Hand("squat", {"address": "127.77.0.11"}, "take_away", {"name": "squatter"})),
@@ -163,6 +166,7 @@ _MACHINES: Final = (
     _ssh("S08", "sudo-wants-a-password", " facts$", Refuse(Code.AUTH, "the user may not become root: sudo: a password is required"), times=None),
     _ssh("S10", "handshakes-dropped", "", DropBefore(), skip=30, times=3),
     _ssh("R01", "machine-gone-in-prepare", "submit prepare", DropBefore(), times=3),
+    _ssh("R02", "prepare-of-forty-minutes", "submit prepare", Slow("prepare", 2400, machine=True)),
     _ssh("R16", "sudo-is-slow", "submit prepare", Fails("packages", "Timeout (12s) waiting for privilege escalation prompt"), times=1),
     _ssh("D10", "unit-killed", "submit (init|prepare)", KillWorker(10), times=2),
     _ssh("D14", "one-machine-hangs", "general-1 ", DropBefore(300), times=None),
@@ -190,6 +194,7 @@ _KUBEADM: Final = (
 )  # fmt: skip
 
 _KUBERNETES: Final = (
+    _api("K14", "credentials-expired", "", Refuse(Code.AUTH, "401 Unauthorized"), times=None),
     _api("K15", "endpoint-without-route", "^(readyz|version|get|list)", DropBefore(3), times=None),
     _api("C01", "watch-is-silent", "^watch", Delay(600), times=None),
     _api("C02", "watch-expired", "^watch", Refuse(Code.EXECUTION, "410 Expired: too old resource version: 1 (900)"), times=6),
