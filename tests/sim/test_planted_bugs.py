@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from cpcd.adapters.proxmox import ProxmoxApi, Slots
+from cpcd.lab.faults import named
 from cpcd.lab.inprocess import LabTransport
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.ledger import Ledger, Op, PutFact
@@ -127,6 +128,13 @@ def joins_beside_the_sick(play: Play) -> None:
     member._all_healthy = lambda _: True
     vmid = next(vmid for vmid, vm in play.house.world.pve.vms.items() if vm.name == "demo-cp-3")
     play.house.world.guests[vmid].unplug()
+
+
+def resets_a_listed_member(play: Play) -> None:
+    """A half-made control plane is reset while etcd lists it, and no guard looks; a join has failed at the end."""
+    without(guards.reset_safe)(play)
+    play.house.faults.arm(replace(named("learner-not-in-sync"), call="submit join"))
+    member._clean = lambda case, _: acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
 
 
 def destroys_a_listed_member(_: Play) -> None:
@@ -289,6 +297,7 @@ BUGS = (
     Bug("fresh-evidence", decides_on_old_news("node"), text(workers=1)),
     Bug("fresh-evidence", decides_on_old_news("etcd"), BUILT.replace("replicas: 3", "replicas: 1")),
     Bug("fresh-evidence", decides_on_old_news("addon"), BUILT.partition("  addons:")[0]),
+    Bug("fresh-evidence", resets_a_listed_member, BUILT.replace("replicas: 3", "replicas: 5")),
     Bug("fresh-evidence", evicts_from_every_node, text(workers=1)),
     Bug("consent-given", without(guards.consent), text(workers=1, destroy="Approve")),
     Bug("consent-given", retires_what_is_wanted, BUILT),
