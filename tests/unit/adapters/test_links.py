@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cpcd.lab.kube.pki import Authority
 from cpcd.loop.clock import WallClock
 from cpcd.model.desired import Desired
 from cpcd.model.errors import Code, Failure
@@ -16,10 +17,15 @@ from cpcd.wiring import Links
 from tests.unit.plan.build import cluster, row
 
 
+def linked(directory: Path, wanted: Desired) -> tuple[Links, Ports]:
+    """Return the links of a spec, and the ports over them."""
+    links = Links(Settings(state_dir=directory), WallClock(1.0), key=(directory / "key", "ssh-ed25519 AAAA"), lab=True)
+    return links, links.ports(lambda: View(desired=wanted))
+
+
 def ports(directory: Path, wanted: Desired) -> Ports:
     """Return the ports of a spec."""
-    links = Links(Settings(state_dir=directory), WallClock(1.0), key=(directory / "key", "ssh-ed25519 AAAA"), lab=True)
-    return links.ports(lambda: View(desired=wanted))
+    return linked(directory, wanted)[1]
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,17 @@ def test_a_machine_of_a_document_is_reached_as_it_says(tmp_path: Path) -> None:
     host = ports(tmp_path, Desired({wanted.name: wanted})).host(row())
 
     assert (wanted.groups[0].machine.ssh_port, wanted.groups[0].machine.ssh_users) == (host.port, host.users)
+
+
+async def test_a_cluster_has_one_client_as_long_as_its_credentials_are_the_same(tmp_path: Path) -> None:
+    """However often it is asked for: each would have its own connections (`failures.md` C04)."""
+    links, given = linked(tmp_path, Desired())
+    admin = Authority("a seed", "demo").kubeconfig("https://127.0.0.1:6443")
+    clients = []
+    for server in ("https://127.0.0.1:6443", "https://127.0.0.2:6443"):
+        links.kubeconfigs.write("demo", admin, server=server, context="demo")
+        clients.append({id(given.kube("demo")) for _ in range(100)})
+    await links.close()
+
+    assert [1, 1] == [len(ones) for ones in clients]
+    assert clients[0] != clients[1]
