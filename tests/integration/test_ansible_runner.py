@@ -101,6 +101,19 @@ async def test_a_run_that_succeeds_is_done_and_leaves_no_input(directory: Path, 
     assert remains(directory) == []
 
 
+async def test_a_run_whose_events_are_lost_is_no_success(directory: Path, sshd: Sshd) -> None:
+    """As on a full disk: the task was well, and its event cannot be written (`failures.md` R06)."""
+    events, out = directory / "runs/op1/artifacts/run/job_events", directory / "out"
+    playbooks = runner(directory, sshd, [shell(f"touch {out}; rm -r {events}; touch {events}")])
+
+    await playbooks.submit(sshd.host(), "op1", GIVEN)
+    state = await end_of(playbooks)
+
+    assert ("failed", "Failed") == (state["state"], state["error"]["reason"])
+    assert out.exists()
+    assert remains(directory) == []
+
+
 async def test_a_failing_task_is_named_with_its_words_and_reason(directory: Path, sshd: Sshd) -> None:
     """The same reasons as for verbs over SSH; an ignored failure before it is none."""
     words = "echo 'E: Could not get lock /var/lib/dpkg/lock-frontend' >&2; exit 100"

@@ -207,7 +207,7 @@ _ANSIBLE: Final = (
     own("R03", "A cancelled run leaves its children", "ansible::test_a_canceled_run_ends_with_its_children ansible::test_what_a_killed_run_left_alive_is_ended_before_another_begins"),
     own("R04", "A run outlives the daemon", "ansible::test_a_run_survives_the_daemon_and_the_next_daemon_awaits_it"),
     own("R05", "Artifacts fill the disk", "ansible::test_old_runs_are_dropped"),
-    own("R06", "Events are missing, and the run succeeded", why="without its final statistics a run counts as failed", still="no test fills the disk of a run"),
+    own("R06", "Events are missing, and the run succeeded", "ansible::test_a_run_whose_events_are_lost_is_no_success", why="without its final statistics a run counts as failed"),
     own("R07", "The clock steps during a run", "ansible::test_a_run_is_ended_at_its_deadline"),
     own("R08", "The runner takes the daemon's signal handlers", why="a run is a process of its own", tests="ansible::test_a_run_survives_the_daemon_and_the_next_daemon_awaits_it"),
     own("R09", "SSH's control socket is stale or left", "ansible::test_a_run_that_succeeds_is_done_and_leaves_no_input", why="the socket lies in the run's own directory"),
