@@ -2,6 +2,8 @@
 
 import click
 
+from cpcd.cli.output import emit, output_option
+
 __all__ = ["command"]
 
 
@@ -11,12 +13,14 @@ __all__ = ["command"]
     is_flag=True,
     help="Leave everything running at the end, also after a false statement, and say how to look around.",
 )
-def command(keep: bool) -> int:
+@output_option
+def command(keep: bool, output: str) -> int:
     """Play the whole story on the lab; needs no hardware.
 
     Two real processes on loopback addresses: the lab, and the daemon on a git work tree. Each statement is checked;
-    the exit code is 1 when one is false. Ctrl-C ends both processes, a second one kills them.
+    the exit code is 1 when one is false. Ctrl-C ends both processes, a second one kills them. With `-o json` or `yaml`
+    the play is shown on standard error, and its statements, figures and calls are printed at the end.
     """
     from cpcd.lab.demo import main
 
-    return main(keep=keep)
+    return main(keep=keep, report=None if output == "table" else lambda account: emit(account, output, str))

@@ -6,6 +6,9 @@ import shlex
 import signal
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from rich.table import Table
 
@@ -21,20 +24,25 @@ INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 LISTED = 12  # endpoints with the most calls
 
 
-def main(*, keep: bool = False) -> int:
+Report = Callable[[dict[str, Any]], None]
+
+
+def main(*, keep: bool = False, report: Report | None = None) -> int:
     """Play the story; return 0 when every statement was true, 1 when one was not, 130 when a signal ended it before.
 
     With `keep` everything is left running until a signal, also after a false statement. A signal ends both processes,
-    a second one kills them.
+    a second one kills them. With `report` the play is shown on standard error, and its account is reported at the end:
+    `statements`, `build` (seconds of lab time, and those of the physical critical path), `calls` by endpoint, `seconds`.
     """
     try:
-        return asyncio.run(_play(keep=keep))
+        return asyncio.run(_play(keep=keep, report=report))
     except asyncio.CancelledError:
         return INTERRUPTED
 
 
-async def _play(*, keep: bool) -> int:
-    began, stage, screen = time.monotonic(), Stage(), Screen([act.title for act in ACTS])
+async def _play(*, keep: bool, report: Report | None) -> int:
+    began, stage = time.monotonic(), Stage()
+    screen = Screen([act.title for act in ACTS], aside=report is not None)
     _end_when_told(stage)
     async with stage.up(), Look(stage) as look:
         story = Story(stage, look, screen.line, columns=screen.width)
@@ -47,6 +55,8 @@ async def _play(*, keep: bool) -> int:
                 await asyncio.gather(shown, return_exceptions=True)
         stage.kept = not all(proof.holds for proof in story.proofs)
         _end(screen, story, time.monotonic() - began)
+        if report is not None:
+            report(_account(story, time.monotonic() - began))
         if keep:
             await _stay(screen, stage)
     return int(stage.kept)
@@ -114,6 +124,17 @@ def _end(screen: Screen, story: Story, seconds: float) -> None:
     if false := len(story.proofs) - true:
         words = "1 statement is" if false == 1 else f"{false} statements are"
         screen.line(f"{words} false; logs are kept in {story.stage.directory}", "red")
+
+
+def _account(story: Story, seconds: float) -> dict[str, Any]:
+    build = {"seconds": round(story.built_in, 1), "path": round(story.path, 1)} if story.calls else None
+    proofs = [asdict(proof) for proof in story.proofs]
+    return {
+        "statements": proofs,
+        "build": build,
+        "calls": dict(story.calls.most_common()),
+        "seconds": round(seconds, 1),
+    }
 
 
 async def _stay(screen: Screen, stage: Stage) -> None:

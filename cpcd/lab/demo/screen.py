@@ -37,8 +37,9 @@ def progress(world: Mapping[str, Any], vmid: int) -> int:
 class Screen:
     """Shows the play; `line` adds one line, `show` the newest status. Colours and bars only where they work."""
 
-    def __init__(self, titles: Sequence[str]) -> None:
-        self.console = Console(highlight=False, markup=False, emoji=False)
+    def __init__(self, titles: Sequence[str], *, aside: bool = False) -> None:
+        """Show acts of these titles; `aside` on standard error, where the account goes to standard output."""
+        self.console = Console(highlight=False, markup=False, emoji=False, stderr=aside)
         self._titles = list(titles)
         self._state = ["next"] * len(titles)
         self._status: Mapping[str, Any] = {}

@@ -99,6 +99,21 @@ def test_what_broke_an_act_is_said_and_kept(play: Callable[..., Any], tmp_path: 
     assert "LookupError" in (tmp_path / "demo.log").read_text(encoding="utf-8")
 
 
+def test_a_program_gets_the_account_alone(
+    play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard output; the play itself goes to standard error."""
+    accounts: list[dict[str, Any]] = []
+    real = main.main
+    monkeypatch.setattr(main, "main", lambda keep: real(keep=keep, report=accounts.append))
+
+    code, out, _ = play(true, false)
+
+    assert (1, "") == (code, out)
+    assert [True, False] == [one["holds"] for one in accounts[0]["statements"]]
+    assert {"statements", "build", "calls", "seconds"} == accounts[0].keys()
+
+
 def test_of_the_endpoints_the_rest_is_counted(play: Callable[..., Any]) -> None:
     """A table that is cut says so."""
 
