@@ -1,7 +1,6 @@
 """One suite for the Kubernetes port, run on each implementation: the lab's store in process, and the adapter over HTTPS.
 
-Tests use the port alone, so that a real kube-apiserver is one more site; `runs_pods` says whether controllers and
-kubelets are there as well.
+Tests use the port alone, so that a real Kubernetes is one more site: `tests/real/kube_port.py`.
 """
 
 import asyncio
@@ -10,9 +9,10 @@ import random
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +20,7 @@ from cpcd.adapters.kube import KubeApi
 from cpcd.lab.guests import Durations
 from cpcd.lab.inprocess import LabKube
 from cpcd.lab.kube import MANIFESTS, NETWORKS, Cluster, File, Kubelet, Plan
+from cpcd.lab.kube.budgets import is_ready
 from cpcd.lab.kube.pki import request as signing_request
 from cpcd.lab.pve import Settings
 from cpcd.lab.servers.clock import FastClock
@@ -30,22 +31,28 @@ from cpcd.ports.kube import GVK, Kube, Object, Served
 
 CONFIG = GVK("v1", "ConfigMap")
 POD = GVK("v1", "Pod")
+CORDONED = "node.kubernetes.io/unschedulable"
 BUDGET = GVK("policy/v1", "PodDisruptionBudget")
 WEB = {"app": "web"}
 SPACE = "contract"
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
 ADDRESS = "127.66.0.1"
 RATE = 200.0
+NODE = GVK("v1", "Node")
+T = TypeVar("T")
 
 
 @dataclass
 class Site:
-    """A cluster to test on; `wait` lets its time pass, `forget` compacts its history (None: cannot)."""
+    """A cluster to test on, with one Node; `wait` lets its time pass.
+
+    Within an `outage` its only API server is gone; the one that comes after it has forgotten the history.
+    """
 
     kube: Kube
     wait: Callable[[float], Awaitable[None]]
-    runs_pods: bool = True
-    forget: Callable[[], None] | None = None
+    outage: Callable[[], AbstractAsyncContextManager[None]]
+    node: str
 
 
 def cluster_of(world: World, port: int) -> Cluster:
@@ -64,6 +71,24 @@ def cluster_of(world: World, port: int) -> Cluster:
     return cluster
 
 
+@asynccontextmanager
+async def outage(
+    cluster: Cluster, sleep: Callable[[float], Awaitable[None]], follow: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Cut the control plane's machine off, and let it come back."""
+
+    async def turn(*, cut: bool) -> None:
+        cluster.kubelets[0].cut = cut
+        cluster.poke()
+        for _ in range(10):
+            await sleep(1)
+        await follow()
+
+    await turn(cut=True)
+    yield
+    await turn(cut=False)
+
+
 async def in_process(_: Path) -> AsyncIterator[Site]:
     """The store, called directly; time passes when somebody sleeps."""
     now = 0.0
@@ -76,7 +101,8 @@ async def in_process(_: Path) -> AsyncIterator[Site]:
 
     world = World(now=lambda: now, seed=1, settings=Settings(), durations=Durations())
     cluster = cluster_of(world, 6443)
-    yield Site(LabKube(world, ADDRESS, 6443, sleep), sleep, forget=cluster.store.objects.compact)
+    kube = LabKube(world, ADDRESS, 6443, sleep)
+    yield Site(kube, sleep, lambda: outage(cluster, sleep, lambda: asyncio.sleep(0)), "cp1")
 
 
 async def over_https(private: Path) -> AsyncIterator[Site]:
@@ -98,7 +124,7 @@ async def over_https(private: Path) -> AsyncIterator[Site]:
     ticker = asyncio.create_task(tick())
     text = cluster.admin_kubeconfig(f"https://{ADDRESS}:{port}")
     api = KubeApi(text, endpoint="kube:home", cache_dir=private, scale=10)
-    yield Site(api, clock.sleep, forget=cluster.store.objects.compact)
+    yield Site(api, clock.sleep, lambda: outage(cluster, clock.sleep, listeners.follow), "cp1")
     await api.close()
     ticker.cancel()
     await listeners.close()
@@ -123,6 +149,15 @@ async def failure(call: Awaitable[object]) -> Failure:
     with pytest.raises(Failure) as caught:
         await call
     return caught.value
+
+
+async def eventually(site: Site, look: Callable[[], Awaitable[T | None]]) -> T:
+    """Return what `look` finds, as soon as it finds something."""
+    for _ in range(300):
+        if found := await look():
+            return found
+        await site.wait(1)
+    raise AssertionError
 
 
 async def test_ready_and_of_a_version(site: Site) -> None:
@@ -161,6 +196,29 @@ async def test_foreign_value_is_a_conflict_unless_forced(site: Site) -> None:
     assert error.code is Code.EXECUTION
     assert "409 Conflict" in error.what
     assert {"a": "1"} == forced["data"]
+
+
+async def test_field_of_another_manager_outlives_our_apply(site: Site) -> None:
+    """What we never applied is not ours to remove, and the object tells whose is what."""
+    await site.kube.apply(config(a="1"))
+    await site.kube.patch(CONFIG, "c", {"data": {"b": "2"}}, namespace=SPACE)
+    applied = await site.kube.apply(config(a="3"))
+    entries = applied["metadata"]["managedFields"]
+
+    assert {"a": "3", "b": "2"} == applied["data"]
+    assert {("cpcd", "Apply"): {"f:a": {}}, ("cpcd", "Update"): {"f:b": {}}} == {
+        (entry["manager"], entry["operation"]): entry["fieldsV1"]["f:data"] for entry in entries
+    }
+
+
+async def test_field_that_two_managers_hold_stays_when_one_leaves_it_out(site: Site) -> None:
+    """It goes with the last of them."""
+    await site.kube.apply(config(a="1"))
+    await site.kube.patch(CONFIG, "c", {"data": {"b": "2"}}, namespace=SPACE)
+    shared = await site.kube.apply(config(a="1", b="2"), force=False)
+    left = await site.kube.apply(config(a="1"))
+
+    assert [{"a": "1", "b": "2"}] * 2 == [one["data"] for one in (shared, left)]
 
 
 async def test_dry_run_tells_and_stores_nothing(site: Site) -> None:
@@ -386,7 +444,99 @@ async def test_delete_takes_only_the_uid_that_was_seen(site: Site) -> None:
     assert await site.kube.get(CONFIG, "c", SPACE) is None
 
 
-async def test_approve_adds_the_condition_once(site: Site) -> None:
+async def test_finalizer_holds_what_is_deleted(site: Site) -> None:
+    """It is on its way out until the last finalizer goes."""
+    held = config(a="1")
+    held["metadata"]["finalizers"] = [f"{GROUP}/held"]
+    uid = (await site.kube.apply(held))["metadata"]["uid"]
+    await site.kube.delete(CONFIG, "c", namespace=SPACE, uid=uid)
+    ending = await site.kube.get(CONFIG, "c", SPACE)
+    await site.kube.patch(CONFIG, "c", {"metadata": {"finalizers": None}}, namespace=SPACE)
+
+    assert ending is not None
+    assert "deletionTimestamp" in ending["metadata"]
+    assert await site.kube.get(CONFIG, "c", SPACE) is None
+
+
+async def test_dependents_go_with_their_owner(site: Site) -> None:
+    """An addon's objects that others own are collected, not pruned."""
+    owner = await site.kube.apply(config("owner", a="1"))
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    dependent = config("dependent", a="1")
+    dependent["metadata"]["ownerReferences"] = [reference]
+    await site.kube.apply(dependent)
+    await site.kube.delete(CONFIG, "owner", namespace=SPACE, uid=owner["metadata"]["uid"])
+
+    assert await eventually(site, lambda: gone(site, CONFIG, "dependent", SPACE))
+
+
+async def test_namespace_goes_with_its_content(site: Site) -> None:
+    """It is terminating until it is empty."""
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{SPACE}-short"}}
+    inside = config(a="1")
+    inside["metadata"]["namespace"] = f"{SPACE}-short"
+    uid = (await site.kube.apply(space))["metadata"]["uid"]
+    await site.kube.apply(inside)
+    await site.kube.delete(GVK("v1", "Namespace"), f"{SPACE}-short", uid=uid)
+
+    assert await eventually(site, lambda: gone(site, GVK("v1", "Namespace"), f"{SPACE}-short"))
+    assert await site.kube.get(CONFIG, "c", f"{SPACE}-short") is None
+
+
+async def gone(site: Site, gvk: GVK, name: str, namespace: str = "") -> bool:
+    """Tell whether an object is not there."""
+    return await site.kube.get(gvk, name, namespace) is None
+
+
+async def ready_node(site: Site) -> Object:
+    """Return the site's Node, once it is ready and the node controller has no taint on it any more."""
+
+    async def ready() -> Object | None:
+        node = await site.kube.get(NODE, site.node)
+        return node if node and is_ready(node) and not node["spec"].get("taints") else None
+
+    return await eventually(site, ready)
+
+
+async def test_labels_of_a_node_change_one_by_one(site: Site) -> None:
+    """The others' stay."""
+    before = await ready_node(site)
+    labelled, after = [
+        await site.kube.patch(NODE, site.node, {"metadata": {"labels": {"contract.cpcd.dev/a": value}}})
+        for value in ("1", None)
+    ]
+
+    theirs = before["metadata"].get("labels", {})
+    assert [theirs | {"contract.cpcd.dev/a": "1"}, theirs] == [
+        one["metadata"].get("labels", {}) for one in (labelled, after)
+    ]
+
+
+async def test_cordoned_node_is_tainted_for_as_long_as_it_is(site: Site) -> None:
+    """The node controller adds its taint, with the time, and takes it away; ours stays."""
+    mine = {"key": "contract.cpcd.dev/mine", "value": "x", "effect": "PreferNoSchedule"}
+
+    async def taints(*, cordoned: bool) -> list[dict[str, str]] | None:
+        node = await site.kube.get(NODE, site.node)
+        assert node is not None
+        found = node["spec"].get("taints", [])
+        return found if cordoned is any(CORDONED == taint["key"] for taint in found) else None
+
+    await ready_node(site)
+    await site.kube.patch(NODE, site.node, {"spec": {"unschedulable": True, "taints": [mine]}})
+    during = await eventually(site, lambda: taints(cordoned=True))
+    await site.kube.patch(NODE, site.node, {"spec": {"unschedulable": None}})
+    after = await eventually(site, lambda: taints(cordoned=False))
+    await site.kube.patch(NODE, site.node, {"spec": {"taints": None}})
+
+    assert mine in during
+    assert [{"key": CORDONED, "effect": "NoSchedule"}] == [
+        {key: taint[key] for key in ("key", "effect")} for taint in during if "timeAdded" in taint
+    ]
+    assert mine in after
+
+
+async def test_approved_request_is_signed(site: Site) -> None:
     """The request is a kubelet's own; a second approval changes nothing."""
     text = base64.b64encode(signing_request("w1", "127.66.0.7").encode()).decode()
     spec = {
@@ -398,10 +548,14 @@ async def test_approve_adds_the_condition_once(site: Site) -> None:
     await site.kube.apply({"apiVersion": CSR.api_version, "kind": CSR.kind, "metadata": {"name": name}, "spec": spec})
     await site.kube.approve(name)
     await site.kube.approve(name)
-    found = await site.kube.get(CSR, name)
 
-    assert found is not None
-    assert ["Approved"] == [condition["type"] for condition in found["status"]["conditions"]]
+    async def signed() -> Object | None:
+        found = await site.kube.get(CSR, name)
+        return found if found and "certificate" in found["status"] else None
+
+    status = (await eventually(site, signed))["status"]
+    assert ["Approved"] == [condition["type"] for condition in status["conditions"]]
+    assert base64.b64decode(status["certificate"]).startswith(b"-----BEGIN CERTIFICATE-----")
 
 
 async def test_evicting_what_is_gone_succeeds(site: Site) -> None:
@@ -411,8 +565,6 @@ async def test_evicting_what_is_gone_succeeds(site: Site) -> None:
 
 async def test_eviction_honours_the_budget(site: Site) -> None:
     """While a budget allows none it is refused, without it accepted (`failures.md` K13)."""
-    if not site.runs_pods:
-        pytest.skip("needs running pods")
     await web(site)
     pdb = await site.kube.apply(budget("web", minAvailable=1))
     pod = await running(site)
@@ -429,8 +581,6 @@ async def test_eviction_honours_the_budget(site: Site) -> None:
 
 async def test_eviction_of_a_pod_with_two_budgets_fails(site: Site) -> None:
     """It is a mistake that only a person can mend, not something to wait for."""
-    if not site.runs_pods:
-        pytest.skip("needs running pods")
     await web(site)
     for name in ("one", "two"):
         await site.kube.apply(budget(name, minAvailable=0))
@@ -478,13 +628,12 @@ def budget(name: str, **spec: int) -> Object:
 
 async def running(site: Site) -> Object:
     """Return the first pod that runs."""
-    for _ in range(100):
+
+    async def found() -> Object | None:
         pods, _ = await site.kube.list(POD, namespace=SPACE)
-        ready = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-        if ready:
-            return ready[0]
-        await site.wait(1)
-    raise AssertionError
+        return next((pod for pod in pods if pod.get("status", {}).get("phase") == "Running"), None)
+
+    return await eventually(site, found)
 
 
 async def test_watch_tells_every_change_in_order_and_ends(site: Site) -> None:
@@ -522,11 +671,42 @@ async def test_watch_tells_what_happens_while_it_is_open(site: Site) -> None:
 
 async def test_watch_from_a_forgotten_revision_is_expired(site: Site) -> None:
     """The watcher lists again (`failures.md` C02)."""
-    if site.forget is None:
-        pytest.skip("its history cannot be compacted from here")
     _, revision = await site.kube.list(CONFIG)
     await site.kube.apply(config(a="1"))
-    site.forget()
+    async with site.outage():
+        pass
     error = await failure(anext(aiter(site.kube.watch(CONFIG, since=revision))))
 
     assert "Expired" in error.what
+
+
+async def test_api_that_is_gone_is_unreachable_and_comes_back_as_it_was(site: Site) -> None:
+    """Refused is not absent: what was stored is there again afterwards."""
+    stored = await site.kube.apply(config(a="1"))
+    async with site.outage():
+        errors = [await failure(call) for call in (site.kube.get(CONFIG, "c", SPACE), site.kube.readyz())]
+
+    assert [Code.NETWORK] * 2 == [error.code for error in errors]
+    assert stored == await site.kube.get(CONFIG, "c", SPACE)
+
+
+async def test_watch_ends_with_the_api_server_that_it_was_at(site: Site) -> None:
+    """Nobody waits for what cannot come."""
+    _, revision = await site.kube.list(CONFIG)
+    began, seen = asyncio.Event(), list[str]()
+
+    async def watch() -> None:
+        async for kind, obj in site.kube.watch(CONFIG, since=revision, timeout=1e6):
+            if kind != "BOOKMARK":
+                seen.append(obj["metadata"]["name"])
+                began.set()
+
+    watching = asyncio.create_task(watch())
+    await site.kube.apply(config("before", a="1"))
+    await began.wait()
+    async with site.outage():
+        [ended] = await asyncio.gather(watching, return_exceptions=True)
+    await site.kube.apply(config("after", a="1"))
+
+    assert ended is None or (isinstance(ended, Failure) and ended.code is Code.NETWORK)
+    assert ["before"] == seen
