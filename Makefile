@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo test check proof sim chaos fuzz mutants format clean
+.PHONY: bench demo test test-kube check proof sim chaos fuzz mutants format clean
 
 # Debian has venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml
@@ -30,6 +30,11 @@ check: $(STAMP)
 # Two workers: what uses the lab's fixed addresses goes to one of them, test by test.
 test: check
 	$(BIN)/pytest tests -n 2 --dist loadgroup
+
+# The contract suite of the Kubernetes port on a real Kubernetes, built with Go at the first time: docs/lab.md.
+test-kube: $(STAMP)
+	nice $(BIN)/python -m tests.real.binaries
+	$(BIN)/pytest tests/real/kube_port.py
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

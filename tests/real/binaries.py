@@ -1,0 +1,134 @@
+"""Real programs for tests, built from their published Go modules: Kubernetes, etcd.
+
+What is built is pinned by the `go.mod` and `go.sum` beside this file, every module by its checksum. The programs stand
+in a cache under a name that follows from those files, the flags and the compiler, so nothing stale is ever used, and
+a second call finds them made. `python -m tests.real.binaries` builds all and says which versions they are.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CONTROL_PLANE", "ETCD", "Family", "made"]
+
+HERE: Final = Path(__file__).parent
+KUBERNETES: Final = "1.35.4"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Programs that are built from one go.mod: name -> package."""
+
+    module: str
+    programs: dict[str, str]
+    ldflags: str = "-s -w"
+
+
+def _stamp(version: str) -> str:
+    """Return the linker's flags that make a Kubernetes program know its version, which its modules do not carry."""
+    package, (major, minor, _) = "k8s.io/component-base/version", version.split(".")
+    values = {
+        "gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitCommit": "unknown",
+        "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+    }  # fmt: skip
+    own = [f"-X {package}.{name}={value}" for name, value in values.items()]
+    return " ".join(["-s -w", *own, f"-X k8s.io/client-go/pkg/version.gitVersion=v{version}"])
+
+
+def _commands(*names: str) -> dict[str, str]:
+    return {name: f"k8s.io/kubernetes/cmd/{name}" for name in names}
+
+
+CONTROL_PLANE: Final = Family(
+    "kubernetes",
+    _commands("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    _stamp(KUBERNETES),
+)
+ETCD: Final = Family("etcd", {"etcd": "go.etcd.io/etcd/server/v3"})
+
+
+def _cache() -> Path:
+    """Return where built programs are kept: $CPCD_TEST_CACHE, else the user's cache directory."""
+    given = os.environ.get("CPCD_TEST_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cpcd-tests"
+
+
+def made(family: Family) -> Path:
+    """Return the directory with a family's programs, built first where they are not there yet.
+
+    Takes some five minutes for Kubernetes on two cores, the first time. Raises RuntimeError when Go is missing or the
+    build fails, with the compiler's words.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise RuntimeError(
+            "Go is missing: install Go 1.25 or later (https://go.dev/dl), which builds the real Kubernetes."
+        )
+    place = _cache() / f"{family.module}-{_digest(family, go)}"
+    with _alone(place):
+        for name, package in family.programs.items():
+            if not (place / name).exists():
+                _build(go, family, package, place / name)
+    return place
+
+
+def _digest(family: Family, go: str) -> str:
+    version = subprocess.run([go, "version"], capture_output=True, check=True).stdout
+    pinned = [(HERE / family.module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return hashlib.sha256(b"\0".join([version, family.ldflags.encode(), *pinned])).hexdigest()[:16]
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Two test runs on one machine build once."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(go: str, family: Family, package: str, target: Path) -> None:
+    """Build one program and put it in place whole, or not at all."""
+    began = time.monotonic()
+    _say(f"building {target.name} …")
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        out = Path(scratch) / target.name
+        argv = [go, "build", "-trimpath", "-ldflags", family.ldflags, "-o", str(out), package]
+        place = HERE / family.module
+        done = subprocess.run(argv, cwd=place, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"building {target.name} failed: {done.stderr[-4000:].strip()}")
+        out.replace(target)
+    _say(f"built {target.name} in {time.monotonic() - began:.0f} s")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Build everything, and let each program say its version."""
+    for family in (ETCD, CONTROL_PLANE):
+        try:
+            place = made(family)
+        except RuntimeError as error:
+            sys.exit(str(error))
+        for name in family.programs:
+            done = subprocess.run([place / name, "--version"], capture_output=True, text=True, check=True)
+            _say(f"{place / name}: {done.stdout.splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()
