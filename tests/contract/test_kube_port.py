@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -30,6 +30,7 @@ from cpcd.model.errors import Code, Failure, NotServed
 from cpcd.ports.kube import GVK, Kube, Object, Served
 
 CONFIG = GVK("v1", "ConfigMap")
+DEPLOYMENT = GVK("apps/v1", "Deployment")
 POD = GVK("v1", "Pod")
 CORDONED = "node.kubernetes.io/unschedulable"
 BUDGET = GVK("policy/v1", "PodDisruptionBudget")
@@ -184,6 +185,18 @@ async def test_field_left_out_of_the_next_apply_is_removed(site: Site) -> None:
     applied = await site.kube.apply(config(a="1"))
 
     assert {"a": "1"} == applied["data"]
+
+
+async def test_item_left_out_of_the_next_apply_is_removed(site: Site) -> None:
+    """Items of a list are known by their names; the last one takes the list with it."""
+    seen = []
+    for names in (("a", "b"), ("b",), ()):
+        await web(site, replicas=0, env=[{"name": name, "value": "1"} for name in names])
+        stored = await site.kube.get(DEPLOYMENT, "web", SPACE)
+        assert stored is not None
+        seen.append(stored["spec"]["template"]["spec"]["containers"][0].get("env"))
+
+    assert [[{"name": "a", "value": "1"}, {"name": "b", "value": "1"}], [{"name": "b", "value": "1"}], None] == seen
 
 
 async def test_foreign_value_is_a_conflict_unless_forced(site: Site) -> None:
@@ -610,12 +623,13 @@ async def test_eviction_waits_where_the_namespace_is_going(site: Site) -> None:
     assert "because it is being terminated" in refused.what
 
 
-async def web(site: Site) -> None:
+async def web(site: Site, *, labels: dict[str, str] = WEB, replicas: int = 1, **container: Any) -> None:
     """Deploy one pod."""
-    template = {"metadata": {"labels": WEB}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+    given = {key: value for key, value in container.items() if value}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web", **given}]}}
     await site.kube.apply({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": SPACE},
-        "spec": {"replicas": 1, "selector": {"matchLabels": WEB}, "template": template},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
     })  # fmt: skip
 
 

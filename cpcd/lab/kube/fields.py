@@ -78,8 +78,11 @@ def value_at(obj: Any, path: Path) -> Any:
     return obj
 
 
+@source("make test-kube, v1.35.4: an env variable left out of an apply")
 def remove(obj: Any, path: Path) -> None:
-    """Remove a value, and its parents as far as they become empty."""
+    """Remove a value, and its parents as far as they become empty; an item of a list goes with its name."""
+    if len(path) > 1 and path[-1] == "f:name" and path[-2].startswith("k:"):
+        path = path[:-1]  # without its name nobody would find the item any more
     parent = value_at(obj, path[:-1])
     child = _step(parent, path[-1])
     if child is ABSENT:
