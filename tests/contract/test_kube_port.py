@@ -385,6 +385,56 @@ async def test_dry_run_meets_the_refusal_that_the_apply_would_meet(site: Site) -
     assert {"a": "1"} == stored["data"]
 
 
+def role_binding(role: str) -> Object:
+    """Return a binding of a role."""
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}
+    metadata = {"name": "contract", "namespace": SPACE}
+    return {
+        "apiVersion": f"{reference['apiGroup']}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": reference,
+    }
+
+
+def storage_class(policy: str) -> Object:
+    """Return a class of storage."""
+    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "contract"}}
+    return {**kind, "provisioner": "contract.cpcd.dev/none", "reclaimPolicy": policy}
+
+
+def secret(kind: str) -> Object:
+    """Return a Secret of a type."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "contract", "namespace": SPACE}, "type": kind}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        (role_binding("a"), role_binding("b"), "cannot change roleRef"),
+        (storage_class("Delete"), storage_class("Retain"), "updates to reclaimPolicy are forbidden"),
+        (secret("contract.cpcd.dev/a"), secret("contract.cpcd.dev/b"), "type: Invalid value"),
+    ],
+    ids=["role of a binding", "policy of a storage class", "type of a secret"],
+)
+async def test_what_cannot_change_is_refused(site: Site, old: Object, new: Object, field: str) -> None:
+    """An addon's next release meets it in the plan, not half way through."""
+    stored = await site.kube.apply(old)
+    refused = [await failure(site.kube.apply(new, dry_run=dry)) for dry in (True, False)]
+    gvk = GVK(old["apiVersion"], old["kind"])
+    await site.kube.delete(gvk, "contract", namespace=SPACE, uid=stored["metadata"]["uid"])
+
+    assert all("422" in one.what and field in one.what for one in refused)
+
+
+async def test_selector_of_a_deployment_cannot_change(site: Site) -> None:
+    """The refusal names the kind with its group, the object and the field."""
+    await web(site, replicas=0)
+    error = await failure(web(site, replicas=0, labels={"app": "other"}))
+
+    assert 'Deployment.apps "web" is invalid: spec.selector: Invalid value' in error.what
+
+
 async def test_list_selects_by_namespace_labels_and_fields(site: Site) -> None:
     """Items are whole objects with kind and version; the list has a revision to watch from."""
     for name, tier in (("a", "front"), ("b", "back"), ("c", "front")):

@@ -29,6 +29,12 @@ class Resource:
     plural: str
     namespaced: bool
 
+    @property
+    @source("make test-kube, v1.35.4")
+    def qualified(self) -> str:
+        """Its plural as refusals say it: `nodes`, `deployments.apps`."""
+        return ".".join(filter(None, (self.plural, group(self.api_version))))
+
 
 _TABLE: Final = """
 v1                              Node                             nodes                             cluster

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cpcd.lab.kube.budgets import refusal
 from cpcd.lab.kube.errors import ApiError, conflict, invalid, missing, terminating
 from cpcd.lab.kube.fields import Path, copy, dotted, merge, owned, remove
+from cpcd.lab.kube.immutable import changed
 from cpcd.lab.kube.kinds import Resource, group
 from cpcd.lab.kube.managed import conflicts, note_apply, note_update
 from cpcd.lab.kube.objects import Change, Object, Objects, converted
@@ -61,7 +62,7 @@ class Store:
         """Create an object; ApiError 409 AlreadyExists."""
         row, fresh = self._prepared(obj)
         if self._stored(row, fresh["metadata"]) is not None:
-            raise ApiError(409, "AlreadyExists", f'{row.plural} "{fresh["metadata"]["name"]}" already exists')
+            raise ApiError(409, "AlreadyExists", f'{row.qualified} "{fresh["metadata"]["name"]}" already exists')
         self._admitted(row, fresh)
         return copy(self.objects.put(note_update(fresh, {}, manager, self._stamp())))
 
@@ -86,7 +87,8 @@ class Store:
         after = merge(before, {key: value for key, value in applied.items() if key != "status"})
         after.setdefault("metadata", {})["managedFields"] = entries
         after["metadata"]["name"] = applied["metadata"]["name"]
-        _mutable(live, after)
+        if live is not None:
+            _refuse(row, after, changed(live, after))
         return copy(converted(after if dry_run else self.objects.put(after), row.api_version))
 
     @recorded(440)
@@ -94,23 +96,23 @@ class Store:
         self, gvk: GVK, name: str, change: Mapping[str, Any], *, namespace: str = "", manager: str = MANAGER
     ) -> Object:
         """Merge-patch an object; ApiError 409 when the patch names another resourceVersion or uid."""
-        before = self._find(gvk, name, namespace)
+        row, before = self._found(gvk, name, namespace)
         wanted = change.get("metadata") or {}
         for key in ("resourceVersion", "uid"):
             if key in wanted and wanted[key] != before["metadata"][key]:
                 why = "the object has been modified; please apply your changes to the latest version and try again"
-                raise conflict(self._plural(gvk), name, why)
+                raise conflict(row.qualified, name, why)
         after = _merge_patch(before, change)
-        _mutable(before, after)
+        _refuse(row, after, changed(before, after))
         stored = self.objects.put(note_update(after, before, manager, self._stamp()))
         return copy(converted(stored, gvk.api_version))
 
     def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str = "") -> Object:
         """Delete an object, gracefully where its kind is so; ApiError 404, or 409 when `uid` is another's."""
-        found = self._find(gvk, name, namespace)
+        row, found = self._found(gvk, name, namespace)
         if uid and found["metadata"]["uid"] != uid:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found['metadata']['uid']}"
-            raise conflict(self._plural(gvk), name, why)
+            raise conflict(row.qualified, name, why)
         self.expel(found)
         return copy(found)
 
@@ -146,18 +148,18 @@ class Store:
         self.objects.put(_merge_patch(request, {"status": {"conditions": [*conditions, approved]}}))
 
     def _find(self, gvk: GVK, name: str, namespace: str) -> Object:
+        return self._found(gvk, name, namespace)[1]
+
+    def _found(self, gvk: GVK, name: str, namespace: str) -> tuple[Resource, Object]:
         row = self.objects.resource(gvk.api_version, gvk.kind)
         found = self._stored(row, {"name": name, "namespace": namespace})
         if found is None:
-            raise missing(row.plural, name)
-        return found
+            raise missing(row.qualified, name)
+        return row, found
 
     def _stored(self, row: Resource, metadata: Mapping[str, str]) -> Object | None:
         space = (metadata.get("namespace") or "default") if row.namespaced else ""
         return self.objects.find(row.kind, metadata["name"], space, api_version=row.api_version)
-
-    def _plural(self, gvk: GVK) -> str:
-        return self.objects.resource(gvk.api_version, gvk.kind).plural
 
     def _prepared(self, obj: Object) -> tuple[Resource, Object]:
         """Return the kind and the object with its namespace and defaults; ApiError 404 or 422 where it cannot be."""
@@ -182,18 +184,12 @@ class Store:
         if space is None:
             raise missing("namespaces", metadata["namespace"])
         if "deletionTimestamp" in space["metadata"]:
-            raise terminating(row.plural, metadata["name"], metadata["namespace"])
+            raise terminating(row.qualified, metadata["name"], metadata["namespace"])
 
 
-@source("KEP-1412: immutable ConfigMaps and Secrets")
-def _mutable(before: Object | None, after: Object) -> None:
-    """Refuse a change of what is immutable (422)."""
-    if not before or not before.get("immutable"):
-        return
-    changed = [part for part in ("immutable", "data", "binaryData") if before.get(part) != after.get(part)]
-    if changed:
-        why = [f"{part}: Forbidden: field is immutable when `immutable` is set" for part in changed]
-        raise invalid(before["kind"], before["metadata"]["name"], why)
+def _refuse(row: Resource, obj: Object, why: list[str]) -> None:
+    if why:
+        raise invalid(".".join(filter(None, (row.kind, group(row.api_version)))), obj["metadata"]["name"], why)
 
 
 def _shell(applied: Object) -> Object:
