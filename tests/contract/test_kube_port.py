@@ -546,6 +546,19 @@ async def test_namespace_goes_with_its_content(site: Site) -> None:
     assert await site.kube.get(CONFIG, "c", f"{SPACE}-short") is None
 
 
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+async def test_namespace_that_kubernetes_lives_in_stays(site: Site, name: str) -> None:
+    """Whoever prunes it by mistake is refused."""
+    space = await site.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    error = await failure(site.kube.delete(GVK("v1", "Namespace"), name, uid=space["metadata"]["uid"]))
+    after = await site.kube.get(GVK("v1", "Namespace"), name)
+
+    assert "403" in error.what
+    assert "this namespace may not be deleted" in error.what
+    assert after is not None
+    assert "deletionTimestamp" not in after["metadata"]
+
+
 async def gone(site: Site, gvk: GVK, name: str, namespace: str = "") -> bool:
     """Tell whether an object is not there."""
     return await site.kube.get(gvk, name, namespace) is None

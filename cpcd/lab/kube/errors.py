@@ -9,7 +9,7 @@ from typing import Any
 from cpcd.lab.provenance import recorded, source
 
 __all__ = [
-    "ApiError", "UnknownKindError", "conflict", "expired", "invalid", "missing", "over_budget", "terminating",
+    "ApiError", "UnknownKindError", "conflict", "expired", "immortal", "invalid", "missing", "over_budget", "terminating",
     "two_budgets", "unknown_kind",
 ]  # fmt: skip
 
@@ -68,6 +68,12 @@ def terminating(plural: str, name: str, namespace: str) -> ApiError:
     cause = {"message": f"namespace {namespace} is being terminated", "field": "metadata.namespace"}
     text = f'{plural} "{name}" is forbidden: {why}'
     return ApiError(403, "Forbidden", text, [{"reason": "NamespaceTerminating", **cause}])
+
+
+@source("admission: namespace/lifecycle", "make test-kube, v1.35.4")
+def immortal(name: str) -> ApiError:
+    """Make the 403 of a namespace that Kubernetes itself lives in."""
+    return ApiError(403, "Forbidden", f'namespaces "{name}" is forbidden: this namespace may not be deleted')
 
 
 @source("C02")

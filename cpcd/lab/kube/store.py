@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cpcd.lab.kube.budgets import refusal
-from cpcd.lab.kube.errors import ApiError, conflict, invalid, missing, terminating
+from cpcd.lab.kube.errors import ApiError, conflict, immortal, invalid, missing, terminating
 from cpcd.lab.kube.fields import Path, copy, dotted, merge, owned, remove
 from cpcd.lab.kube.immutable import changed
 from cpcd.lab.kube.kinds import Resource, group
@@ -22,6 +22,7 @@ from cpcd.ports.kube import GVK
 __all__ = ["MANAGER", "Store"]
 
 MANAGER: Final = "cpcd"
+_IMMORTAL: Final = ("default", "kube-system", "kube-public")
 
 
 class Store:
@@ -113,6 +114,8 @@ class Store:
         if uid and found["metadata"]["uid"] != uid:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found['metadata']['uid']}"
             raise conflict(row.qualified, name, why)
+        if row.kind == "Namespace" and name in _IMMORTAL:
+            raise immortal(name)
         self.expel(found)
         return copy(found)
 
