@@ -634,6 +634,28 @@ async def test_approved_request_is_signed(site: Site) -> None:
     assert base64.b64decode(status["certificate"]).startswith(b"-----BEGIN CERTIFICATE-----")
 
 
+async def test_status_of_a_deployment_leaves_out_what_is_none(site: Site) -> None:
+    """A count that is missing is 0; whoever waits for one has to know."""
+    counts = []
+    for size in (1, 0):
+        await web(site, replicas=size)
+        counts.append(await eventually(site, lambda size=size: replicas(site, size)))
+
+    assert [dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1), {}] == [
+        {key: value for key, value in one.items() if key.endswith("Replicas") or key == "replicas"} for one in counts
+    ]
+
+
+async def replicas(site: Site, size: int) -> dict[str, Any] | None:
+    """Return the Deployment's status once it has that many pods, without what 1.35 has in addition."""
+    found = await site.kube.get(DEPLOYMENT, "web", SPACE)
+    assert found is not None
+    status: dict[str, Any] = found.get("status", {})
+    reached = found["metadata"]["generation"] == status.get("observedGeneration") and status.get("replicas", 0) == size
+    settled = reached and status.get("availableReplicas", 0) == size
+    return {key: value for key, value in status.items() if key != "terminatingReplicas"} if settled else None
+
+
 async def test_evicting_what_is_gone_succeeds(site: Site) -> None:
     """A drain must not stop at a pod that has left by itself."""
     assert await site.kube.evict(SPACE, "nope", "00000000-0000-0000-0000-000000000000")

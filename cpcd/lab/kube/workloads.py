@@ -79,14 +79,22 @@ def _replica_set(deployment: Object, name: str, wanted: str) -> Object:
     return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": spec}
 
 
+@source("make test-kube, v1.35.4")
+def _counted(**counts: int) -> dict[str, int]:
+    """Leave out what is 0, as the real status does."""
+    return {name: count for name, count in counts.items() if count}
+
+
 @source("apps/v1 DeploymentStatus")
 def _report(turn: Turn, each: Object, pods: list[Object], wanted: str) -> None:
     size = each["spec"].get("replicas", 1)
     current = [pod for pod in pods if pod["metadata"]["labels"].get("pod-template-hash") == wanted]
     ready = sum(map(is_ready, current))
     available = "True" if ready >= size else "False"
-    counted = {"replicas": len(pods), "updatedReplicas": len(current), "readyReplicas": ready}
-    status = {**counted, "availableReplicas": ready, "unavailableReplicas": max(0, size - ready)}
+    status: dict[str, Any] = _counted(
+        replicas=len(pods), updatedReplicas=len(current), readyReplicas=ready, availableReplicas=ready,
+        unavailableReplicas=max(0, size - ready),
+    )  # fmt: skip
     condition = {"type": "Available", "status": available, "reason": "MinimumReplicasAvailable"}
     generation = each["metadata"]["generation"]
     turn.changed(each, status={**status, "observedGeneration": generation, "conditions": [condition]})
@@ -111,7 +119,8 @@ def replica_sets(turn: Turn) -> None:
         for pod in doomed:
             turn.store.expel(pod)
         ready = sum(map(is_ready, pods))
-        turn.changed(each, status={"replicas": len(pods), "readyReplicas": ready, "availableReplicas": ready})
+        counted = _counted(readyReplicas=ready, availableReplicas=ready)
+        turn.changed(each, status={"replicas": len(pods), **counted})
 
 
 def _pod(owner: Object, name: str, tolerations: list[Object], **spec: Any) -> Object:
@@ -163,11 +172,9 @@ def _report_daemons(turn: Turn, each: Object, pods: list[Object], desired: int, 
     status = {
         "desiredNumberScheduled": desired,
         "currentNumberScheduled": len(pods),
-        "updatedNumberScheduled": updated,
         "numberReady": ready,
-        "numberAvailable": ready,
-        "numberUnavailable": desired - ready,
         "numberMisscheduled": 0,
         "observedGeneration": each["metadata"]["generation"],
+        **_counted(updatedNumberScheduled=updated, numberAvailable=ready, numberUnavailable=desired - ready),
     }
     turn.changed(each, status=status)
