@@ -31,6 +31,7 @@ from cpcd.ports.kube import GVK, Kube, Object, Served
 
 CONFIG = GVK("v1", "ConfigMap")
 DEPLOYMENT = GVK("apps/v1", "Deployment")
+SECRET = GVK("v1", "Secret")
 POD = GVK("v1", "Pod")
 CORDONED = "node.kubernetes.io/unschedulable"
 BUDGET = GVK("policy/v1", "PodDisruptionBudget")
@@ -185,6 +186,18 @@ async def test_field_left_out_of_the_next_apply_is_removed(site: Site) -> None:
     applied = await site.kube.apply(config(a="1"))
 
     assert {"a": "1"} == applied["data"]
+
+
+async def test_key_left_out_of_string_data_stays(site: Site) -> None:
+    """It is write-only: nobody owns what it became, and nobody's value is a conflict for it."""
+    for key in ("a", "b"):
+        await site.kube.apply({**secret("Opaque"), "stringData": {key: "1"}})
+    await site.kube.patch(SECRET, "contract", {"data": {"b": "Mg=="}}, namespace=SPACE)
+    stored = await site.kube.apply({**secret("Opaque"), "stringData": {"b": "1"}}, force=False)
+    await site.kube.delete(SECRET, "contract", namespace=SPACE, uid=stored["metadata"]["uid"])
+
+    assert {"a": "MQ==", "b": "MQ=="} == stored["data"]
+    assert "stringData" not in stored
 
 
 async def test_item_left_out_of_the_next_apply_is_removed(site: Site) -> None:

@@ -65,7 +65,7 @@ class Store:
         if self._stored(row, fresh["metadata"]) is not None:
             raise ApiError(409, "AlreadyExists", f'{row.qualified} "{fresh["metadata"]["name"]}" already exists')
         self._admitted(row, fresh)
-        return copy(self.objects.put(note_update(fresh, {}, manager, self._stamp())))
+        return copy(self.objects.put(_defaulted(note_update(fresh, {}, manager, self._stamp()))))
 
     @source("KEP-555")
     def apply(self, obj: Object, *, manager: str = MANAGER, force: bool = True, dry_run: bool = False) -> Object:
@@ -85,7 +85,7 @@ class Store:
         entries, gone = note_apply(before, paths, {path for path, _ in disputed}, manager, self._stamp())
         for path in sorted(gone, reverse=True):
             remove(before, path)
-        after = merge(before, {key: value for key, value in applied.items() if key != "status"})
+        after = _defaulted(merge(before, {key: value for key, value in applied.items() if key != "status"}))
         after.setdefault("metadata", {})["managedFields"] = entries
         after["metadata"]["name"] = applied["metadata"]["name"]
         if live is not None:
@@ -165,7 +165,7 @@ class Store:
         return self.objects.find(row.kind, metadata["name"], space, api_version=row.api_version)
 
     def _prepared(self, obj: Object) -> tuple[Resource, Object]:
-        """Return the kind and the object with its namespace and defaults; ApiError 404 or 422 where it cannot be."""
+        """Return the kind and the object with its namespace; ApiError 404 or 422 where it cannot be."""
         row = self.objects.resource(obj.get("apiVersion", ""), obj.get("kind", ""))
         fresh = copy(obj)
         metadata = fresh.setdefault("metadata", {})
@@ -175,7 +175,7 @@ class Store:
             metadata.pop("namespace", None)
             return row, fresh
         metadata.setdefault("namespace", "default")
-        return row, _defaulted(fresh)
+        return row, fresh
 
     @source("admission: namespace/lifecycle")
     def _admitted(self, row: Resource, fresh: Object) -> None:
@@ -200,12 +200,16 @@ def _shell(applied: Object) -> Object:
     return {"apiVersion": applied["apiVersion"], "kind": applied["kind"], "metadata": kept}
 
 
+@source("make test-kube, v1.35.4")
 def _defaulted(obj: Object) -> Object:
-    """Fill in what the real server would and what somebody here reads."""
-    if obj["kind"] == "Secret" and (plain := obj.pop("stringData", None)):
-        encoded = {key: _base64(value) for key, value in plain.items()}
-        obj["data"] = {**obj.get("data", {}), **encoded}
-    return obj
+    """Fill in what the real server would and what somebody here reads.
+
+    What stringData became is nobody's: a key that is left out of the next apply stays in data.
+    """
+    if obj["kind"] != "Secret":
+        return obj
+    encoded = {key: _base64(value) for key, value in (obj.pop("stringData", None) or {}).items()}
+    return {"type": "Opaque", **obj, **({"data": {**(obj.get("data") or {}), **encoded}} if encoded else {})}
 
 
 def _base64(text: str) -> str:
