@@ -247,6 +247,18 @@ async def test_field_that_two_managers_hold_stays_when_one_leaves_it_out(site: S
     assert [{"a": "1", "b": "2"}] * 2 == [one["data"] for one in (shared, left)]
 
 
+async def test_conflict_names_holder_and_fields(site: Site) -> None:
+    """One in a sentence, more of them in a list."""
+    await site.kube.apply(config(a="1", b="1"))
+    said = []
+    for key in ("a", "b"):
+        await site.kube.patch(CONFIG, "c", {"data": {key: "2"}}, namespace=SPACE)
+        said.append((await failure(site.kube.apply(config(a="1", b="1"), force=False))).what)
+
+    assert 'Apply failed with 1 conflict: conflict with "cpcd" using v1: .data.a' in said[0]
+    assert 'Apply failed with 2 conflicts: conflicts with "cpcd" using v1:\n- .data.a\n- .data.b' in said[1]
+
+
 async def test_dry_run_tells_and_stores_nothing(site: Site) -> None:
     """The answer is what would be stored."""
     await site.kube.apply(config(a="1"))
@@ -501,6 +513,27 @@ async def test_patch_with_a_stale_revision_is_refused(site: Site) -> None:
     assert stored is not None
     assert "409 Conflict" in error.what
     assert "2" == stored["data"]["a"]
+
+
+async def test_write_that_means_another_object_is_refused(site: Site) -> None:
+    """By revision or uid, whether applied or patched."""
+    other = "00000000-0000-0000-0000-000000000000"
+    stale = (await site.kube.apply(config(a="1")))["metadata"]["resourceVersion"]
+    await site.kube.apply(config(a="2"))
+
+    def meant(name: str, **metadata: str) -> Object:
+        return {**config(a="3"), "metadata": {"name": name, "namespace": SPACE, **metadata}}
+
+    refused = [
+        await failure(site.kube.apply(meant("c", resourceVersion=stale))),
+        await failure(site.kube.apply(meant("c", uid=other))),
+        await failure(site.kube.apply(meant("none", uid=other))),
+        await failure(site.kube.patch(CONFIG, "c", {"metadata": {"uid": other}}, namespace=SPACE)),
+    ]
+
+    wanted = ("modified", "uid: Invalid value", "uid mismatch", "uid: Invalid value")
+    assert [True] * 4 == [word in error.what for word, error in zip(wanted, refused, strict=True)]
+    assert [409, 422, 409, 422] == [code for error in refused for code in (409, 422) if f" {code} " in f" {error.what}"]
 
 
 async def test_patch_of_nothing_fails(site: Site) -> None:

@@ -125,5 +125,7 @@ def decode(tree: dict[str, Any], path: Path = ()) -> set[Path]:
 
 
 def dotted(path: Path) -> str:
-    """Return a path as conflicts print it: `.spec.replicas`."""
-    return "".join(f".{part[2:]}" if part.startswith("f:") else f"[{part[2:]}]" for part in path)
+    """Return a path as conflicts print it: `.spec.replicas`, `.spec.containers[name="web"].image`."""
+    return "".join(
+        f".{part[2:]}" if part.startswith("f:") else f'[name="{json.loads(part[2:])["name"]}"]' for part in path
+    )

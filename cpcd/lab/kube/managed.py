@@ -31,7 +31,7 @@ def _entry(manager: str, operation: str, api_version: str, paths: set[Path], sta
 def _others(obj: Object, manager: str) -> Iterator[tuple[str, set[Path]]]:
     for entry in _entries(obj):
         if not _is(entry, manager, "Apply"):
-            yield entry["manager"], decode(entry["fieldsV1"])
+            yield f'"{entry["manager"]}" using {entry["apiVersion"]}', decode(entry["fieldsV1"])
 
 
 def _overlap(path: Path, held: set[Path]) -> bool:
@@ -40,7 +40,9 @@ def _overlap(path: Path, held: set[Path]) -> bool:
 
 @source("real.md 2: FieldManagerConflict")
 def conflicts(live: Object, applied: Object, paths: set[Path], manager: str) -> list[tuple[Path, str]]:
-    """Return (path, manager) of fields that another manager holds and that would get another value.
+    """Return (path, holder) of fields that another manager holds and that would get another value.
+
+    A holder is said as a conflict says it: `"kubectl" using apps/v1`.
 
     An applied empty map claims the map and none of its keys.
     """

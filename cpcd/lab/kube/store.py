@@ -78,6 +78,7 @@ class Store:
         live = self._stored(row, applied["metadata"])
         if live is None:
             self._admitted(row, applied)
+        _meant(row, live, applied["metadata"])
         before = _shell(applied) if live is None else copy(converted(live, row.api_version))
         paths = owned(applied)
         if (disputed := conflicts(before, applied, paths, manager)) and not force:
@@ -96,13 +97,9 @@ class Store:
     def patch(
         self, gvk: GVK, name: str, change: Mapping[str, Any], *, namespace: str = "", manager: str = MANAGER
     ) -> Object:
-        """Merge-patch an object; ApiError 409 when the patch names another resourceVersion or uid."""
+        """Merge-patch an object; ApiError 409 when the patch names another resourceVersion, 422 for another uid."""
         row, before = self._found(gvk, name, namespace)
-        wanted = change.get("metadata") or {}
-        for key in ("resourceVersion", "uid"):
-            if key in wanted and wanted[key] != before["metadata"][key]:
-                why = "the object has been modified; please apply your changes to the latest version and try again"
-                raise conflict(row.qualified, name, why)
+        _meant(row, before, {"name": name, **(change.get("metadata") or {})})
         after = _merge_patch(before, change)
         _refuse(row, after, changed(before, after))
         stored = self.objects.put(note_update(after, before, manager, self._stamp()))
@@ -190,6 +187,22 @@ class Store:
             raise terminating(row.qualified, metadata["name"], metadata["namespace"])
 
 
+@source("C14", "make test-kube, v1.35.4")
+def _meant(row: Resource, live: Object | None, metadata: Mapping[str, Any]) -> None:
+    """Refuse a write that names another object than is there: 409 by its revision, 422 by its uid, 409 by one for none."""
+    name, uid = metadata["name"], metadata.get("uid")
+    if live is None:
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(row.qualified, name, why)
+        return
+    if metadata.get("resourceVersion", live["metadata"]["resourceVersion"]) != live["metadata"]["resourceVersion"]:
+        why = "the object has been modified; please apply your changes to the latest version and try again"
+        raise conflict(row.qualified, name, why)
+    if uid and uid != live["metadata"]["uid"]:
+        _refuse(row, live, [f'metadata.uid: Invalid value: "{uid}": field is immutable'])
+
+
 def _refuse(row: Resource, obj: Object, why: list[str]) -> None:
     if why:
         raise invalid(".".join(filter(None, (row.kind, group(row.api_version)))), obj["metadata"]["name"], why)
@@ -229,8 +242,14 @@ def _merge_patch(target: Any, change: Any) -> Any:
     return kept
 
 
+@source("make test-kube, v1.35.4")
 def _disputed(disputed: list[tuple[Path, str]]) -> ApiError:
-    named = [(dotted(path), manager) for path, manager in disputed]
-    causes = [{"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": p} for p, m in named]
-    listed = ", ".join(f'conflict with "{manager}": {path}' for path, manager in named)
-    return ApiError(409, "Conflict", f"Apply failed with {len(named)} conflicts: {listed}", causes)
+    named = [(dotted(path), holder) for path, holder in disputed]
+    causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {h}", "field": p} for p, h in named]
+    if len(named) == 1:
+        listed = f"1 conflict: conflict with {named[0][1]}: {named[0][0]}"
+    else:
+        holders = dict.fromkeys(holder for _, holder in named)
+        each = [f"conflicts with {h}:" + "".join(f"\n- {path}" for path, other in named if other == h) for h in holders]
+        listed = f"{len(named)} conflicts: " + "\n".join(each)
+    return ApiError(409, "Conflict", f"Apply failed with {listed}", causes)
