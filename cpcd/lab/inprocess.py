@@ -254,7 +254,7 @@ class _RefusedForNowError(Failure):
 def _failure(endpoint: str, error: ApiError) -> Failure:
     kinds: dict[int, type[Failure]] = {404: _GoneError, 409: _ConflictError, 429: _RefusedForNowError}
     ending = any(cause["reason"] == "NamespaceTerminating" for cause in error.causes)
-    code = Code.AUTH if error.code in {401, 403} else Code.EXECUTION
+    code = Code.AUTH if error.code == 401 else Code.EXECUTION  # its 403s are admission's: rights are not modelled
     words = f"{error.code} {error.reason}: {error.message}"
     return (_RefusedForNowError if ending else kinds.get(error.code, Failure))(code, words, target=endpoint)
 

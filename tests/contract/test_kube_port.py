@@ -599,7 +599,8 @@ async def test_namespace_that_kubernetes_lives_in_stays(site: Site, name: str) -
     error = await failure(site.kube.delete(GVK("v1", "Namespace"), name, uid=space["metadata"]["uid"]))
     after = await site.kube.get(GVK("v1", "Namespace"), name)
 
-    assert "403" in error.what
+    assert Code.EXECUTION is error.code
+    assert "403 Forbidden: " in error.what
     assert "this namespace may not be deleted" in error.what
     assert after is not None
     assert "deletionTimestamp" not in after["metadata"]

@@ -4,14 +4,17 @@ Whatever differs here is mended in the lab, or in the adapter.
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from cpcd.adapters.kube import KubeApi
+from cpcd.model.errors import Code
 from tests.contract.test_kube_port import *  # noqa: F403 - the suite is what this module is
-from tests.contract.test_kube_port import SPACE, Site
+from tests.contract.test_kube_port import SPACE, Site, config, failure
 from tests.real.conftest import NODES
 from tests.real.plane import Plane
 
@@ -39,6 +42,30 @@ async def site(kube: KubeApi, plane: Plane) -> AsyncIterator[Site]:
             return
         await asyncio.sleep(QUICK)
     raise AssertionError(left)
+
+
+async def test_missing_right_is_a_matter_of_credentials(plane: Plane, site: Site, tmp_path: Path) -> None:
+    """It is told from what the API forbids to everybody; the lab knows no rights."""
+    scheduler = KubeApi(plane.kubeconfig("scheduler"), endpoint="kube:real", cache_dir=tmp_path)
+    error = await failure(scheduler.apply(config(a="1")))
+    await scheduler.close()
+
+    assert Code.AUTH is error.code
+    assert "loading RBAC" in error.what
+
+
+async def test_api_that_is_silent_is_unreachable_in_time(plane: Plane, site: Site, tmp_path: Path) -> None:
+    """A process that hangs accepts connections and says nothing: the client's limit ends that, here a tenth of it."""
+    hasty = KubeApi(plane.kubeconfig(), endpoint="kube:real", cache_dir=tmp_path, scale=10)
+    plane.running["kube-apiserver"].send_signal(signal.SIGSTOP)
+    try:
+        error = await failure(hasty.version())
+    finally:
+        plane.running["kube-apiserver"].send_signal(signal.SIGCONT)
+        await hasty.close()
+
+    assert Code.NETWORK is error.code
+    assert (await site.kube.version()).startswith("v1.")
 
 
 def leave(plane: Plane) -> list[str]:

@@ -4,6 +4,7 @@ Status texts are the API's own (`Status.message`). Only 404 and 429 are sometime
 `api.py` says where. The table of codes: `model/errors.py`.
 """
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,10 +69,15 @@ _STATUS: Final[Mapping[int, tuple[Code, str, float | None]]] = {
     504: (Code.NETWORK, "Timeout", None),
 }
 
+# RBAC's own words; whatever else is Forbidden is a refusal of what was asked (seen at v1.35.4, make test-kube)
+_UNAUTHORIZED: Final = re.compile(r'User ".*" cannot ')
+
 
 def _refused(endpoint: str, what: str, error: ApiException) -> Failure:
     text = message(error)
     code, word, wait = _STATUS.get(error.status, (Code.EXECUTION, words(error.reason or "error"), None))
+    if error.status == 403 and not _UNAUTHORIZED.search(text):  # admission's, which no credentials change
+        code, word, wait = Code.EXECUTION, "Forbidden", None
     if "etcdserver" in text:  # `failures.md` C15: members come and go
         code = Code.NETWORK
     asked = _retry_after(error)

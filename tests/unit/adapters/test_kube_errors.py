@@ -77,7 +77,22 @@ async def failure(handler: Handler, private: Path, scale: float = 1) -> Failure:
     ("answer", "code", "text", "retry"),
     [
         ((401, "Unauthorized", "Unauthorized"), Code.AUTH, "401 Unauthorized", None),
-        ((403, "Forbidden", "nodes is forbidden"), Code.AUTH, "still loading RBAC", 5),
+        (
+            (
+                403,
+                "Forbidden",
+                'nodes is forbidden: User "kubernetes-admin" cannot list resource "nodes" in API group ""',
+            ),
+            Code.AUTH,
+            "still loading RBAC",
+            5,
+        ),
+        (
+            (403, "Forbidden", 'namespaces "default" is forbidden: this namespace may not be deleted'),
+            Code.EXECUTION,
+            "403 Forbidden: namespaces",
+            None,
+        ),
         ((409, "Conflict", "object modified"), Code.EXECUTION, "409 Conflict: object modified", None),
         ((410, "Expired", "too old"), Code.EXECUTION, "410 Expired: too old", 0),
         ((422, "Invalid", "spec.x: Required"), Code.EXECUTION, "spec.x: Required", None),
