@@ -21,6 +21,7 @@ from cpcd.lab.guests import Durations
 from cpcd.lab.inprocess import LabKube
 from cpcd.lab.kube import MANIFESTS, NETWORKS, Cluster, File, Kubelet, Plan
 from cpcd.lab.kube.budgets import is_ready
+from cpcd.lab.kube.kinds import BUILTIN, group
 from cpcd.lab.kube.pki import request as signing_request
 from cpcd.lab.pve import Settings
 from cpcd.lab.servers.clock import FastClock
@@ -324,6 +325,13 @@ async def test_kinds_are_known_by_group_with_their_scope(site: Site) -> None:
         Served(CONFIG, namespaced=True), Served(GVK("v1", "Node"), namespaced=False),
         Served(GVK("apps/v1", "Deployment"), namespaced=True), None, None,
     ] == [await site.kube.served(group, kind) for group, kind in asked]  # fmt: skip
+
+
+async def test_kinds_of_the_lab_are_the_api_s(site: Site) -> None:
+    """Each is served in the same version, and in namespaces or not."""
+    wanted = [Served(GVK(row.api_version, row.kind), namespaced=row.namespaced) for row in BUILTIN.values()]
+
+    assert wanted == [await site.kube.served(group(row.api_version), row.kind) for row in BUILTIN.values()]
 
 
 GROUP = "contract.cpcd.dev"

@@ -1,7 +1,8 @@
 """The kinds that the modelled API server serves; anything else is NotFound.
 
-One table, for the store and for discovery over HTTP. Kinds of applied CustomResourceDefinitions come on top
-(`Store.resources`).
+One table, for the store and for discovery over HTTP; `make test-kube` compares it with v1.35.4. Kinds of applied
+CustomResourceDefinitions come on top (`Store.resources`). A kind whose objects run by themselves is served only where
+something here lets them: there is no Job, CronJob or StatefulSet.
 """
 
 import re
@@ -37,31 +38,48 @@ class Resource:
 
 
 _TABLE: Final = """
-v1                              Node                             nodes                             cluster
-v1                              Namespace                        namespaces                        cluster
-v1                              Pod                              pods                              namespaced
-v1                              ConfigMap                        configmaps                        namespaced
-v1                              Secret                           secrets                           namespaced
-v1                              Service                          services                          namespaced
-v1                              ServiceAccount                   serviceaccounts                   namespaced
-v1                              Event                            events                            namespaced
-v1                              PersistentVolume                 persistentvolumes                 cluster
-v1                              PersistentVolumeClaim            persistentvolumeclaims            namespaced
-apps/v1                         Deployment                       deployments                       namespaced
-apps/v1                         DaemonSet                        daemonsets                        namespaced
-apps/v1                         ReplicaSet                       replicasets                       namespaced
-policy/v1                       PodDisruptionBudget              poddisruptionbudgets              namespaced
-certificates.k8s.io/v1          CertificateSigningRequest        certificatesigningrequests        cluster
-coordination.k8s.io/v1          Lease                            leases                            namespaced
-storage.k8s.io/v1               VolumeAttachment                 volumeattachments                 cluster
-storage.k8s.io/v1               StorageClass                     storageclasses                    cluster
-rbac.authorization.k8s.io/v1    Role                             roles                             namespaced
-rbac.authorization.k8s.io/v1    RoleBinding                      rolebindings                      namespaced
-rbac.authorization.k8s.io/v1    ClusterRole                      clusterroles                      cluster
-rbac.authorization.k8s.io/v1    ClusterRoleBinding               clusterrolebindings               cluster
-networking.k8s.io/v1            NetworkPolicy                    networkpolicies                   namespaced
-scheduling.k8s.io/v1            PriorityClass                    priorityclasses                   cluster
-apiextensions.k8s.io/v1         CustomResourceDefinition         customresourcedefinitions         cluster
+v1                               Node                              nodes                              cluster
+v1                               Namespace                         namespaces                         cluster
+v1                               Pod                               pods                               namespaced
+v1                               ConfigMap                         configmaps                         namespaced
+v1                               Secret                            secrets                            namespaced
+v1                               Service                           services                           namespaced
+v1                               ServiceAccount                    serviceaccounts                    namespaced
+v1                               Event                             events                             namespaced
+v1                               PersistentVolume                  persistentvolumes                  cluster
+v1                               PersistentVolumeClaim             persistentvolumeclaims             namespaced
+apps/v1                          Deployment                        deployments                        namespaced
+apps/v1                          DaemonSet                         daemonsets                         namespaced
+apps/v1                          ReplicaSet                        replicasets                        namespaced
+policy/v1                        PodDisruptionBudget               poddisruptionbudgets               namespaced
+certificates.k8s.io/v1           CertificateSigningRequest         certificatesigningrequests         cluster
+coordination.k8s.io/v1           Lease                             leases                             namespaced
+storage.k8s.io/v1                VolumeAttachment                  volumeattachments                  cluster
+storage.k8s.io/v1                StorageClass                      storageclasses                     cluster
+rbac.authorization.k8s.io/v1     Role                              roles                              namespaced
+rbac.authorization.k8s.io/v1     RoleBinding                       rolebindings                       namespaced
+rbac.authorization.k8s.io/v1     ClusterRole                       clusterroles                       cluster
+rbac.authorization.k8s.io/v1     ClusterRoleBinding                clusterrolebindings                cluster
+networking.k8s.io/v1             NetworkPolicy                     networkpolicies                    namespaced
+scheduling.k8s.io/v1             PriorityClass                     priorityclasses                    cluster
+v1                               LimitRange                        limitranges                        namespaced
+v1                               ResourceQuota                     resourcequotas                     namespaced
+v1                               Endpoints                         endpoints                          namespaced
+discovery.k8s.io/v1              EndpointSlice                     endpointslices                     namespaced
+networking.k8s.io/v1             Ingress                           ingresses                          namespaced
+networking.k8s.io/v1             IngressClass                      ingressclasses                     cluster
+storage.k8s.io/v1                CSIDriver                         csidrivers                         cluster
+storage.k8s.io/v1                VolumeAttributesClass             volumeattributesclasses            cluster
+node.k8s.io/v1                   RuntimeClass                      runtimeclasses                     cluster
+autoscaling/v2                   HorizontalPodAutoscaler           horizontalpodautoscalers           namespaced
+apiregistration.k8s.io/v1        APIService                        apiservices                        cluster
+admissionregistration.k8s.io/v1  MutatingWebhookConfiguration      mutatingwebhookconfigurations      cluster
+admissionregistration.k8s.io/v1  ValidatingWebhookConfiguration    validatingwebhookconfigurations    cluster
+admissionregistration.k8s.io/v1  ValidatingAdmissionPolicy         validatingadmissionpolicies        cluster
+admissionregistration.k8s.io/v1  ValidatingAdmissionPolicyBinding  validatingadmissionpolicybindings  cluster
+flowcontrol.apiserver.k8s.io/v1  FlowSchema                        flowschemas                        cluster
+flowcontrol.apiserver.k8s.io/v1  PriorityLevelConfiguration        prioritylevelconfigurations        cluster
+apiextensions.k8s.io/v1          CustomResourceDefinition          customresourcedefinitions          cluster
 """
 
 
