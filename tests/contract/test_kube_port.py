@@ -8,7 +8,7 @@ import base64
 import random
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,9 @@ from cpcd.lab.servers.clock import FastClock
 from cpcd.lab.servers.listeners import Listeners
 from cpcd.lab.world import World
 from cpcd.model.errors import Code, Failure, NotServed
+from cpcd.plan import applyset
 from cpcd.ports.kube import GVK, Kube, Object, Served
+from cpcd.spec.presets import flannel
 
 CONFIG = GVK("v1", "ConfigMap")
 DEPLOYMENT = GVK("apps/v1", "Deployment")
@@ -487,6 +489,40 @@ async def test_list_selects_by_namespace_labels_and_fields(site: Site) -> None:
         await names(), await names(labels="tier=front"), await names(labels="tier notin (front)"),
         await names(fields="metadata.name=b"),
     ]  # fmt: skip
+
+
+async def test_applied_addon_is_found_and_settled(site: Site) -> None:
+    """A dry run of what was just applied changes nothing, the API's defaults included; its label finds its objects."""
+    kube, wanted = site.kube, applyset.objects("flannel", flannel("10.244.0.0/16"), ())
+    for obj in wanted:
+        await kube.apply(obj)
+    would = [meaning(await kube.apply(obj, dry_run=True)) for obj in wanted]
+    live = [await kube.get(*placed(obj)) for obj in wanted]
+    label = f"{applyset.PART_OF}={applyset.identifier('flannel')}"
+    kinds = {placed(obj)[0] for obj in wanted}
+    found = {
+        applyset.ref({**one, "apiVersion": k.api_version})
+        for k in kinds
+        for one in (await kube.list(k, labels=label))[0]
+    }
+    for obj in filter(None, reversed(live)):
+        gvk, name, namespace = placed(obj)
+        await kube.delete(gvk, name, namespace=namespace, uid=obj["metadata"]["uid"])
+
+    assert [meaning(obj) for obj in live if obj] == would
+    assert {applyset.ref(obj) for obj in wanted[1:]} == found
+
+
+def placed(obj: Mapping[str, Any]) -> tuple[GVK, str, str]:
+    """Return where an object is."""
+    return GVK(obj["apiVersion"], obj["kind"]), obj["metadata"]["name"], obj["metadata"].get("namespace", "")
+
+
+def meaning(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an object without what passes while nobody changes it."""
+    volatile = {"managedFields", "resourceVersion", "generation"}
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in volatile}
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
 
 
 async def test_list_of_an_unknown_kind_fails(site: Site) -> None:
