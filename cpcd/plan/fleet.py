@@ -382,12 +382,15 @@ def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
 
 
 def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
-    """Machines of a deployment that the file no longer has are surplus, one at a time."""
+    """Machines of a deployment that the file no longer has are surplus, one at a time.
+
+    Whoever is in the middle of a reboot goes first: its slot would keep the others from going.
+    """
     names = {group.name for group in cluster.groups}
     left = [row for row in view.rows(cluster.name) if row.group not in names and row.wanted]
     if not left:
         return None
-    row = left[-1]
+    row = max(reversed(left), key=lambda row: any(op.disrupts for op in view.open_ops(machine_key(row))))
     why = f"the deployment {row.group} is no longer in the file"
     limit = max(1, cluster.blast.max_unavailable)
     return Plan(steps=(RetireMachine(key=key, row=row, why=why, kind=Risk.DESTROY, limit=limit),))

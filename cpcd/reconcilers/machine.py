@@ -124,7 +124,7 @@ def plan(key: Key, view: View) -> Plan:
         return Plan(steps=(effects.Relocate(key=key, row=row, node=case.moved),))
     if row.retire:
         return retire(case)
-    if group is None:  # nobody says any more what it should be like: it is left as it is until it goes
+    if group is None and case.hold is None:  # nobody says what it should be like: it is left as it is until it goes
         sentence = f"{row.name} is left as it is: its deployment {row.group} is no longer in the file"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
     built = provision(case)

@@ -26,6 +26,7 @@ from tests.unit.plan.build import (
     cluster,
     group,
     health,
+    hold,
     identity,
     member_row,
     node,
@@ -239,6 +240,13 @@ def test_machines_of_a_deployment_that_left_the_file_go_last_in_first_out() -> N
     busy = built(cluster(group(CP, 1), group(WORKERS, 2)), now=cluster(group(CP, 2)))
 
     assert (("u3", Risk.DESTROY), "add-machine") == (retired(whole), said(decided(busy)))
+
+
+def test_of_a_deployment_that_left_the_file_who_is_in_a_reboot_goes_first() -> None:
+    """It holds the slot that the others wait for."""
+    whole = built(cluster(group(CP, 1), group(WORKERS, 2)), now=cluster(group(CP, 1)))
+
+    assert ("u2", Risk.DESTROY) == retired(put(whole, ops=[hold(of(whole, "u2"))]))
 
 
 def rolling(*, surge: int = 1, unavailable: int = 0, want: int = 3, **parts: Any) -> View:

@@ -10,7 +10,7 @@ import pytest
 from cpcd.model.desired import Desired, ProxmoxSite, SecretRef
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Key, Kind
-from cpcd.model.ledger import OpenOp, PutFact
+from cpcd.model.ledger import Op, OpenOp, PutFact
 from cpcd.model.plan import Action
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
@@ -139,6 +139,19 @@ def test_a_machine_whose_document_is_gone_is_kept() -> None:
     plan = planned(machine, machine_key(WORKER), whole)
 
     assert ((), "Retained") == (plan.steps, plan.conditions[0].reason)
+
+
+@pytest.mark.parametrize(
+    ("ops", "wanted"), [([], "Deleting"), ([hold(WORKER)], "start")], ids=["at rest", "in a reboot"]
+)
+def test_a_machine_without_a_deployment_is_left_alone_once_its_reboot_is_over(ops: list[Op], wanted: str) -> None:
+    """What it is off for ends, or its slot would be taken for ever."""
+    bulk = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
+    whole = put(
+        built(build.cluster(group(CP, 3), group(WORKERS, 2)), now=build.cluster(group(CP, 3))), ops=ops, bulk=bulk
+    )
+
+    assert wanted == said(planned(machine, machine_key(WORKER), whole))
 
 
 @pytest.mark.parametrize(
