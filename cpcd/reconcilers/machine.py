@@ -116,8 +116,7 @@ def plan(key: Key, view: View) -> Plan:
     if row is None:
         return Plan()
     if cluster is None:
-        sentence = f"{row.name} is kept: the document of {key.cluster} is gone and its deletionPolicy is Retain"
-        return Plan(conditions=(Condition("Ready", Status.UNKNOWN, "Retained", sentence),))
+        return Plan(conditions=_retained(key, view, row))
     group = cluster.group(row.group)
     case = Case(key, view, row, cluster, group or cluster.groups[0])
     if case.moved:
@@ -135,6 +134,17 @@ def plan(key: Key, view: View) -> Plan:
     if not row.joined:
         return prepare(case) or member(case) or upkeep(case, vm)
     return upkeep(case, vm)
+
+
+def _retained(key: Key, view: View, row: Machine) -> tuple[Condition, ...]:
+    """Of what was begun nobody looks how far it came: a hand is needed, or the document."""
+    sentence = f"{row.name} is kept: the document of {key.cluster} is gone and its deletionPolicy is Retain"
+    begun = next((op.verb for op in view.open_ops(key) if op.disrupts), "")
+    if not begun:
+        return (Condition("Ready", Status.UNKNOWN, "Retained", sentence),)
+    sentence += f"; its {begun} is interrupted until the document is back, and it may be cordoned or off"
+    kinds = (("Ready", Status.UNKNOWN), ("Degraded", Status.TRUE))
+    return tuple(Condition(kind, status, "Retained", sentence) for kind, status in kinds)
 
 
 async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # noqa: C901 - one arm a port call

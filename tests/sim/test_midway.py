@@ -16,13 +16,12 @@ def renamed(text: str) -> str:
     return text.replace("name: general", "name: batch")
 
 
-def rebooting(house: House, group: str) -> list[str]:
-    """Return the machines of a group that are off for a reboot."""
+def going_down(house: House) -> bool:
+    """Return whether a worker is being shut down for a reboot."""
     assert house.daemon is not None
     view = house.daemon.state.view
-    held = [view.row(op.key) for op in view.ops.values() if op.verb == "reboot"]
-    off = (row for row in held if row is not None and not house.world.pve.vms[row.vmid].running)
-    return [row.name for row in off if row.group == group]
+    rows = [view.row(op.key) for op in view.ops.values() if op.verb == "shutdown"]
+    return any(row is not None and row.group == "general" for row in rows)
 
 
 def cordoned(house: House) -> list[str]:
@@ -42,7 +41,7 @@ def test_a_pool_that_is_renamed_in_a_reboot_keeps_no_other_machine_from_its_own(
     async def tale(house: House) -> None:
         await built(house)
         house.file.commit(spec(masters=1, memory=4096, destroy=destroy))
-        await house.until(lambda: bool(rebooting(house, "general")), limit=HOUR, what="in mid-reboot")
+        await house.until(lambda: going_down(house), limit=HOUR, what="in mid-reboot")
         house.file.commit(renamed(spec(masters=1, memory=4096, destroy=destroy)))
         await asyncio.sleep(HOUR / 2)
         house.file.commit(renamed(spec(masters=1, memory=3072, destroy=destroy)))
@@ -55,3 +54,30 @@ def test_a_pool_that_is_renamed_in_a_reboot_keeps_no_other_machine_from_its_own(
     assert {"demo-batch-1": "3072", "demo-batch-2": "3072"} == booted
     assert ([], []) == (off(house), cordoned(house))
     assert (destroy == "Approve") == ("demo-general-1" in house.vms().values())
+
+
+def test_a_document_that_goes_in_a_reboot_leaves_word_of_it(tmp_path: Path) -> None:
+    """Nothing is done to a machine without a document; that one is off is said, and ends when the document is back."""
+    other = spec(masters=1, workers=1).replace("name: demo}", "name: beta}").replace("127.77.0.4", "127.77.0.5")
+    other = other.replace("127.77.0.10-127.77.0.60", "127.77.0.70-127.77.0.99")
+    found: list[str] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(masters=1, memory=4096))
+        await house.until(lambda: going_down(house), limit=HOUR, what="in mid-reboot")
+        house.file.commit(other)
+        await asyncio.sleep(HOUR / 2)
+        assert house.daemon is not None
+        found.extend([*off(house), house.daemon.sentence()])
+        house.file.commit(f"{other}\n---\n{spec(masters=1, memory=4096)}")
+        await asyncio.sleep(5)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1))
+    *dark, sentence = found
+
+    assert len(dark) == 1
+    assert f"{dark[0]} is kept: the document of demo is gone" in sentence
+    assert "its reboot is interrupted until the document is back" in sentence
+    assert ([], []) == (off(house), cordoned(house))

@@ -139,6 +139,16 @@ def test_a_machine_whose_document_is_gone_is_kept() -> None:
     plan = planned(machine, machine_key(WORKER), whole)
 
     assert ((), "Retained") == (plan.steps, plan.conditions[0].reason)
+    assert ["Ready"] == [condition.type for condition in plan.conditions]
+
+
+def test_a_disruption_that_lost_its_document_is_named() -> None:
+    """Nobody ends it: the machine counts as Degraded, and the sentence says of what."""
+    whole = replace(put(REST, ops=[hold(WORKER)]), desired=Desired())
+    plan = planned(machine, machine_key(WORKER), whole)
+
+    assert [("Ready", "Unknown"), ("Degraded", "True")] == [(one.type, one.status) for one in plan.conditions]
+    assert "its reboot is interrupted until the document is back" in plan.conditions[0].message
 
 
 @pytest.mark.parametrize(
