@@ -28,6 +28,7 @@ __all__ = [
     "has_uuid",
     "mark",
     "ours",
+    "outdated",
     "owner",
     "recalled",
     "revision",
@@ -68,6 +69,11 @@ def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
 def group_revision(group: Group) -> str:
     """Return the revision that a group's machines should have."""
     return revision(group.machine, in_place=group.in_place != "Never")
+
+
+def outdated(group: Group, machine: Machine) -> bool:
+    """Whether only a replacement can give a machine what is wanted now, and `rollout.inPlace` lets it be replaced."""
+    return group.in_place != "Only" and machine.revision != group_revision(group)
 
 
 def mark(installation: str, machine: Machine, op: str) -> str:

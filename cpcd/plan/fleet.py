@@ -163,9 +163,7 @@ class Fleet:
 
     def outdated(self, row: Machine) -> bool:
         """Made from another template or network than wanted now."""
-        if self.group.in_place == "Only":
-            return False
-        return row.revision != self.current
+        return fields.outdated(self.group, row)
 
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:

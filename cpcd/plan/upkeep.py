@@ -54,7 +54,9 @@ def _absent_for(case: Case) -> float | None:
 def _drift(case: Case, vm: Vm) -> Plan | None:
     spec = case.group.machine
     differing = fields.delta(case.cluster, spec, vm.config)
-    if differing and case.group.in_place != "Never":
+    if case.group.in_place == "Never":  # what a running VM takes at once is no change that anybody feels
+        differing = {name: value for name, value in differing.items() if name in fields.HOT}
+    if differing:
         digest = str(vm.config.get("digest", ""))
         return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
     growth = grow(case, vm, spec)
@@ -72,7 +74,7 @@ def _misfit(case: Case, vm: Vm) -> Plan | None:
 
     A machine that is to be replaced is not asked: its successor has what is wanted.
     """
-    if case.group.in_place != "Only" and case.row.revision != fields.group_revision(case.group):
+    if fields.outdated(case.group, case.row):
         return None
     return unfit(case, vm.config, f"VM {case.row.vmid}")
 

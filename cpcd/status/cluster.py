@@ -98,7 +98,7 @@ class Picture:
     def stale(self, row: Machine) -> bool:
         """Whether only a replacement can give the row the configuration that is wanted now."""
         group = self.cluster.group(row.group) if self.cluster else None
-        return group is not None and row.revision != fields.group_revision(group)
+        return group is not None and fields.outdated(group, row)
 
 
 def cluster_conditions(view: View, board: Board, name: str) -> tuple[Condition, ...]:

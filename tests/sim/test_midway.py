@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cpcd import status
+from cpcd.model.keys import Wall
 from tests.sim.house import House, spec
-from tests.sim.test_stories import built, nodes, tell
+from tests.sim.test_stories import built, destroyed, nodes, tell
 
 HOUR = 3600.0
 
@@ -81,3 +83,44 @@ def test_a_document_that_goes_in_a_reboot_leaves_word_of_it(tmp_path: Path) -> N
     assert f"{dark[0]} is kept: the document of demo is gone" in sentence
     assert "its reboot is interrupted until the document is back" in sentence
     assert ([], []) == (off(house), cordoned(house))
+
+
+def test_a_group_that_never_changes_in_place_still_gets_what_a_running_vm_takes_at_once(tmp_path: Path) -> None:
+    """`onBoot` is no reason for a replacement, so it is written whatever `rollout.inPlace` says."""
+
+    def text(on_boot: str) -> str:
+        never = spec(masters=1).replace("replicas: 2,", "replicas: 2, rollout: {inPlace: Never},")
+        return never.replace("numCores: 2", f"numCores: 2\n    onBoot: {on_boot}")
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(text("false"))
+        await asyncio.sleep(5)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=text("true"))
+
+    assert {"0"} == {str(vm.config["onboot"]) for vm in house.world.pve.vms.values() if not vm.template}
+    assert [] == destroyed(house)
+
+
+def test_a_group_that_is_never_replaced_is_at_rest_with_an_older_template(tmp_path: Path) -> None:
+    """`rollout.inPlace: Only`: the status speaks of no rollout that nobody will make."""
+
+    def text(template: int) -> str:
+        return spec(template=template, masters=1).replace("replicas: 2,", "replicas: 2, rollout: {inPlace: Only},")
+
+    told: list[dict[str, str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(text(9010))
+        await asyncio.sleep(5)
+        await house.converged(limit=HOUR)
+        assert house.daemon is not None
+        document = status.document(house.daemon.state.view, house.daemon.board, Wall(house.clock.wall()))
+        told.append({one["type"]: one["status"] for one in document["clusters"][0]["conditions"]})
+
+    tell(tmp_path, tale, text=text(9000))
+
+    assert ("True", "True", "False") == tuple(told[0][name] for name in ("Ready", "UpToDate", "RollingOut"))

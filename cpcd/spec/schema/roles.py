@@ -110,7 +110,7 @@ class ControlPlaneRollout(Model):
     strategy: ControlPlaneStrategy = ControlPlaneStrategy.model_construct()
     """Strategy of replacement."""
     in_place: InPlace = "Preferred"
-    """Change machines in place where that is possible (Preferred), never replace (Only), always replace (Never)."""
+    """Change machines in place where that is possible (Preferred), never replace (Only), always replace, but for tags and onBoot (Never)."""
     before: Before | None = None
     """What starts a rollout by itself."""
 
@@ -121,7 +121,7 @@ class Rollout(Model):
     strategy: Strategy = Strategy.model_construct()
     """Strategy of replacement."""
     in_place: InPlace = "Preferred"
-    """Change machines in place where that is possible (Preferred), never replace (Only), always replace (Never)."""
+    """Change machines in place where that is possible (Preferred), never replace (Only), always replace, but for tags and onBoot (Never)."""
     before: Before | None = None
     """What starts a rollout by itself."""
 

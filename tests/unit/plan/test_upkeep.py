@@ -63,6 +63,11 @@ def wants(**changes: Any) -> Cluster:
     return cluster(group(CP, 3, machine=spec(**changes)), group(WORKERS, 2, machine=spec(**changes)))
 
 
+def wants_in_place(mode: str, **changes: Any) -> Cluster:
+    """Return the cluster with other wishes for its workers and this `rollout.inPlace`."""
+    return cluster(group(CP, 3), group(WORKERS, 2, in_place=mode, machine=spec(**changes)))
+
+
 def test_a_member_at_rest_is_ready() -> None:
     """No drift, no work, and a sentence that says what it is."""
     conditions = kept(WORKER, REST).conditions
@@ -87,7 +92,9 @@ def test_a_member_at_rest_is_ready() -> None:
         ),
         (cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(boot_disk_gb=10))), {}, "Ready"),
         (wants(timezone="Europe/Berlin"), {}, "prepare"),
-        (cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(memory_mib=8192))), {}, "Ready"),
+        (wants_in_place("Never", memory_mib=8192), {}, "Ready"),
+        (wants_in_place("Never", on_boot=False), {}, "configure"),
+        (wants_in_place("Only", bridge="vmbr1", memory_mib=8192), {}, "configure"),
         (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))}, "reboot"),
         (ONE, {scopes.guest(WORKER): unknown()}, "Ready"),
         (ONE, {scopes.guest(WORKER): seen(facts(WORKER, prepared=""))}, "Ready"),
@@ -100,6 +107,15 @@ def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, An
     whole = put(replace(REST, desired=Desired({NAME: now})), bulk=bulk)
 
     assert wanted == said(kept(WORKER, whole))
+
+
+def test_where_nothing_changes_in_place_only_what_nobody_feels_is_written() -> None:
+    """`onBoot` is in no revision, so that no replacement would ever bring it."""
+    now = wants_in_place("Never", on_boot=False, memory_mib=8192)
+    action = step(kept(WORKER, replace(REST, desired=Desired({NAME: now}))))
+
+    assert isinstance(action, effects.Configure)
+    assert {"onboot": 0} == action.options
 
 
 def test_a_boot_disk_that_cannot_shrink_keeps_off_no_remedy() -> None:

@@ -46,6 +46,14 @@ def changed(**cluster: object) -> View:
     return replace(view(), desired=replace(wish, clusters={"home": replace(wish.clusters["home"], **cluster)}))
 
 
+def only_in_place() -> View:
+    """The scene with a worker of another revision, where `rollout.inPlace` lets none be replaced."""
+    groups = tuple(replace(g, in_place="Only") for g in desired().clusters["home"].groups)
+    scene = changed(groups=groups)
+    old = replace(W2, revision="old")
+    return replace(scene, ledger=replace(scene.ledger, machines={**scene.ledger.machines, old.uid: old}))
+
+
 def resized(replicas: int) -> View:
     """The scene with another number of workers wanted."""
     groups = tuple(
@@ -118,6 +126,8 @@ CASES: list[tuple[str, Callable[[], Scene], str, tuple[str, str]]] = [
     ("a row that is to go", lambda: (view(CP, W1, replace(W2, retire="scale")), settled()), "ScalingDown", ("True", "ScalingDown")),
     ("another revision", lambda: (view(CP, W1, replace(W2, revision="old")), settled()), "RollingOut", ("True", "RollingOut")),
     ("another revision", lambda: (view(CP, W1, replace(W2, revision="old")), settled()), "UpToDate", ("False", "RollingOut")),
+    ("another revision, never to be replaced", lambda: (only_in_place(), settled()), "RollingOut", ("False", "NotRollingOut")),
+    ("another revision, never to be replaced", lambda: (only_in_place(), settled()), "Ready", ("True", "Settled")),
     ("a machine changes", lambda: (view(), noted((key(W1), Outcome.ACTED, "configure"))), "UpToDate", ("False", "Changing")),
     ("a struck machine", lambda: (view(CP, W1, replace(W2, strikes=1), nodes={CP.name: node(CP)}), settled()), "Remediating", ("True", "Remediating")),
     ("no document", lambda: (replace(view(), desired=replace(desired(), clusters={})), settled()), "Deleting", ("True", "Deleting")),
