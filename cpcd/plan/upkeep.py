@@ -4,7 +4,7 @@ The ladder of a change is in place → reboot; replacement is `fleet`'s. The lad
 replace, softest first; each rung waits for the time that the unhealthy condition itself is given.
 """
 
-from cpcd.model.desired import Remedy
+from cpcd.model.desired import Consent, Remedy, Risk
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
 from cpcd.plan import effects, fields, kubeadm, scopes
@@ -52,31 +52,33 @@ def _absent_for(case: Case) -> float | None:
 
 
 def _drift(case: Case, vm: Vm) -> Plan | None:
-    spec = case.group.machine
+    spec, replaced = case.group.machine, _replaced(case)
     differing = fields.delta(case.cluster, spec, vm.config)
-    if case.group.in_place == "Never":  # what a running VM takes at once is no change that anybody feels
+    if replaced or case.group.in_place == "Never":  # what a running VM takes at once nobody feels
         differing = {name: value for name, value in differing.items() if name in fields.HOT}
     if differing:
         digest = str(vm.config.get("digest", ""))
         return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
-    growth = grow(case, vm, spec)
+    growth = None if replaced else grow(case, vm, spec)
     if growth is not None:
         return growth
     if case.facts and case.facts.prepared not in {"", kubeadm.profile(case.cluster, spec.timezone)}:
         return acting("Updating", _prepare(case))
-    if vm.pending:
-        return _reboot(case, vm)
-    return None
+    return _reboot(case, vm) if vm.pending and not replaced else None
+
+
+def _replaced(case: Case) -> bool:
+    """Whether its successor comes, which has all that is wanted: then nobody disturbs this one as well.
+
+    Where `changePolicy` never lets it come, a machine is to have what it can be given.
+    """
+    never = case.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER
+    return fields.outdated(case.group, case.row) and not never
 
 
 def _misfit(case: Case, vm: Vm) -> Plan | None:
-    """Refuse a boot disk that cannot be had here, after everything else, so that no remedy is kept off.
-
-    A machine that is to be replaced is not asked: its successor has what is wanted.
-    """
-    if fields.outdated(case.group, case.row):
-        return None
-    return unfit(case, vm.config, f"VM {case.row.vmid}")
+    """Refuse a boot disk that cannot be had here, after everything else, so that no remedy is kept off."""
+    return None if _replaced(case) else unfit(case, vm.config, f"VM {case.row.vmid}")
 
 
 def _prepare(case: Case) -> effects.Prepare:

@@ -124,3 +124,20 @@ def test_a_group_that_is_never_replaced_is_at_rest_with_an_older_template(tmp_pa
     tell(tmp_path, tale, text=text(9000))
 
     assert ("True", "True", "False") == tuple(told[0][name] for name in ("Ready", "UpToDate", "RollingOut"))
+
+
+def test_a_template_and_memory_in_one_edit_disturb_a_machine_once(tmp_path: Path) -> None:
+    """The old machines go as they are: what is replaced is not rebooted first."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(masters=1, template=9010, memory=4096))
+        await asyncio.sleep(5)
+        await house.converged(limit=2 * HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1))
+    taken = [verb for done in house.passes for verb, _ in done.steps if verb in {"retire", "reboot"}]
+    vms = [vm for vm in house.world.pve.vms.values() if not vm.template and vm.booted]
+
+    assert ["retire"] * 3 == taken
+    assert {"4096"} == {str(vm.booted["memory"]) for vm in vms if vm.booted}

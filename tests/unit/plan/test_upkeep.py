@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Cluster, Desired, Remedy
+from cpcd.model.desired import Cluster, Consent, Desired, Remedy, Risk
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
@@ -107,6 +107,32 @@ def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, An
     whole = put(replace(REST, desired=Desired({NAME: now})), bulk=bulk)
 
     assert wanted == said(kept(WORKER, whole))
+
+
+@pytest.mark.parametrize(
+    ("changed", "found", "wanted"),
+    [
+        ({"memory_mib": 8192}, {}, "Ready"),
+        ({"boot_disk_gb": 40}, {}, "Ready"),
+        ({}, {"pending": ("memory",)}, "Ready"),
+        ({"tags": ("x",)}, {}, "configure"),
+    ],
+)
+def test_what_is_to_be_replaced_is_not_disturbed_before(
+    changed: dict[str, Any], found: dict[str, Any], wanted: str
+) -> None:
+    """Its successor has what is wanted; one disruption is enough."""
+    now, bulk = wants(bridge="vmbr1", **changed), {scopes.vm(WORKER): seen(vm(WORKER, ONE, **found))}
+
+    assert wanted == said(kept(WORKER, put(replace(REST, desired=Desired({NAME: now})), bulk=bulk)))
+
+
+def test_what_may_never_be_replaced_is_given_what_it_can_have() -> None:
+    """`changePolicy.Replace: Never` keeps the successor off, so that there is nothing to wait for."""
+    policy = {**build.AUTO, Risk.REPLACE: Consent.NEVER}
+    now = replace(wants(bridge="vmbr1", memory_mib=8192), change_policy=policy)
+
+    assert "configure" == said(kept(WORKER, replace(REST, desired=Desired({NAME: now}))))
 
 
 def test_where_nothing_changes_in_place_only_what_nobody_feels_is_written() -> None:
