@@ -11,7 +11,7 @@ from cpcd.model.seen import Resource
 from cpcd.model.view import View
 from cpcd.plan import scopes
 
-__all__ = ["address", "hostname", "index", "node", "template_copy", "vmid"]
+__all__ = ["address", "freeing", "hostname", "index", "node", "template_copy", "vmid"]
 
 
 def index(view: View, cluster: Cluster, group: Group) -> int:
@@ -47,6 +47,14 @@ def address(view: View, cluster: Cluster) -> str | None:
     taken |= set(view.ledger.endpoints.values())
     taken |= _retired(view, f"address/{infra.site}/")
     return next((ip for ip in infra.addresses if ip not in taken), None)
+
+
+def freeing(view: View, cluster: Cluster) -> bool:
+    """Whether numbers come free by themselves: a machine is leaving, or has left and its own cool down."""
+    site = cluster.infrastructure.site
+    cooling = (until for name, until in view.facts.items() if name.startswith((f"vmid/{site}/", f"address/{site}/")))
+    leaving = any(row.site == site and not row.wanted for row in view.machines.values())
+    return leaving or any(until is not None and until > view.wall for until in cooling)
 
 
 def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Resource | None:

@@ -379,15 +379,40 @@ def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
     return Plan(steps=(ElectInit(key=key, row=rows[0]),)) if rows else None
 
 
+def _coming(key: Key, one: Fleet) -> str:
+    """Return who of a worker group is still to serve, "" when nobody is.
+
+    What is sick past its time does not come by waiting. Nor does what no address or VMID is left for, once none comes
+    free by itself any more: then one of the old makes room.
+    """
+    if one.group.role is not Role.WORKER:
+        return ""
+    short = _scale_up(key, one)
+    if short is not None and (short.refusal is None or alloc.freeing(one.view, one.cluster)):
+        return one.group.name
+    return next((row.name for row in one.rows if not _arrived(one, row)), "")
+
+
+def _arrived(one: Fleet, row: Machine) -> bool:
+    node: Node | None = (one.view.known(scopes.nodes(one.cluster.name)) or {}).get(row.name)
+    late = sick_for(Case(machine_key(row), one.view, row, one.cluster, one.group))
+    return row.joined and ((node is not None and node.ready == "True") or (late is not None and late > 0))
+
+
 def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
     """Machines of a deployment that the file no longer has are surplus, one at a time.
 
-    Whoever is in the middle of a reboot goes first: its slot would keep the others from going.
+    Not before the other workers serve that the file wants: a pool that is renamed is two edits, and what ran on the one
+    moves to the other. Whoever is in the middle of a reboot goes first: its slot would keep the others from going.
     """
     names = {group.name for group in cluster.groups}
     left = [row for row in view.rows(cluster.name) if row.group not in names and row.wanted]
     if not left:
         return None
+    late = next((name for group in cluster.groups if (name := _coming(key, _fleet_of(view, cluster, group)))), "")
+    if late:
+        sentence = f"{left[-1].group} is no longer in the file and goes when {late} serves"
+        return Plan(wait=Wait("RollingOut", sentence, 30))
     row = max(reversed(left), key=lambda row: any(op.disrupts for op in view.open_ops(machine_key(row))))
     why = f"the deployment {row.group} is no longer in the file"
     limit = max(1, cluster.blast.max_unavailable)

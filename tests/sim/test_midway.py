@@ -141,3 +141,35 @@ def test_a_template_and_memory_in_one_edit_disturb_a_machine_once(tmp_path: Path
 
     assert ["retire"] * 3 == taken
     assert {"4096"} == {str(vm.booted["memory"]) for vm in vms if vm.booted}
+
+
+def serving(house: House) -> int:
+    """Return how many workers are Ready and take pods."""
+    workers = (node for name, node in nodes(house).items() if "-cp-" not in name)
+    free = (node for node in workers if not node["spec"].get("unschedulable"))
+    return sum(any((c["type"], c["status"]) == ("Ready", "True") for c in n["status"]["conditions"]) for n in free)
+
+
+@pytest.mark.parametrize(("last", "fewest"), [(60, 2), (13, 2), (12, 1)], ids=["room", "room for one", "no room"])
+def test_a_pool_that_is_renamed_goes_when_its_successor_serves(tmp_path: Path, last: int, fewest: int) -> None:
+    """A rename is a new pool and an old one less; where no address is left for both they change places by one."""
+
+    def text(name: str) -> str:
+        pool = spec(masters=1, destroy="Auto").replace("127.77.0.60", f"127.77.0.{last}")
+        return pool.replace("name: general", f"name: {name}")
+
+    counted: list[int] = []
+
+    def changed(house: House) -> bool:
+        counted.append(serving(house))
+        return house.settled()
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(text("batch"))
+        await house.until(lambda: changed(house), limit=2 * HOUR, what="renamed")
+
+    house = tell(tmp_path, tale, text=text("general"))
+
+    assert ["demo-batch-1", "demo-batch-2", "demo-cp-1"] == sorted(house.vms().values())
+    assert min(counted) == fewest

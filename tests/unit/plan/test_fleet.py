@@ -242,6 +242,50 @@ def test_machines_of_a_deployment_that_left_the_file_go_last_in_first_out() -> N
     assert (("u3", Risk.DESTROY), "add-machine") == (retired(whole), said(decided(busy)))
 
 
+def renamed(**infra: Any) -> View:
+    """Return two workers of a pool that the file calls `batch` now, whose two machines serve already."""
+    now = cluster(group(CP, 1), group("batch", 2), infrastructure=build.infrastructure(**infra))
+    return serving(built(cluster(group(CP, 1), group(WORKERS, 2)), now=now), *BATCH)
+
+
+def serving(whole: View, *rows: Machine, **changes: Any) -> View:
+    """Return the view with more machines, and their Nodes beside the others."""
+    nodes = {**whole.known(scopes.nodes(NAME)), **{one.name: node(one, **changes) for one in rows if one.joined}}
+    mine = {scopes.node(NAME, one.name): seen(nodes[one.name]) for one in rows if one.joined}
+    return put(whole, *rows, bulk={scopes.nodes(NAME): seen(nodes), **mine})
+
+
+BATCH = [member_row("b1", "batch", 11), member_row("b2", "batch", 12)]
+LEFT = {f"address/{build.SITE}/10.0.0.19": NOW + 60}  # somebody has just left
+
+
+@pytest.mark.parametrize(
+    ("whole", "wanted"),
+    [
+        (renamed(), "retire"),
+        (serving(renamed(), replace(BATCH[1], joined=False)), "RollingOut"),
+        (serving(renamed(), BATCH[1], ready="False", since=NOW - 10), "RollingOut"),
+        (serving(renamed(), BATCH[1], ready="False", since=NOW - 400), "retire"),
+        (put(renamed(), replace(BATCH[1], retire="gone")), "add-machine"),
+        (put(renamed(), bulk={scopes.nodes(NAME): unknown()}), "RollingOut"),
+    ],
+    ids=["serves", "on its way", "not ready yet", "sick", "missing", "unknown"],
+)  # fmt: skip
+def test_machines_of_a_deployment_that_left_stay_until_the_wanted_ones_serve(whole: View, wanted: str) -> None:
+    """A pool that is renamed goes when its successor stands; what is sick for its time is not waited for."""
+    assert (wanted, 1) == (said(decided(whole)), max(1, len(decided(whole).steps)))
+
+
+@pytest.mark.parametrize(("known", "wanted"), [({}, "retire"), (LEFT, "PoolExhausted")], ids=["full", "cooling"])
+def test_where_no_address_is_left_one_of_the_old_makes_room(known: dict[str, Any], wanted: str) -> None:
+    """And the next one only when that has not helped."""
+    full = tuple(f"10.0.0.{n}" for n in (11, 12, 13, 21))
+    whole = renamed(addresses=full)
+    short = replace(whole, ledger=whole.ledger.after((DropMachine(BATCH[1].uid),)))
+
+    assert wanted == said(decided(put(short, known=known)))
+
+
 def test_of_a_deployment_that_left_the_file_who_is_in_a_reboot_goes_first() -> None:
     """It holds the slot that the others wait for."""
     whole = built(cluster(group(CP, 1), group(WORKERS, 2)), now=cluster(group(CP, 1)))
