@@ -24,8 +24,10 @@ __all__ = [
     "boot_disk_gb",
     "delta",
     "first_options",
+    "foreign",
     "group_revision",
     "has_uuid",
+    "late",
     "mark",
     "ours",
     "outdated",
@@ -38,6 +40,8 @@ __all__ = [
 MARK: Final = "cpcd/1"
 # Applied at once even on a running VM (recorded: pending changes); everything else may stay pending.
 HOT: Final = frozenset({"tags", "description", "onboot", "name"})
+# What `delta` keeps equal and a running VM takes only at a cold restart; for nothing else is a machine rebooted.
+COLD: Final = frozenset({"cores", "sockets", "cpu", "memory", "balloon"})
 DISK: Final = re.compile(r"(scsi|virtio|sata|ide)\d+")
 EXTENT: Final = 1 / 64  # GiB; storages round a disk up to whole extents, which is no wish to shrink it
 
@@ -135,6 +139,16 @@ def delta(cluster: Cluster, spec: MachineSpec, config: Mapping[str, Any]) -> dic
     """Return the options to write so that the VM's config is as wanted; None means delete."""
     wanted = _upkeep(cluster, spec)
     return {name: value for name, value in wanted.items() if _text(config.get(name)) != _text(value)}
+
+
+def late(vm: Vm) -> tuple[str, ...]:
+    """Return what is kept equal and waits for a cold restart."""
+    return tuple(name for name in vm.pending if name in COLD)
+
+
+def foreign(vm: Vm) -> tuple[str, ...]:
+    """Return what waits for a cold restart and is somebody else's: it is theirs to say when."""
+    return tuple(name for name in vm.pending if name not in COLD)
 
 
 def first_options(cluster: Cluster, machine: Machine, spec: MachineSpec, config: Mapping[str, Any]) -> dict[str, Any]:

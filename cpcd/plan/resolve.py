@@ -309,7 +309,7 @@ def _hold(row: Machine, view: View) -> Verdict:
     if row.retire:
         return Done() if left(row, view) else Running(5)
     vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
-    back = vm is not None and vm.status == "running" and not vm.pending
+    back = vm is not None and vm.status == "running" and not fields.late(vm)
     serving = node is not None and node.ready == "True" and not node.unschedulable
     anew = node is not None and node.boot_id != view.facts.get(f"boot/{row.uid}")
     voting = row.role != "control-plane" or _healthy(row, view)

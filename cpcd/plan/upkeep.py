@@ -20,7 +20,7 @@ def upkeep(case: Case, vm: Vm) -> Plan:
     """Return the next step of a member's upkeep, or that it is Ready."""
     if case.hold is not None:
         return _serve(case, vm)
-    return _drift(case, vm) or _health(case) or _misfit(case, vm) or _ready(case)
+    return _drift(case, vm) or _health(case) or _misfit(case, vm) or _ready(case, vm)
 
 
 def sick_for(case: Case) -> float | None:
@@ -64,7 +64,7 @@ def _drift(case: Case, vm: Vm) -> Plan | None:
         return growth
     if case.facts and case.facts.prepared not in {"", kubeadm.profile(case.cluster, spec.timezone)}:
         return acting("Updating", _prepare(case))
-    return _reboot(case, vm) if vm.pending and not replaced else None
+    return _reboot(case, vm) if fields.late(vm) and not replaced else None
 
 
 def _replaced(case: Case) -> bool:
@@ -90,7 +90,7 @@ def _reboot(case: Case, vm: Vm) -> Plan:
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
         return acting("Updating", effects.Snapshot(key=case.key, row=case.row))
-    why = f"{', '.join(vm.pending)} changed, which needs a cold start"
+    why = f"{', '.join(fields.late(vm))} changed, which needs a cold start"
     limit = case.cluster.blast.max_unavailable
     return acting("Updating", effects.Hold(key=case.key, row=case.row, why=why, limit=limit))
 
@@ -98,7 +98,7 @@ def _reboot(case: Case, vm: Vm) -> Plan:
 def _serve(case: Case, vm: Vm) -> Plan:
     """Carry an open disruption to its end: drained → off (started again by `provision`) → Ready → schedulable."""
     node = case.node
-    if vm.pending:
+    if fields.late(vm):
         return drain(case) or acting("Rebooting", effects.Shutdown(key=case.key, row=case.row))
     ended = case.view.facts.get(f"boot/{case.row.uid}")
     if node is None or node.ready != "True" or node.boot_id == ended:
@@ -136,7 +136,7 @@ def _sick(sentence: str, reason: str) -> Plan:
     return Plan(wait=plan.wait, conditions=(Condition("Ready", Status.FALSE, reason, sentence),))
 
 
-def _ready(case: Case) -> Plan:
+def _ready(case: Case, vm: Vm) -> Plan:
     node: Node | None = case.node
     if node is None:
         scope = scopes.node(case.row.cluster, case.row.name)
@@ -149,4 +149,6 @@ def _ready(case: Case) -> Plan:
     ):
         return acting("Ready", effects.Forgive(key=case.key, row=case.row))
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
+    if others := ", ".join(fields.foreign(vm)):
+        sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))

@@ -59,7 +59,7 @@ def _own_reads(row: Machine, view: View) -> list[Scope]:
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is None or not vm.exists:
         return [scopes.tasks(row.site, row.template_node, row.template)]
-    if vm.status != "running" or vm.pending or row.retire:
+    if vm.status != "running" or fields.late(vm) or row.retire:
         return [scopes.tasks(row.site, row.node, row.vmid)]
     return [scopes.guest(row)] if not row.joined and f"hostkey/{row.uid}" in view.facts else []
 
@@ -98,7 +98,7 @@ def _ails(row: Machine, view: View) -> bool:
     """Whether a step that disrupts may come next: its Node is not Ready, or its VM waits for a reboot."""
     vm: Vm | None = view.known(scopes.vm(row))
     node: Node | None = view.known(scopes.node(row.cluster, row.name))
-    return node is None or node.ready != "True" or (vm is not None and bool(vm.pending))
+    return node is None or node.ready != "True" or (vm is not None and bool(fields.late(vm)))
 
 
 def _first_reads(row: Machine, view: View) -> list[Scope]:

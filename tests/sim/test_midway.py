@@ -173,3 +173,21 @@ def test_a_pool_that_is_renamed_goes_when_its_successor_serves(tmp_path: Path, l
 
     assert ["demo-batch-1", "demo-batch-2", "demo-cp-1"] == sorted(house.vms().values())
     assert min(counted) == fewest
+
+
+def test_somebody_elses_pending_change_reboots_nobody(tmp_path: Path) -> None:
+    """What cpcd does not write waits for whoever wrote it, and is named meanwhile."""
+    told: list[str] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        vm = next(vm for vm in house.world.pve.vms.values() if vm.name == "demo-general-1")
+        vm.pending["args"] = "-smbios type=11"
+        await asyncio.sleep(HOUR / 2)
+        assert house.daemon is not None
+        told.extend(report.last.sentence for report in house.daemon.board.objects.values())
+
+    house = tell(tmp_path, tale, text=spec(masters=1))
+
+    assert [] == [verb for done in house.passes for verb, _ in done.steps if verb in {"reboot", "drain", "shutdown"}]
+    assert 1 == sum("args changed in Proxmox, not by cpcd, and waits for a cold start" in said for said in told)

@@ -1,5 +1,6 @@
 """Options of a VM: what differs, what is written first, and what proves that a VM is ours."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,13 @@ def test_each_wanted_change_is_the_only_difference(changed: dict[str, Any], want
 def test_numbers_and_their_text_are_the_same(present: dict[str, Any]) -> None:
     """Proxmox answers some options as text."""
     assert {} == fields.delta(cluster(), spec(), {**vm(ROW).config, **present})
+
+
+def test_what_is_kept_equal_is_taken_at_once_or_at_a_cold_start() -> None:
+    """Of each option it is known which: one of neither kind would be written and never arrive."""
+    kept = fields.delta(cluster(), spec(), {}).keys() | {"balloon"}
+
+    assert kept == {*fields.late(replace(vm(ROW), pending=tuple(kept))), *(kept & fields.HOT)}
 
 
 def test_what_people_set_besides_is_left_alone() -> None:

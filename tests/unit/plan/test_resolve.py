@@ -452,6 +452,7 @@ MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
         ({scopes.vm(HELD): unknown()}, Running),
         ({scopes.vm(HELD): seen(vm(HELD, status="stopped"))}, Running),
         ({scopes.vm(HELD): seen(vm(HELD, pending=("memory",)))}, Running),
+        ({scopes.vm(HELD): seen(vm(HELD, pending=("args",)))}, Done),
         ({scopes.node(NAME, HELD.name): unknown()}, Running),
         ({scopes.node(NAME, HELD.name): seen(None)}, Running),
         ({scopes.node(NAME, HELD.name): seen(node(HELD, ready="False"))}, Running),
@@ -463,7 +464,7 @@ MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
     ],
 )
 def test_a_reboots_hold_ends_when_the_machine_serves_again(bulk: Mapping[Any, Any], wanted: type[Verdict]) -> None:
-    """Running without pending options, Node Ready and schedulable, its own voter healthy."""
+    """Running without pending options of ours, Node Ready and schedulable, its own voter healthy."""
     assert wanted is type(resolve(hold(HELD), put(REST, bulk=bulk), NOW))
 
 

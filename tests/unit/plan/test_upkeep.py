@@ -96,6 +96,8 @@ def test_a_member_at_rest_is_ready() -> None:
         (wants_in_place("Never", on_boot=False), {}, "configure"),
         (wants_in_place("Only", bridge="vmbr1", memory_mib=8192), {}, "configure"),
         (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))}, "reboot"),
+        (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("args", "net0")))}, "Ready"),
+        (ONE, {scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("args", "cores")))}, "reboot"),
         (ONE, {scopes.guest(WORKER): unknown()}, "Ready"),
         (ONE, {scopes.guest(WORKER): seen(facts(WORKER, prepared=""))}, "Ready"),
         (ONE, {NODE: unknown()}, "NodeUnknown"),
@@ -162,6 +164,7 @@ SERVING = put(REST, ops=[hold(WORKER)])
         ({"pending": ("memory",)}, {"unschedulable": True}, "shutdown"),
         ({}, {"ready": "Unknown", "unschedulable": True}, "Rebooting"),
         ({}, {"unschedulable": True}, "uncordon"),
+        ({"pending": ("args",)}, {"unschedulable": True}, "uncordon"),
         ({}, {}, "Rebooting"),
     ],
 )

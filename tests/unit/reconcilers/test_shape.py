@@ -199,6 +199,7 @@ def kinds(one: Any, whole: View) -> set[str]:
 
 
 PENDING = {scopes.vm(MASTER): seen(vm(MASTER, pending=("memory",)))}
+OTHERWISE = {scopes.vm(MASTER): seen(vm(MASTER, pending=("args",)))}
 STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
 
 
@@ -209,6 +210,7 @@ STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
         (MASTER, REST, {"vm", "api", "node"}),
         (WORKER, put(REST, bulk=STOPPED), {"vm", "tasks", "api", "node"}),
         (MASTER, put(REST, bulk=PENDING), {"vm", "tasks", "api", "node", "etcd"}),
+        (MASTER, put(REST, bulk=OTHERWISE), {"vm", "api", "node"}),
         (WORKER, put(REST, ops=[hold(WORKER)]), {"vm", "api", "node", "pods"}),
         (MASTER, put(REST, ops=[hold(MASTER)]), {"vm", "api", "node", "etcd", "pods"}),
         (WORKER, put(REST, ops=[op(WORKER, "prepare")]), {"guestop"}),
