@@ -214,7 +214,7 @@ class Links:
                     wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
                 )
             )
-            secret = lambda: resolve(wanted.credentials, _read, os.environ, target=site).reveal()  # noqa: E731 - read afresh at each use
+            secret = lambda: resolve(wanted.credentials, _read, os.environ, target=f"pve:{site}").reveal()  # noqa: E731 - read afresh at each use
             self._sites[site] = known = (wanted, transport, ProxmoxApi(transport, site, secret))
         return known[2]
 

@@ -17,7 +17,7 @@ from cpcd.loop.queue import Queue
 from cpcd.loop.runner import Finding, Runner
 from cpcd.loop.state import State
 from cpcd.model.desired import Retry
-from cpcd.model.errors import Bug, Code, Disposition, Failure, Unreachable, entry
+from cpcd.model.errors import Bug, Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.plan import Refusal
 from cpcd.model.report import Outcome, Pass
@@ -202,7 +202,7 @@ class Dispatcher:
         after = backoff.failed(self._policy(key, failure, verb))
         if failure.retry is not None:
             return max(0.5, failure.retry)
-        return SLOW if entry(failure.code).disposition is Disposition.SLOW else after
+        return SLOW if failure.stalls else after
 
 
 def _refused(refusal: Refusal | None) -> Failure | None:

@@ -61,7 +61,10 @@ class Disposition(Enum):
 
     RETRY = "retried with backoff; Degraded after the class's number of failures in a row"
     SLOW = "Stalled: looked at again every 5 minutes and at once when an input changes"
-    REFUSE = "nothing is changed; the last good state stays in force until the input changes"
+    REFUSE = (
+        "nothing is changed, the last good state stays in force until the input changes; an object is Stalled, looked at "
+        "again every 5 minutes and at once when an input changes"
+    )
     BUG = "retried with backoff; please report it with the run id"
 
 
@@ -99,7 +102,7 @@ TABLE: Final[tuple[Entry, ...]] = (
         "AuthFailed",
         Severity.HIGH,
         Disposition.SLOW,
-        "Credentials were refused, a certificate is not the pinned one, or a privilege is missing.",
+        "Credentials are not there or were refused, a certificate is not the pinned one, or a privilege is missing.",
         "Check the token or key, its expiry and privileges (`cpcd doctor` names the missing ones).",
     ),
     Entry(
@@ -195,6 +198,11 @@ class Failure(Exception):  # noqa: N818 - a failure is the domain's word; it is 
     def reason(self) -> str:
         """CamelCase reason for conditions and metrics."""
         return entry(self.code).reason
+
+    @property
+    def stalls(self) -> bool:
+        """Whether only a person or the world can change it, so that it is looked at again seldom."""
+        return entry(self.code).disposition in {Disposition.SLOW, Disposition.REFUSE}
 
     @property
     def told(self) -> str:

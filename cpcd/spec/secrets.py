@@ -54,7 +54,7 @@ def resolve(
     """Return what a reference names, less surrounding white space.
 
     `file` is a path, `systemdCredential` a name under `$CREDENTIALS_DIRECTORY`, `env` a variable. Raises Failure with
-    Code.CONFIG, naming the reference and never the value, when it is absent, unreadable, no text or empty.
+    Code.AUTH, naming the reference and never the value, when it is absent, unreadable, no text or empty.
     """
     text = _read(ref, read, environment, target).strip()
     if not text:
@@ -84,4 +84,4 @@ def _path(ref: "SecretRef", environment: Mapping[str, str], target: str) -> str:
 
 def _refusal(ref: "SecretRef", what: str, target: str) -> Failure:
     hint = "Provide the secret where the spec says it is kept."
-    return Failure(Code.CONFIG, f"secret {ref.kind} {ref.name} {what}", target=target, hint=hint)
+    return Failure(Code.AUTH, f"secret {ref.kind} {ref.name} {what}", target=target, hint=hint)

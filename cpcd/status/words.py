@@ -6,7 +6,6 @@ secret, which is the business of whoever makes a Failure.
 
 import time
 
-from cpcd.model.errors import Disposition, entry
 from cpcd.model.keys import Key, Kind, Wall
 from cpcd.model.report import Endpoint, Outcome, Pass
 from cpcd.model.view import View
@@ -51,7 +50,7 @@ def stalled(done: Pass) -> bool:
     """Whether only a person or the world can change what a pass found."""
     if done.outcome is Outcome.WAITING:
         return done.reason in _PERSON
-    slow = done.failure is not None and entry(done.failure.code).disposition in {Disposition.SLOW, Disposition.REFUSE}
+    slow = done.failure is not None and done.failure.stalls
     return done.outcome is Outcome.REFUSED or (done.outcome is Outcome.FAILED and slow)
 
 

@@ -1,12 +1,14 @@
 """What the wiring hands on of the spec."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cpcd.loop.clock import WallClock
-from cpcd.model.desired import Timeouts
+from cpcd.model.desired import ProxmoxSite, SecretRef, Timeouts
+from cpcd.model.errors import Code, Failure
 from cpcd.settings import Settings
 from cpcd.wiring import Links
 from tests.unit.status.scene import W1, desired, view
@@ -24,3 +26,23 @@ def test_a_machine_has_as_long_as_the_spec_says(tmp_path: Path, limits: Timeouts
     host = links.ports(lambda: replace(view(), desired=replace(wish, clusters=clusters))).host(W1)
 
     assert (connect, answer) == (host.connect, host.answer)
+
+
+def test_a_token_that_is_not_there_is_a_matter_of_its_proxmox(tmp_path: Path) -> None:
+    """Like one that is refused it puts the whole Proxmox down, whose owner looks again at each tick."""
+    wish = desired()
+    empty = tmp_path / "token"
+    empty.touch()
+    sites = {"home": ProxmoxSite("home", ("https://127.0.0.1:8006",), SecretRef("file", str(empty)))}
+    links = Links(Settings(state_dir=tmp_path), WallClock(), key=(tmp_path / "key", "ssh-ed25519 AAAA"), lab=False)
+
+    async def ask() -> None:
+        try:
+            await links.ports(lambda: replace(view(), desired=replace(wish, sites=sites))).proxmox("home").resources()
+        finally:
+            await links.close()
+
+    with pytest.raises(Failure, match="is empty") as caught:
+        asyncio.run(ask())
+
+    assert (Code.AUTH, "pve:home") == (caught.value.code, caught.value.target)

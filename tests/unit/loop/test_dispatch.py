@@ -123,12 +123,13 @@ def test_the_other_sides_own_delay_is_honoured() -> None:
     assert [42, 42] == [one.next_in for one in simulate(main, seed=1).passes]
 
 
-def test_what_only_the_world_can_change_is_looked_at_every_five_minutes() -> None:
-    """A slow disposition is no reason to hammer."""
+@pytest.mark.parametrize("code", [Code.AUTH, Code.CONFIG])
+def test_what_only_the_world_can_change_is_looked_at_every_five_minutes(code: Code) -> None:
+    """What is told as looked at again every five minutes is looked at no sooner."""
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
-        engine.silent["a"] = Failure(Code.AUTH, "the token expired")
+        engine.silent["a"] = Failure(code, "the token expired")
         await engine.run(SLOW * 2 + 10)
         return engine
 

@@ -75,7 +75,7 @@ def test_a_secret_that_is_not_there_is_a_sentence(ref: SecretRef, what: str) -> 
     with pytest.raises(Failure) as caught:
         resolve(ref, reader, {}, target="home")
 
-    assert (Code.CONFIG, what, "home") == (caught.value.code, caught.value.what, caught.value.target)
+    assert (Code.AUTH, what, "home") == (caught.value.code, caught.value.what, caught.value.target)
     assert not isinstance(caught.value.__cause__, UnicodeDecodeError)
 
 
