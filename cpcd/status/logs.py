@@ -1,4 +1,4 @@
-"""Log lines: JSON with journald's priority prefix for machines, colours for a terminal, one shape for all of them.
+"""Log lines: JSON for machines, with a priority in front of it for journald alone, colours for a terminal, one shape for all of them.
 
 Every line of a pass carries its run id, cluster, kind and name from context variables. No secret may leave here:
 fields with such a name are blanked, and token-shaped text inside other fields too (the last line of defence; secrets
@@ -6,6 +6,7 @@ are redacting types in `cpcd/spec/secrets.py` already).
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -59,7 +60,7 @@ def configure_logs(level: str = "info", *, stream: TextIO | None = None, pretty:
         structlog.processors.ExceptionRenderer(*(() if human else (_STACK,))),
         redact,
     ]
-    final = _terminal(out) if human else _journal
+    final = _terminal(out) if human else _journal if _for_journald(out) else _json
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -153,11 +154,23 @@ def _identity(key: Key, run: str) -> dict[str, str]:
     }
 
 
+def _for_journald(out: TextIO) -> bool:
+    """Whether journald reads a stream (systemd.exec(5)): another reader would take the priority for a part of the line."""
+    try:
+        reader = os.fstat(out.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{reader.st_dev}:{reader.st_ino}"
+
+
 def _journal(logger: Any, method: str, line: Line) -> str:
-    level = str(line.pop("level", "info"))
-    ordered = {"at": line.pop("at", ""), "level": level, "message": line.pop("event", ""), **line}
-    rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, method, ordered)
-    return f"<{_PRIORITY.get(level, 6)}>{rendered!s}"
+    priority = _PRIORITY.get(str(line.get("level")), 6)
+    return f"<{priority}>{_json(logger, method, line)}"
+
+
+def _json(logger: Any, method: str, line: Line) -> str:
+    ordered = {"at": line.pop("at", ""), "level": line.pop("level", "info"), "message": line.pop("event", ""), **line}
+    return str(structlog.processors.JSONRenderer(ensure_ascii=False)(logger, method, ordered))
 
 
 def _terminal(out: TextIO) -> Any:

@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -30,29 +32,29 @@ def _restored() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-def logged(*passes: tuple[Pass, bool], level: str = "info") -> list[tuple[int, dict]]:
-    """Priority and fields of each line."""
+def logged(*passes: tuple[Pass, bool], level: str = "info") -> list[dict]:
+    """Fields of each line."""
     stream = io.StringIO()
     configure_logs(level, stream=stream)
     for one, news in passes:
         log_pass(one, name=W1.name, at=NOW, news=news)
-    return [(int(line[1]), json.loads(line[3:])) for line in stream.getvalue().splitlines()]
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("one", "news", "priorities"),
+    ("one", "news", "levels"),
     [
-        (done(KEY, Outcome.ACTED, "clone"), True, [6]),
-        (done(KEY, Outcome.WAITING, "booting"), True, [6]),
+        (done(KEY, Outcome.ACTED, "clone"), True, ["info"]),
+        (done(KEY, Outcome.WAITING, "booting"), True, ["info"]),
         (done(KEY, Outcome.WAITING, "booting"), False, []),
-        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE), False, [4]),
-        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE, degraded=True), False, [3]),
-        (done(KEY, Outcome.REFUSED, "foreign"), True, [4]),
+        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE), False, ["warning"]),
+        (done(KEY, Outcome.FAILED, "reset", failure=FAILURE, degraded=True), False, ["error"]),
+        (done(KEY, Outcome.REFUSED, "foreign"), True, ["warning"]),
     ],
 )
-def test_the_level_follows_the_outcome(one: Pass, news: bool, priorities: list[int]) -> None:
+def test_the_level_follows_the_outcome(one: Pass, news: bool, levels: list[str]) -> None:
     """Waiting is no failure and no noise; a failure is a warning until it is Degraded."""
-    assert priorities == [priority for priority, _ in logged((one, news))]
+    assert levels == [line["level"] for line in logged((one, news))]
 
 
 def fall(secret: str) -> None:
@@ -72,7 +74,7 @@ def broken(code: Code) -> Pass:
 
 def test_where_a_bug_was_is_found_by_its_run() -> None:
     """In the same line as the run id, and without what variables held; any other failure is its sentence alone."""
-    (_, bug), (_, other) = logged((broken(Code.UNKNOWN), False), (broken(Code.EXECUTION), False))
+    bug, other = logged((broken(Code.UNKNOWN), False), (broken(Code.EXECUTION), False))
     frames = bug["exception"][0]["frames"]
 
     assert (broken(Code.UNKNOWN).run, "KeyError") == (bug["run"], bug["exception"][0]["exc_type"])
@@ -95,7 +97,7 @@ def test_a_terminal_shows_where_a_bug_was_too() -> None:
 def test_a_line_is_the_sentence_with_its_object_and_run() -> None:
     """The message is the sentence that status shows; code, hint and run id stand beside it."""
     one = done(KEY, Outcome.FAILED, "reset by pve1", failure=FAILURE, failures=2, next_in=4.04)
-    ((_, line),) = logged((one, True))
+    (line,) = logged((one, True))
     line.pop("at")
 
     assert {
@@ -111,7 +113,7 @@ def test_lines_inside_a_pass_carry_its_run_and_object() -> None:
     with pass_context(KEY, "r-7"):
         structlog.get_logger("cpcd.adapters").info("asked")
     structlog.get_logger("cpcd").info("outside")
-    inside, outside = (json.loads(line[3:]) for line in stream.getvalue().splitlines())
+    inside, outside = (json.loads(line) for line in stream.getvalue().splitlines())
 
     assert ("r-7", "home", None) == (inside["run"], inside["cluster"], outside.get("run"))
 
@@ -123,7 +125,7 @@ def test_libraries_are_heard_when_they_warn() -> None:
     logging.getLogger("asyncssh").info("told")
     logging.getLogger("asyncssh").warning("warned")
 
-    assert ["warned"] == [json.loads(line[3:])["message"] for line in stream.getvalue().splitlines()]
+    assert ["warned"] == [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
 
 
 def test_a_terminal_gets_no_json() -> None:
@@ -133,6 +135,22 @@ def test_a_terminal_gets_no_json() -> None:
     log_pass(done(KEY, Outcome.ACTED, "clone it"), name=W1.name, at=NOW, news=True)
 
     assert ("clone it" in stream.getvalue(), False) == (True, stream.getvalue().startswith("<"))
+
+
+@pytest.mark.parametrize(("journald", "prefix"), [(True, "<4>"), (False, "")])
+def test_a_line_has_its_priority_for_journald_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journald: bool, prefix: str
+) -> None:
+    """What goes into a file or a pipe is JSON from its first character on."""
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        reader = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{reader.st_dev}:{reader.st_ino + (not journald)}")
+        configure_logs("info", stream=stream)
+        log_pass(done(KEY, Outcome.FAILED, "reset", failure=FAILURE), name=W1.name, at=NOW, news=False)
+    line = log.read_text()
+
+    assert (prefix, "warning") == (line[: line.index("{")], json.loads(line.removeprefix(prefix))["level"])
 
 
 @pytest.mark.parametrize(
