@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "validate": "Check cluster.yaml; all mistakes at once, with line and column.",
     "status": "Show clusters and objects, or one object with its history.",
     "events": "Show what happened, the newest last.",
-    "explain": "Explain an error code or a reason, and what to do.",
+    "explain": "Explain an error code, a reason or a condition.",
     "approve": "Give consent to a change that waits for it.",
     "pause": "Stop changing a cluster; it is still observed and reported.",
     "resume": "Go on changing a paused cluster.",

@@ -1,4 +1,4 @@
-"""`cpcd explain`: a code or a reason, from the tables that the daemon itself uses; no daemon is needed."""
+"""`cpcd explain`: a code, a reason or a condition, from the tables that the daemon itself uses; no daemon is needed."""
 
 import difflib
 from typing import TYPE_CHECKING, Any
@@ -15,42 +15,50 @@ __all__ = ["command", "explained"]
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete a code, else a reason: there are too many of these to offer them unasked."""
+    """Complete a code, else a reason or a condition: there are too many of these to offer them unasked."""
     begun = incomplete.lower()
     if codes := [str(row.code) for row in TABLE if str(row.code).lower().startswith(begun)]:
         return codes
-    from cpcd.status.reasons import REASONS
+    from cpcd.status.reasons import CONDITIONS, REASONS
 
-    return [reason for reason in REASONS if reason.lower().startswith(begun)]
+    return [word for word in sorted({*REASONS, *CONDITIONS}) if word.lower().startswith(begun)]
 
 
-@click.command(short_help="Explain an error code or a reason, and what to do.")
+@click.command(short_help="Explain an error code, a reason or a condition.")
 @click.argument("code", shell_complete=_complete)
 @output_option
 def command(code: str, output: str) -> None:
-    """Explain an error code or a reason, and what to do.
+    """Explain an error code, a reason or a condition, and what to do.
 
-    CODE is such as CPCD-101 or 101, or the reason of a condition such as AuthFailed.
+    CODE is such as CPCD-101 or 101, a condition such as Stalled, or the reason of one such as AuthFailed.
     """
     found = explained(code)
     emit(found, output, lambda: _view(found))
 
 
 def explained(word: str) -> dict[str, Any]:
-    """Return the explanation of a code or reason; raises Failure(InvalidInput) with the nearest known ones."""
+    """Return what a word means as a code, reason or condition, of which it may be two.
+
+    Raises Failure(InvalidInput) with the nearest known ones.
+    """
     wanted = word.strip().lower()
     for row in TABLE:
         if wanted in {str(row.code).lower(), str(row.code.value), row.reason.lower()}:
             return _of(row)
-    from cpcd.status.reasons import REASONS
+    from cpcd.status.reasons import CONDITIONS, REASONS
 
-    for reason, meaning in REASONS.items():
-        if wanted == reason.lower():
-            return {"reason": reason, "meaning": meaning}
-    known = {name.lower(): name for name in (*(str(row.code) for row in TABLE), *REASONS)}
+    reason = next(({"reason": name, "meaning": words} for name, words in REASONS.items() if wanted == name.lower()), {})
+    held = next(
+        ({"condition": name, "true": words} for name, words in CONDITIONS.items() if wanted == name.lower()), {}
+    )
+    if reason or held:
+        return reason | held
+    known = {name.lower(): name for name in (*(str(row.code) for row in TABLE), *REASONS, *CONDITIONS)}
     near = [known[name] for name in difflib.get_close_matches(wanted, known, 3)] or [str(row.code) for row in TABLE]
     raise Failure(
-        Code.INPUT, f"there is no code or reason called {word}", hint=f"There are, near to it: {', '.join(near)}."
+        Code.INPUT,
+        f"there is no code, reason or condition called {word}",
+        hint=f"There are, near to it: {', '.join(near)}.",
     )
 
 
@@ -74,7 +82,9 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     for name, words in (("what cpcd does", found.get("next")), ("what you can do", found.get("do"))):
         if words:
             grid.add_row(Text(name, style="dim"), words)
-    head = Text.assemble((found.get("code", found["reason"]), "bold"), "  ", found["reason"] if "code" in found else "")
     if "code" not in found:
-        return Group(head, Text(found["meaning"]))
+        head = Text(found.get("reason") or found["condition"], style="bold")
+        held = [f"As a condition: {found['true']}"] if "condition" in found else []
+        return Group(head, *map(Text, [found["meaning"], *held] if "reason" in found else held))
+    head = Text.assemble((found["code"], "bold"), "  ", found["reason"])
     return Group(head, Text(found["meaning"]), Text(f"severity {found['severity']}", style="dim"), grid)

@@ -114,13 +114,15 @@ def _alerts() -> str:
 
 def _errors() -> str:
     from cpcd.model.errors import TABLE
-    from cpcd.status.reasons import REASONS
+    from cpcd.status.reasons import CONDITIONS, REASONS
 
     codes = [(f"`{r.code}`", r.reason, r.severity.name, r.meaning, f"{r.disposition.value}.", r.hint) for r in TABLE]
     reasons = [(f"`{name}`", meaning) for name, meaning in REASONS.items()]
     return (
         "# Errors and reasons\n\nThe same as `cpcd explain CODE`.\n\n"
         + _table(("code", "reason", "severity", "meaning", "what cpcd does", "what you can do"), codes)
+        + "\n## Conditions\n\n"
+        + _table(("condition", "when it is True"), [(f"`{name}`", meaning) for name, meaning in CONDITIONS.items()])
         + "\n## Reasons of conditions\n\n"
         + _table(("reason", "meaning"), reasons)
     )

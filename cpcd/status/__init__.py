@@ -9,12 +9,13 @@ from cpcd.status.events import event_of
 from cpcd.status.logs import configure_logs, pass_context
 from cpcd.status.metrics import METRICS, Metrics, Vitals
 from cpcd.status.publish import Publisher
-from cpcd.status.reasons import REASONS
+from cpcd.status.reasons import CONDITIONS, REASONS
 from cpcd.status.report import Board, ObjectReport, SpecState, Standing
 from cpcd.status.summary import document, joined, note_clusters, sentence, stamp
 from cpcd.status.words import called, outage
 
 __all__ = [
+    "CONDITIONS",
     "METRICS",
     "REASONS",
     "Board",

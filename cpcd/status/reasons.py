@@ -1,6 +1,6 @@
-"""The closed list of reasons: every CamelCase word that a condition may carry, explained once.
+"""The closed lists of conditions and of the reasons that they carry: every CamelCase word that is shown, explained once.
 
-The docs page is made from it, and a test looks for reasons in the code that are missing here.
+The docs page is made from them, and tests look for words in the code that are missing here.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Final
 
 from cpcd.model.errors import TABLE
 
-__all__ = ["REASONS"]
+__all__ = ["CONDITIONS", "REASONS"]
 
 _PASSES: Final = {
     "Settled": "The object is as wanted; nothing is left to do.",
@@ -111,6 +111,31 @@ _CLUSTERS: Final = {
     "Uncommitted": "The file has an edit that is not committed; what is committed is in force.",
     "Unknown": "It could not be observed; unknown is never taken for absent.",
     "UpToDate": "Every machine has the configuration that is wanted.",
+}
+
+CONDITIONS: Final[Mapping[str, str]] = {
+    "Ready": "The object is as wanted; a cluster is when it is available, up to date, and all of its objects are Ready.",
+    "Progressing": "cpcd is at work on the object, or waits for what ends by itself.",
+    "Stalled": "Only a person or the world can change it: it is looked at again every 5 minutes, and at once when an input changes.",
+    "Degraded": "It failed several times in a row and goes on trying, or what it needs does not answer.",
+    "Available": "Control plane and workers serve.",
+    "UpToDate": "Every machine has the configuration that is wanted, and none is being changed.",
+    "RollingOut": "Machines are to be replaced by ones of another configuration.",
+    "ScalingUp": "Fewer machines serve than are wanted.",
+    "ScalingDown": "There are more machines than wanted, or some are leaving.",
+    "Remediating": "Machines that failed are being repaired or replaced.",
+    "Deleting": "The cluster's document is gone, and its machines are going.",
+    "Paused": "The cluster is observed and reported, and nothing is changed.",
+    "SpecValid": "The file as it stands has no mistake.",
+    "ProxmoxAvailable": "The cluster's Proxmox answers and can be written.",
+    "ControlPlaneInitialized": "The first control plane was made; that is true for good.",
+    "ControlPlaneAvailable": "The cluster's API answers and is ready.",
+    "WorkersAvailable": "So many workers are Ready as each deployment's rollout must leave.",
+    "EtcdClusterHealthy": "Every voter of etcd is healthy.",
+    "CertificatesAvailable": "No certificate of the kubeconfig or of a machine ends within 30 days.",
+    "AddonsApplied": "Every addon is applied.",
+    "KubeconfigReady": "The administrator's kubeconfig is written and current.",
+    "AwaitingApproval": "Something waits for `cpcd approve`, or for a word in `changePolicy`.",
 }
 
 _TOLD: Final = (

@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["pause", "a", "b"], "unexpected extra argument", "`cpcd pause --help`"),
         (["events", "-n", "0"], "0 is not in the range", "`cpcd events --help`"),
         (["status", "--watch", "-o", "json"], "--watch shows the table", "`cpcd status --help`"),
-        (["explain", "zzz"], "there is no code or reason called zzz", "CPCD-100"),
+        (["explain", "zzz"], "there is no code, reason or condition called zzz", "CPCD-100"),
     ],
 )
 def test_a_misuse_is_a_sentence_with_a_code(run: Run, args: list[str], words: str, hint: str) -> None:

@@ -1,12 +1,15 @@
-"""The closed list of reasons is closed."""
+"""The closed lists of conditions and reasons are closed."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import cpcd
-from cpcd.status import REASONS, cluster_conditions
-from tests.unit.status.scene import settled, view
+from cpcd.cli.explain import explained
+from cpcd.model.report import Outcome
+from cpcd.status import CONDITIONS, REASONS, cluster_conditions
+from cpcd.status.report import conditions_of
+from tests.unit.status.scene import W1, done, key, settled, view
 
 # where the reason stands among the positional arguments of what makes waits, refusals and conditions
 _AT = {"Wait": 0, "waiting": 0, "progressing": 0, "Refusal": 1, "Condition": 2}
@@ -35,3 +38,12 @@ def test_every_reason_in_the_code_is_explained() -> None:
 def test_every_reason_of_the_cluster_is_explained() -> None:
     """The computed conditions stay inside the list, too."""
     assert set() == {condition.reason for condition in cluster_conditions(view(), settled(), "home")} - REASONS.keys()
+
+
+def test_every_condition_is_explained_and_every_one_explained_is_shown() -> None:
+    """Those of an object and of a cluster, under the names that `cpcd status` shows."""
+    own = conditions_of(done(key(W1), Outcome.SETTLED, "as wanted"), {})
+    shown = {condition.type for condition in (*own, *cluster_conditions(view(), settled(), "home"))}
+
+    assert shown == set(CONDITIONS)
+    assert all(explained(name.lower())["condition"] == name for name in shown)
