@@ -47,6 +47,8 @@ from cpcd.status import Board, Metrics, Publisher, SpecState, Vitals, joined, no
 
 __all__ = ["Daemon", "Parts"]
 
+# Kinds of scopes that are read while something is on its way and then no more: their age would only grow.
+PASSING = frozenset({"attachments", "endpoint", "guestop", "pods", "tasks"})
 FIRST_LOOK = 2.0  # seconds that READY waits for the first observation
 
 _log = logging.getLogger("cpcd")
@@ -162,11 +164,12 @@ class Daemon:
         await self._enforce(news)
 
     def vitals(self) -> Vitals:
-        """Return what the metrics tell of the engine itself."""
+        """Return what the metrics tell of the engine itself; observations have an age as long as they are looked at."""
         view, now = self.state.view, self.clock.now()
         ages: dict[str, float] = {}
         for scope, seen in view.bulk.items():
-            ages[scope.kind] = max(ages.get(scope.kind, 0.0), now - seen.began)
+            if scope.kind not in PASSING:
+                ages[scope.kind] = max(ages.get(scope.kind, 0.0), now - seen.began)
         return Vitals(
             queue_depth=self.queue.depth(), queue_oldest=self.queue.oldest(),
             backoff_keys=self.dispatcher.backing_off(), ledger_writable=self.state.frozen is None,

@@ -84,7 +84,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "cpcd_observation_age_seconds",
         "gauge",
-        "Age of the oldest observation, by kind of scope; 0 where there is none.",
+        "Age of the oldest observation, by kind of scope; 0 where there is none, or where it is for an operation on its way.",
         ("scope",),
     ),
     Metric("cpcd_spec_valid", "gauge", "1 when the file as it stands is in force, 0 while it has a mistake."),

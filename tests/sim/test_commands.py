@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cpcd.loop.dispatcher import RESYNC
 from cpcd.model.errors import Code, Failure
 from cpcd.model.ledger import PutFact
 from cpcd.sources.commands import Commands
@@ -110,3 +111,19 @@ def test_ready_means_that_a_first_look_was_tried(tmp_path: Path) -> None:
     tell(tmp_path, tale)
 
     assert ["", "the first look at Proxmox is not over", ""] == said
+
+
+def test_what_is_not_looked_at_any_more_does_not_age(tmp_path: Path) -> None:
+    """A clone's tasks are looked at while it is on its way; an age that only grows would tell of a daemon that hangs."""
+    ages: dict[str, float] = {}
+
+    async def tale(house: House) -> None:
+        await built(house)
+        await asyncio.sleep(1800)
+        assert house.daemon is not None
+        ages.update(house.daemon.vitals().observation_ages)
+
+    tell(tmp_path, tale)
+
+    assert {"api", "etcd", "guest", "node", "nodes", "quorum", "resources", "template", "vm"} <= ages.keys()
+    assert {} == {kind: age for kind, age in ages.items() if age > 1.1 * RESYNC}
