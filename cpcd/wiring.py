@@ -30,7 +30,7 @@ from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
 from cpcd.loop.clock import WallClock
 from cpcd.model.errors import Code, Failure, Unreachable
-from cpcd.model.ledger import Machine
+from cpcd.model.ledger import Ledger, Machine
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
 from cpcd.ports.guests import ANSWER_S, Host
@@ -100,9 +100,10 @@ def _daemon(settings: Settings, ledger: Path, keys: Path) -> tuple[Daemon, "Link
     about = _lab(settings.lab)
     clock = WallClock(about.get("rate", 1.0), epoch=_epoch_now(about))
     links = Links(settings, clock, key=_operator_key(keys, ledger), lab=bool(about))
+    journal = SqliteJournal if links.public_key else Keyless
     parts = Parts(
         clock=clock,
-        journal=SqliteJournal(ledger, threaded=True),
+        journal=journal(ledger, threaded=True),
         ports=links.ports,
         specs=lambda view: Specs(SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key),
         names_of=names_of,
@@ -172,6 +173,18 @@ async def _tell(notify: Notify, daemon: Daemon) -> None:
         if not daemon.unhealthy():
             notify.watchdog()
         await daemon.clock.sleep(interval)
+
+
+class Keyless(SqliteJournal):
+    """The ledger of a daemon that began without an SSH key, because it was corrupt: it stays frozen once it is mended.
+
+    What would be made now would let in nobody.
+    """
+
+    async def load(self) -> Ledger:
+        """Raise what `SqliteJournal.load` raises, and Failure (StateUnusable) also when it does not."""
+        await super().load()
+        raise Failure(Code.STATE, "the ledger can be read again, and cpcd has no SSH key yet", hint="Restart cpcd.")
 
 
 class Links:
@@ -256,13 +269,25 @@ def _make(directory: Path) -> None:
 
 
 def _operator_key(directory: Path, ledger: Path) -> tuple[Path, str]:
-    """Return the key, or a new one as long as the ledger knows no machine that has been given another."""
+    """Return the key, or a new one as long as the ledger knows no machine that has been given another.
+
+    Its public half is "" while there is none and the ledger cannot tell whether there may be a new one.
+    """
     try:
+        if not (directory / NAME).exists() and not _sound(ledger):
+            return directory / NAME, ""
         return operator_key(directory, used_by=lambda: len(read_ledger(ledger).machines) if ledger.exists() else 0)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", "") or "it is no private key"
         hint = "Machines let cpcd in by this key: restore it, or make the directory writable if there never was one."
         raise Failure(Code.STATE, f"cpcd's SSH key cannot be had: {why}", target=str(directory), hint=hint) from error
+
+
+def _sound(ledger: Path) -> bool:
+    try:
+        return not ledger.exists() or read_ledger(ledger) is not None
+    except Failure:
+        return False  # the journal meets the same, and says so
 
 
 def _read(path: str) -> bytes:

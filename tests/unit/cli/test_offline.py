@@ -12,7 +12,10 @@ import structlog
 
 from cpcd.adapters.journal import SqliteJournal
 from cpcd.adapters.operator_key import operator_key
+from cpcd.model.errors import Failure
 from cpcd.model.ledger import PutMachine
+from cpcd.settings import Settings
+from cpcd.wiring import _daemon
 from tests.unit.cli.conftest import Run
 from tests.unit.status.scene import CP, SPEC, W1
 
@@ -112,6 +115,38 @@ def test_a_lost_key_is_not_replaced_while_machines_know_it(run: Run, tmp_path: P
     assert (1, f"CPCD-108 {private}: {sentence}") == (code, err.splitlines()[0])
     assert all(words in err for words in ("Restore the file from a backup", "ssh-keygen", "ssh.keys"))
     assert not private.exists()
+
+
+def test_a_corrupt_ledger_without_a_key_stops_changes_and_not_the_daemon(tmp_path: Path) -> None:
+    """The spec is in force to be observed by; no key is made, and a mended ledger asks for a restart, which finds one."""
+    path = ledger(tmp_path / "state")
+    sound = path.read_bytes()
+    path.write_bytes(b"damaged" + sound[7:])
+    (tmp_path / "cluster.yaml").write_bytes(SPEC)
+    settings = Settings(spec=tmp_path / "cluster.yaml", worktree=True, state_dir=path.parent)
+
+    async def live() -> tuple[list[str], str]:
+        daemon, links = _daemon(settings, path, path.parent / "ssh")
+        said = []
+        try:
+            await daemon.memory.load()
+            await daemon.look_at_spec(first=True)
+            said += [str(daemon.state.frozen)]
+            path.write_bytes(sound)
+            with pytest.raises(Failure) as caught:
+                await daemon.state.thaw()
+            said += [str(caught.value)]
+        finally:
+            await daemon.stop()
+            await links.close()
+        return said, daemon.board.spec.generation
+
+    (corrupt, mended), generation = asyncio.run(live())
+
+    assert "the ledger is corrupt" in corrupt
+    assert "CPCD-108 the ledger can be read again, and cpcd has no SSH key yet" == mended
+    assert generation
+    assert not (path.parent / "ssh").exists()
 
 
 def test_a_key_is_made_once_and_read_ever_after(tmp_path: Path) -> None:
