@@ -13,13 +13,18 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
-import structlog
-
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Wall
 from cpcd.model.ledger import Event
 from cpcd.model.report import Outcome, Pass
 from cpcd.status.words import told
+
+# structlog.dev takes rich in where it is installed, for tracebacks that are not shown here: 3 MB of every daemon.
+_rich = sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # how the import system is told that there is none
+import structlog  # noqa: E402 - as above
+
+if _rich is None:
+    del sys.modules["rich"]
 
 __all__ = ["LEVELS", "configure_logs", "log_event", "log_pass", "pass_context", "redact"]
 
