@@ -149,7 +149,8 @@ def approval(action: Action) -> str:
 def consent(action: Action, view: View) -> Refusal | Wait | None:
     """`changePolicy` by class; an approval in the ledger counts as consent.
 
-    Asked once: what is done under a retirement or an announced reboot was consented to with it.
+    Asked once: what is done under a retirement or an announced reboot was consented to with it. Not asked about the
+    retirement of a machine on which nothing can have run.
     """
     cluster = view.cluster(action.key.cluster)
     if cluster is None or _decided(action, view):
@@ -160,6 +161,8 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
         case Consent.NEVER:
             sentence = f"{action.sentence}: changePolicy.{action.risk.value} is Never"
             return Refusal(Code.CONFIG, "PolicyNever", sentence, "Change the policy if you want it done.")
+        case _ if isinstance(action, RetireMachine) and _unused(action.row, view):
+            return None
         case _:
             name = approval(action)
             if f"approval/{name}" in view.facts:
@@ -175,6 +178,19 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
 def _decided(action: Action, view: View) -> bool:
     under = isinstance(action, MachineAction) and any(op.disrupts for op in view.open_ops(action.owner))
     return under or (isinstance(action, MachineAction) and not action.row.wanted)
+
+
+def _unused(row: Machine, view: View) -> bool:
+    """Whether nothing can have run on a machine: it joined no cluster, and by a complete list has no Node.
+
+    A row alone does not tell: one that was made again from its VM's marks may be of a machine that serves.
+    """
+    if row.joined or view.facts.get(f"elected/{row.cluster}") == row.uid:  # which may be making the cluster just now
+        return False
+    if f"identity/{row.cluster}" not in view.facts:
+        return f"recovered/{row.cluster}" not in view.facts
+    nodes: Mapping[str, Node] | None = view.known(scopes.nodes(row.cluster))
+    return nodes is not None and row.name not in nodes
 
 
 def _policy(action: Action, cluster: Cluster) -> Consent:

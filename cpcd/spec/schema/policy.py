@@ -93,7 +93,7 @@ class ChangePolicy(Model):
     replace: Consent = Field(default="Auto", alias="Replace")
     """A machine is replaced within the rollout's limits."""
     destroy: Consent = Field(default="Approve", alias="Destroy")
-    """A machine goes and none takes its place."""
+    """A machine goes and none takes its place; one that has never joined its cluster goes without consent."""
 
 
 class BlastRadius(Model):

@@ -328,6 +328,50 @@ def test_each_class_of_change_asks_as_the_file_says(
     assert verdict == judged(action, built(ONE, now=wanted, known=known))
 
 
+@pytest.mark.parametrize("risk", [Risk.DESTROY, Risk.REPLACE])
+@pytest.mark.parametrize(
+    ("joined", "listed", "known", "asks"),
+    [
+        (False, {}, {}, False),
+        (False, {}, {f"elected/{NAME}": WORKER.uid}, True),
+        (True, {}, {}, True),
+        (False, {WORKER.name: node(WORKER)}, {}, True),
+        (False, None, {}, True),
+        (False, None, {f"identity/{NAME}": None}, False),
+        (True, None, {f"identity/{NAME}": None}, True),
+        (False, None, {f"identity/{NAME}": None, f"recovered/{NAME}": NOW}, True),
+    ],
+    ids=[
+        "no Node",
+        "elected",
+        "joined",
+        "a Node",
+        "Nodes unknown",
+        "no cluster yet",
+        "joined, and lost",
+        "made again from its marks",
+    ],
+)
+def test_a_machine_on_which_nothing_ran_goes_without_consent(
+    risk: Risk, joined: bool, listed: dict[str, Any] | None, known: dict[str, Any], asks: bool
+) -> None:
+    """What an edit asked for and the next took back is nobody's loss; Never is never all the same."""
+    asking = dict.fromkeys(Risk, Consent.APPROVE)
+    nodes = unknown() if listed is None else seen(listed)
+    whole = put(
+        built(replace(ONE, change_policy=asking)), replace(WORKER, joined=joined), bulk={scopes.nodes(NAME): nodes}
+    )
+    facts = {name: value for name, value in {**whole.facts, **known}.items() if value is not None}
+    whole = replace(whole, ledger=replace(whole.ledger, facts=facts))
+    action = retire(replace(WORKER, joined=joined), risk)
+    never = replace(
+        whole, desired=replace(whole.desired, clusters={NAME: policy(destroy=Consent.NEVER, replace=Consent.NEVER)})
+    )
+
+    assert isinstance(guards.consent(action, whole), Wait) is asks
+    assert isinstance(guards.consent(action, never), Refusal)
+
+
 def test_a_wait_for_approval_names_the_command_and_ends_with_the_consent() -> None:
     """What `cpcd approve` writes is what is waited for."""
     verdict = guards.consent(retire(WORKER), built(ONE, now=policy(destroy=Consent.APPROVE)))
