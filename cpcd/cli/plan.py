@@ -57,6 +57,7 @@ def view(plan: dict[str, Any]) -> "RenderableType":
     if not steps and not held and not plan["silent"]:
         return Text("Nothing to do: what is observed is what is wanted.", style="green")
     parts: list[RenderableType] = [Text(f"planned from what was seen before: {why}") for why in plan["silent"]]
+    parts += [Text(f"warning: {warning}", style="yellow") for warning in plan["warnings"]]
     for cluster in dict.fromkeys(one["cluster"] for one in (*steps, *held)):
         parts += [Text(cluster, style="bold"), _table(*(_of(cluster, each) for each in (steps, held))), Text()]
     return Group(*parts, _total(steps, held))

@@ -38,36 +38,40 @@ def command(session: Session, /, path: str, show_defaults: bool, output: str) ->
     where = spec_path(path)
     files, referred = read_bytes(where)
     reading = spec.read_spec(files, referred=referred)
-    mistakes, compared = (reading.mistakes, "") if reading.mistakes else _standing(session, where, files)
+    mistakes, compared, warnings = (reading.mistakes, "", []) if reading.mistakes else _standing(session, where, files)
     if show_defaults and output == "table" and not mistakes:
         click.echo("---\n".join(spec.show_defaults(document) for document in reading.documents), nl=False)
         return 0
-    told = _told(reading, mistakes) | ({"effective": _effective(reading)} if show_defaults else {})
-    emit(told, output, lambda: spec.listing(mistakes, files) if mistakes else f"{_valid(where, reading)}{compared}")
+    told = _told(reading, mistakes, warnings) | ({"effective": _effective(reading)} if show_defaults else {})
+    emit(
+        told, output, lambda: spec.listing(mistakes, files) if mistakes else _valid(where, reading, compared, warnings)
+    )
     return 1 if mistakes else 0
 
 
-def _standing(session: Session, where: str, files: dict[str, bytes]) -> tuple[tuple["Mistake", ...], str]:
-    """Return what the daemon that keeps this spec has against it, and words about that where there is one."""
+def _standing(session: Session, where: str, files: dict[str, bytes]) -> tuple[tuple["Mistake", ...], str, list[str]]:
+    """Return what the daemon that keeps this spec has against it, words about that where there is one, and warnings."""
     from cpcd.spec import Mistake
 
     try:
         if where == "-" or not Path(session.path).is_socket():
-            return (), ""
+            return (), "", []
         answer = session.client(timeout=10).get("/check", place=os.path.realpath(where))
     except (Failure, OSError) as error:
-        return (), f"; not compared with what stands: {getattr(error, 'what', '') or getattr(error, 'strerror', '')}"
+        why = getattr(error, "what", "") or getattr(error, "strerror", "")
+        return (), f"; not compared with what stands: {why}", []
     shown = {Path(name).name: name for name in files}
     found = tuple(Mistake(**{**one, "file": shown[one["file"]]}) for one in answer["mistakes"])
-    return found, "; nothing that stands is against it" if answer["compared"] else ""
+    return found, "; nothing that stands is against it" if answer["compared"] else "", answer["warnings"]
 
 
-def _told(reading: "Reading", mistakes: tuple["Mistake", ...]) -> dict[str, Any]:
+def _told(reading: "Reading", mistakes: tuple["Mistake", ...], warnings: list[str]) -> dict[str, Any]:
     return {
         "valid": not mistakes,
         "generation": reading.digest,
         "clusters": [document.name for document in reading.documents],
         "mistakes": [asdict(mistake) for mistake in mistakes],
+        "warnings": warnings,
     }
 
 
@@ -77,6 +81,7 @@ def _effective(reading: "Reading") -> list[dict[str, Any]]:
     return [effective(document) for document in reading.documents]
 
 
-def _valid(path: str, reading: "Reading") -> str:
+def _valid(path: str, reading: "Reading", compared: str, warnings: list[str]) -> str:
     names = ", ".join(document.name for document in reading.documents)
-    return f"{path}: valid ({names}), generation {reading.digest[:12]}"
+    told = f"{path}: valid ({names}), generation {reading.digest[:12]}{compared}"
+    return "\n".join((told, *(f"warning: {warning}" for warning in warnings)))

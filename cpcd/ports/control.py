@@ -19,11 +19,12 @@ class Control(Protocol):
     async def plan(self) -> dict[str, Any]:
         """Return all remaining steps.
 
-        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held, silent}`; `key` is
+        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held, silent, warnings}`; `key` is
         `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "", `quorum` words such as
         `2 of 3 voters left` or "", `wait` why the step is not taken now or "". `held` names the objects whose steps
         cannot be told: `[{cluster, key, reason, sentence, code}]`; `code` is "" unless they are refused. `silent` has a
-        sentence for each endpoint that is down: what is planned rests on what was seen of it before.
+        sentence for each endpoint that is down: what is planned rests on what was seen of it before. `warnings` are those of
+        `check`, of the spec in force.
         """
         ...
 
@@ -56,10 +57,11 @@ class Control(Protocol):
         ...
 
     async def check(self, place: str) -> dict[str, Any]:
-        """Return `{compared, mistakes}`: what stands already against the spec as it lies at `place`, committed or not.
+        """Return `{compared, mistakes, warnings}`: what stands already against the spec as it lies at `place`, committed or not.
 
         `compared` is False when the daemon keeps another spec or this one has mistakes of its own; a mistake is
-        `{file, line, column, path, message, hint}`, its file relative to the spec's directory.
+        `{file, line, column, path, message, hint}`, its file relative to the spec's directory. A warning is a sentence
+        on what the spec would do that is perhaps not what is meant.
         """
         ...
 

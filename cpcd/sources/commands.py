@@ -13,6 +13,7 @@ from cpcd.model.seen import Seen
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
+from cpcd.plan.edits import renamed
 from cpcd.plan.fold import Fold, Held, Step
 from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
@@ -175,6 +176,7 @@ def foreseen(view: View) -> dict[str, Any]:
     return {
         "generation": view.desired.generation,
         "silent": [],
+        "warnings": [*renamed(view.desired, view.ledger)],
         "steps": [_shown(step) for step in steps],
         "held": [_held(one) for one in folding.held.values()],
     }

@@ -13,6 +13,7 @@ from cpcd.model.desired import Desired
 from cpcd.model.errors import Bug, Code, Failure
 from cpcd.model.ledger import Change, PutFact
 from cpcd.model.view import View
+from cpcd.plan.edits import renamed
 from cpcd.spec import Mistake, Reading, read_spec
 from cpcd.spec.standing import compile_beside, remembered
 
@@ -105,17 +106,19 @@ class Specs:
     async def check(self, place: str) -> dict[str, Any]:
         """Return what stands already against the spec as it lies there, committed or not.
 
-        `{compared, mistakes}`: nothing is compared when `place` (absolute, links resolved) is not this spec, or when it
+        `{compared, mistakes, warnings}`: nothing is compared when `place` (absolute, links resolved) is not this spec, or when it
         has mistakes of its own. Raises Failure when it cannot be read.
         """
+        incomparable = {"compared": False, "mistakes": [], "warnings": []}
         if place != self._files.place:
-            return {"compared": False, "mistakes": []}
+            return incomparable
         lying = await self._files.read(lying=True)
         reading = read_spec(lying.files, referred=lying.referred)
         if reading.mistakes:
-            return {"compared": False, "mistakes": []}
-        _, mistakes = self._compiled(reading)
-        return {"compared": True, "mistakes": [asdict(mistake) for mistake in mistakes]}
+            return incomparable
+        desired, mistakes = self._compiled(reading)
+        warnings = [*renamed(desired, self._view().ledger)]
+        return {"compared": True, "mistakes": [asdict(mistake) for mistake in mistakes], "warnings": warnings}
 
     def watch(self) -> AsyncIterator[None]:
         """Yield whenever the spec may have changed."""

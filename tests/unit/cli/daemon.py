@@ -60,6 +60,7 @@ class Daemon:
     steps: list[dict[str, Any]] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     spec: str = ""
@@ -69,7 +70,9 @@ class Daemon:
         return document(self.view, self.board, scene.NOW)
 
     async def plan(self) -> dict[str, Any]:
-        return {"generation": "abc123", "steps": self.steps, "held": self.held, "silent": self.silent}
+        return {
+            "generation": "abc123", "steps": self.steps, "held": self.held, "silent": self.silent, "warnings": self.warnings,
+        }  # fmt: skip
 
     async def events(self, key: str, limit: int) -> list[dict[str, Any]]:
         at, run = "2027-01-15T07:59:00Z", "r-0001"
@@ -104,7 +107,7 @@ class Daemon:
         return KUBECONFIG
 
     async def check(self, place: str) -> dict[str, Any]:
-        return {"compared": place == self.spec, "mistakes": self.against}
+        return {"compared": place == self.spec, "mistakes": self.against, "warnings": self.warnings}
 
     async def doctor(self) -> dict[str, Any]:
         if not self.settings:

@@ -18,7 +18,7 @@ def test_what_is_printed_for_machines_is_what_the_daemon_said(run: Run, busy: Da
     _, out, _ = run("plan", "-o", shape)
 
     assert callable(read)
-    assert {"generation": "abc123", "steps": STEPS, "held": HELD, "silent": []} == read(out)
+    assert {"generation": "abc123", "steps": STEPS, "held": HELD, "silent": [], "warnings": []} == read(out)
 
 
 @pytest.mark.parametrize(("args", "code"), [(["plan"], 0), (["plan", "--detailed-exitcode"], 3)])
@@ -44,6 +44,14 @@ def test_what_cannot_be_told_is_not_nothing_to_do(run: Run, quiet: Daemon) -> No
     assert (3, False, True) == (stale, "Nothing to do" in said, "seen before: CPCD-100 pve:home" in said)
 
     assert (3, False, True) == (code, "Nothing to do" in out, "addon extras cannot be read now" in out)
+
+
+def test_a_plan_begins_with_its_warnings(run: Run, busy: Daemon) -> None:
+    """What the file does, and is perhaps not what was meant, comes before all the steps of it."""
+    busy.warnings = ["home: general is no longer in the file"]
+    _, out, _ = run("plan")
+
+    assert "warning: home: general is no longer in the file" == out.splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -160,11 +160,15 @@ def test_the_daemon_that_keeps_the_spec_is_asked_what_stands(run: Run, quiet: Da
     """What cannot change any more has a place in the file too; another's spec is compared with nothing."""
     quiet.spec = str(file)
     fine = run("validate")
+    quiet.warnings = ["home: general is no longer in the file"]
+    warned, machine = run("validate"), json.loads(run("validate", "-o", "json")[1])
     quiet.against = [AGAINST]
     refused = run("validate", str(file))
-    quiet.spec, quiet.against = "/elsewhere", []
+    quiet.spec, quiet.against, quiet.warnings = "/elsewhere", [], []
 
     assert fine[:2] == (0, f"{VALID}; nothing that stands is against it\n")
+    assert warned[:2] == (0, f"{fine[1]}warning: home: general is no longer in the file\n")
+    assert (True, ["home: general is no longer in the file"]) == (machine["valid"], machine["warnings"])
     assert refused[1].splitlines()[:3] == [
         f"{file}:4:18: metadata.name: demo became home; no", "    metadata: {name: home}", "                     ^",
     ]  # fmt: skip

@@ -4,11 +4,13 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from cpcd.model.desired import Cluster, Consent, Desired, Risk
 from cpcd.model.keys import Key, Kind
-from cpcd.plan.edits import concerned
+from cpcd.plan.edits import concerned, renamed
 from cpcd.reconcilers import RECONCILERS
-from tests.unit.plan.build import CP, NAME, WORKERS, built, cluster, group, spec
+from tests.unit.plan.build import CP, NAME, WORKERS, built, cluster, group, member_row, of, put, spec
 
 BEFORE = cluster(group(CP, 3), group(WORKERS, 2))
 
@@ -78,3 +80,33 @@ def test_a_planner_that_falls_hides_nobody() -> None:
     found = list(concerned(old, old, (broken, *RECONCILERS)))
     assert Key(NAME, Kind.NODES, "a") in found
     assert Key(NAME, Kind.CLUSTER, NAME) in found
+
+
+RENAMED = cluster(group(CP, 3), group("compute", 2))
+KEPT = cluster(group(CP, 3), group(WORKERS, 2), group("compute", 2))
+
+
+@pytest.mark.parametrize(
+    ("after", "known", "said"),
+    [
+        (RENAMED, {}, True),
+        (RENAMED, {"u9": {"joined": False}}, True),
+        (RENAMED, {"u9": {"joined": True}}, False),
+        (RENAMED, {"u4": {"retire": "gone"}, "u5": {"retire": "gone"}}, False),
+        (KEPT, {}, False),
+        (cluster(group(CP, 3)), {}, False),
+        (cluster(group(CP, 3), group("compute", 0)), {}, False),
+    ],
+    ids=["renamed", "under way", "made", "retired", "one more", "one fewer", "an empty one"],
+)
+def test_what_looks_like_a_deployment_renamed_is_a_warning(after: Cluster, known: dict[str, Any], said: bool) -> None:
+    """From before the commit until the new ones serve or the old ones go; one that only comes or goes is none."""
+    before = built(BEFORE)
+    rows = [replace(of(before, uid), **changes) for uid, changes in known.items() if uid != "u9"]
+    made = [member_row("u9", "compute", 1, **changes) for uid, changes in known.items() if uid == "u9"]
+    sentence = (
+        f"{NAME}: {WORKERS} (2 machines) is no longer in the file, and compute is new: to rename a deployment is to retire "
+        "its machines and make others; with its name it keeps them"
+    )
+
+    assert [sentence] * said == [*renamed(Desired({NAME: after}), put(before, *rows, *made).ledger)]

@@ -97,6 +97,6 @@ async def test_what_stands_is_told_of_the_spec_as_it_lies_there(valid: str) -> N
     assert [("cluster.yaml", 5, 12, "spec.version")] == [
         (one["file"], one["line"], one["column"], one["path"]) for one in told["mistakes"]
     ]
-    assert [{"compared": False, "mistakes": []}] * 2 == [
+    assert [{"compared": False, "mistakes": [], "warnings": []}] * 2 == [
         await specs(edited, ledger).check("/other.yaml"), await specs(broken, ledger).check("/cluster.yaml"),
     ]  # fmt: skip
