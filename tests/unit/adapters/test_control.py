@@ -51,7 +51,7 @@ async def test_only_owner_and_group_may_use_it(socket: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/plan", {"generation": "abc123", "steps": [], "held": [], "silent": []}),
+        ("/plan", {"generation": "abc123", "steps": [], "held": [], "silent": [], "warnings": []}),
         ("/kubeconfig?cluster=home", {"kubeconfig": KUBECONFIG}),
     ],
 )
