@@ -194,6 +194,11 @@ class Ledger:
         made = {name: self.facts.get(f"fixed/{name}", {}).get("controlPlaneEndpoint", "") for name in self.begun}
         return {name: shown.rpartition(":")[0] for name, shown in made.items() if shown}
 
+    @cached_property
+    def consents(self) -> tuple[str, ...]:
+        """Ids that were consented to and not spent yet."""
+        return tuple(name.removeprefix("approval/") for name in self.facts if name.startswith("approval/"))
+
     def after(self, changes: tuple[Change, ...]) -> "Ledger":
         """Return the memory with the changes applied in order."""
         machines, ops, facts = dict(self.machines), dict(self.ops), dict(self.facts)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from cpcd.model.desired import Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Scope, Wall
-from cpcd.model.ledger import Change, Evidence, Op
+from cpcd.model.ledger import Change, DropFact, Evidence, Op
 from cpcd.model.view import View
 
 __all__ = [
@@ -105,6 +105,16 @@ class Action:
     def subject(self) -> str:
         """What it is about, as the id of consent names it: exactly what is consented to."""
         return self.key.name
+
+    @property
+    def request(self) -> str:
+        """The id under which `cpcd approve` consents to it."""
+        return f"{self.key.cluster}/{self.verb}/{self.subject}"
+
+    @property
+    def spent(self) -> DropFact:
+        """The end of the consent to it: what is allowed uses it up."""
+        return DropFact(f"approval/{self.request}")
 
     @property
     def disrupts(self) -> Role | None:

@@ -5,137 +5,30 @@ chosen one at a time so that limits are looked at afresh before each.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from cpcd.model.desired import Cluster, Group, Remedy, Risk
 from cpcd.model.errors import Code
-from cpcd.model.keys import Key, Role, Scope, Uid
-from cpcd.model.ledger import Change, DropFact, Evidence, Machine, PutFact, PutMachine
-from cpcd.model.plan import Action, Plan, Refusal, Wait
-from cpcd.model.seen import Members, Node, Vm
+from cpcd.model.keys import Key, Role, Uid
+from cpcd.model.ledger import Machine
+from cpcd.model.plan import Plan, Refusal, Wait
+from cpcd.model.seen import Members, Node
 from cpcd.model.view import View
-from cpcd.plan import alloc, effects, fields, scopes
+from cpcd.plan import alloc, consent, effects, fields, scopes
 from cpcd.plan.case import Case, machine_key, offline
-from cpcd.plan.recover import recover
+from cpcd.plan.consent import Lapse
+from cpcd.plan.effects import AddMachine, ElectInit, RetireMachine, destroyed, healed
+from cpcd.plan.recover import Recover, recover
 from cpcd.plan.upkeep import sick_for
 
 __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
 
 
-def healed(view: View, cluster: str, group: str, revision: str) -> list[float]:
-    """Return when machines were replaced as a remedy, in six hours: what does not help is not repeated.
-
-    Those of the group as it is wanted now: another template or configuration is another try.
-    """
-    tried = view.facts.get(f"healed/{cluster}/{group}", [])
-    return [at for at, made_as in tried if made_as == revision and view.wall - at < 6 * 3600]
-
-
-def destroyed(view: View, cluster: str) -> list[float]:
-    """Return when machines were destroyed for good, in the last hour (`blastRadius.maxDestroysPerHour`)."""
-    return [at for at in view.facts.get(f"destroyed/{cluster}", []) if view.wall - at < 3600]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddMachine(Action):
-    """Allocate a row: uid, name, VMID, address, node, template."""
-
-    verb: ClassVar[str] = "add-machine"
-    local: ClassVar[bool] = True
-
-    row: Machine
-    why: str
-
-    @property
-    def sentence(self) -> str:
-        return f"add {self.row.name} (VMID {self.row.vmid}, {self.row.address}, {self.row.node}): {self.why}"
-
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutMachine(self.row),)
-
-    def expect(self, view: View) -> View:
-        view = effects.see(view, scopes.vm(self.row), Vm(exists=False))
-        view = effects.see(view, scopes.node(self.row.cluster, self.row.name), None)
-        return replace(view, fresh=view.fresh[1:])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetireMachine(Action):
-    """Set the tombstone and open the disruption: what follows is carried out by the machine's own key."""
-
-    verb: ClassVar[str] = "retire"
-    once: ClassVar[bool] = True
-    local: ClassVar[bool] = True
-
-    row: Machine
-    why: str
-    kind: Risk
-    remedy: Remedy | None = None
-    limit: int = 1
-
-    @property
-    def risk(self) -> Risk:  # type: ignore[override] # the class of a retirement depends on its cause
-        """Destroy when the machine is not replaced, Replace when it is, InPlace when its VM is gone already."""
-        return self.kind
-
-    @property
-    def target(self) -> Scope:
-        return Scope("hold", self.row.cluster, self.row.uid)
-
-    @property
-    def owner(self) -> Key:
-        return machine_key(self.row)
-
-    @property
-    def disrupts(self) -> Role | None:
-        return self.row.role
-
-    @property
-    def sentence(self) -> str:
-        return f"retire {self.row.name}: {self.why}"
-
-    def slots(self, _view: View) -> Mapping[str, int]:
-        if self.row.role is Role.CONTROL_PLANE:
-            return {f"control-plane:{self.row.cluster}": 1}
-        return {f"disrupt:{self.row.cluster}": self.limit}
-
-    def before(self, _view: View) -> Evidence:
-        """Return what limits count: how grave it is and which remedy."""
-        return {"risk": self.kind.value, "remedy": self.remedy.value if self.remedy else ""}
-
-    def changes(self, view: View) -> tuple[Change, ...]:
-        spent = DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
-        row = PutMachine(replace(self.row, retire=self.why))
-        if self.remedy is not None:
-            counted = healed(view, self.row.cluster, self.row.group, self.row.revision)
-            now = [[at, self.row.revision] for at in (*counted, view.wall)]
-            return (row, spent, PutFact(f"healed/{self.row.cluster}/{self.row.group}", now))
-        if self.kind is not Risk.DESTROY:
-            return (row, spent)
-        return (row, spent, PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ElectInit(Action):
-    """Fix for good which machine makes the cluster."""
-
-    verb: ClassVar[str] = "elect-init"
-    local: ClassVar[bool] = True
-
-    row: Machine
-
-    @property
-    def sentence(self) -> str:
-        return f"elect {self.row.name} to initialise the control plane"
-
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutFact(f"elected/{self.row.cluster}", self.row.uid),)
-
-
 # Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
 # or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
 NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
+OUTDATED: Final = "it is outdated and replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +58,17 @@ class Fleet:
         """Made from another template or network than wanted now."""
         return fields.outdated(self.group, row)
 
+    @property
+    def scaled(self) -> str:
+        """Why machines go that are more than wanted."""
+        return f"{self.group.name} is scaled to {self.group.replicas}"
+
+    def causes(self, row: Machine) -> tuple[str, ...]:
+        """Why the machine may be asked for, now or when it is its turn."""
+        sick = "" if _spent(self) else _hopeless(self, row)
+        surplus = len(self.rows) > self.group.replicas
+        return (sick, OUTDATED if self.outdated(row) else "", self.scaled if surplus else "")
+
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     """Return the next decision of each group, or what the cluster waits for.
@@ -175,6 +79,9 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     unknown = recover(key, view, cluster)
     if unknown is not None:
         return unknown
+    unasked = _unasked(key, view, cluster)
+    if unasked is not None:
+        return Plan(steps=(unasked,))
     lost = _quorum_lost(view, cluster)
     if lost is not None:
         return lost
@@ -202,6 +109,18 @@ def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
         "machine that is left (Kubernetes: Operating etcd clusters, restoring)."
     )
     return Plan(refusal=Refusal(Code.STATE, "QuorumLost", what, hint))
+
+
+def _unasked(key: Key, view: View, cluster: Cluster) -> Lapse | None:
+    """Consent to retire a machine ends with its cause: without one there is no step that asks for it, now or later."""
+    given = consent.given(view, *(f"{cluster.name}/{verb}/" for verb in (RetireMachine.verb, Recover.verb)))
+    if not given:
+        return None
+    whole = [_fleet_of(view, cluster, group) for group in cluster.groups]
+    causes = [(row, why) for one in whole for row in one.rows for why in one.causes(row) if why]
+    causes += [(row, _ungrouped(row)) for row in _left(view, cluster)]
+    asked = {f"{cluster.name}/{RetireMachine.verb}/{effects.about(row, why)}" for row, why in causes}
+    return consent.lapsed(key, given, asked)
 
 
 def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
@@ -306,7 +225,7 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
     waits = _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
-    return _retire(key, one, going, "it is outdated and replaced", Risk.REPLACE)
+    return _retire(key, one, going, OUTDATED, Risk.REPLACE)
 
 
 def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
@@ -322,7 +241,7 @@ def _scale_down(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -
         one.rows,
         key=lambda row: (row.uid not in no_hope, not one.outdated(row), one.ready(row), _turn(one.group, row)),
     )
-    return _retire(key, one, order[0], f"{one.group.name} is scaled to {one.group.replicas}", Risk.DESTROY)
+    return _retire(key, one, order[0], one.scaled, Risk.DESTROY)
 
 
 def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
@@ -405,8 +324,7 @@ def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
     Not before the other workers serve that the file wants: a pool that is renamed is two edits, and what ran on the one
     moves to the other. Whoever is in the middle of a reboot goes first: its slot would keep the others from going.
     """
-    names = {group.name for group in cluster.groups}
-    left = [row for row in view.rows(cluster.name) if row.group not in names and row.wanted]
+    left = _left(view, cluster)
     if not left:
         return None
     late = next((name for group in cluster.groups if (name := _coming(key, _fleet_of(view, cluster, group)))), "")
@@ -414,6 +332,14 @@ def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
         sentence = f"{left[-1].group} is no longer in the file and goes when {late} serves"
         return Plan(wait=Wait("RollingOut", sentence, 30))
     row = max(reversed(left), key=lambda row: any(op.disrupts for op in view.open_ops(machine_key(row))))
-    why = f"the deployment {row.group} is no longer in the file"
     limit = max(1, cluster.blast.max_unavailable)
-    return Plan(steps=(RetireMachine(key=key, row=row, why=why, kind=Risk.DESTROY, limit=limit),))
+    return Plan(steps=(RetireMachine(key=key, row=row, why=_ungrouped(row), kind=Risk.DESTROY, limit=limit),))
+
+
+def _left(view: View, cluster: Cluster) -> list[Machine]:
+    names = {group.name for group in cluster.groups}
+    return [row for row in view.rows(cluster.name) if row.group not in names and row.wanted]
+
+
+def _ungrouped(row: Machine) -> str:
+    return f"the deployment {row.group} is no longer in the file"

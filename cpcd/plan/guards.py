@@ -16,6 +16,7 @@ from cpcd.model.seen import Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import because
+from cpcd.plan.consent import Lapse
 from cpcd.plan.effects import (
     Clone,
     Destroy,
@@ -31,11 +32,13 @@ from cpcd.plan.effects import (
 from cpcd.plan.fleet import RetireMachine, destroyed
 from cpcd.plan.recover import Recover
 
-__all__ = ["FORESEEN", "GUARDS", "approval", "quorum_left"]
+__all__ = ["FORESEEN", "GUARDS", "quorum_left"]
 
 
 def paused(action: Action, view: View) -> Wait | None:
-    """A paused cluster is observed and reported, never changed."""
+    """A paused cluster is observed and reported, never changed; what ends meanwhile is consent that is for nothing."""
+    if isinstance(action, Lapse):
+        return None
     cluster = view.cluster(action.key.cluster)
     held = f"paused/{action.key.cluster}" in view.facts or (cluster is not None and cluster.paused)
     return Wait("Paused", f"{action.key.cluster} is paused; next would be: {action.sentence}", 300) if held else None
@@ -139,13 +142,6 @@ def _unlisted(action: Action, view: View) -> Wait:
     return Wait("EtcdUnknown", f"{action.sentence}: waits, etcd's members cannot be listed now{why}", 10)
 
 
-def approval(action: Action) -> str:
-    """Return the id under which `cpcd approve` consents to an action."""
-    row = getattr(action, "row", None)
-    name = row.name if row is not None else action.subject
-    return f"{action.key.cluster}/{action.verb}/{name}"
-
-
 def consent(action: Action, view: View) -> Refusal | Wait | None:
     """`changePolicy` by class; an approval in the ledger counts as consent.
 
@@ -164,7 +160,7 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
         case _ if isinstance(action, RetireMachine) and _unused(action.row, view):
             return None
         case _:
-            name = approval(action)
+            name = action.request
             if f"approval/{name}" in view.facts:
                 return None
             return Wait(

@@ -42,7 +42,7 @@ class Recover(Action):
             *(PutMachine(row) for row in self.rows),
             PutFact("installation", self.installation),
             *(() if known else (PutFact(f"recovered/{self.key.cluster}", view.wall),)),
-            DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.key.name}"),
+            self.spent,
         )
 
     def expect(self, view: View) -> View:

@@ -7,7 +7,7 @@ replace, softest first; each rung waits for the time that the unhealthy conditio
 from cpcd.model.desired import Consent, Remedy, Risk
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
-from cpcd.plan import effects, fields, kubeadm, scopes
+from cpcd.plan import consent, effects, fields, kubeadm, scopes
 from cpcd.plan.case import Case, acting, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
@@ -136,6 +136,13 @@ def _sick(sentence: str, reason: str) -> Plan:
     return Plan(wait=plan.wait, conditions=(Condition("Ready", Status.FALSE, reason, sentence),))
 
 
+def _unasked(case: Case) -> consent.Lapse | None:
+    """A machine at rest asks for nothing."""
+    verbs = (effects.Hold.verb, effects.ResetVm.verb)
+    about = (f"{case.row.cluster}/{verb}/{case.row.name}/" for verb in verbs)
+    return consent.lapsed(case.key, consent.given(case.view, *about))
+
+
 def _ready(case: Case, vm: Vm) -> Plan:
     node: Node | None = case.node
     if node is None:
@@ -148,6 +155,8 @@ def _ready(case: Case, vm: Vm) -> Plan:
         and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > case.cluster.health.patience
     ):
         return acting("Ready", effects.Forgive(key=case.key, row=case.row))
+    if unasked := _unasked(case):
+        return acting("Ready", unasked)
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"

@@ -78,7 +78,7 @@ class Prune(Action):
 
     def changes(self, view: View) -> tuple[Change, ...]:
         """An approval is spent by what it allowed."""
-        return _withdrawn(view, f"{self.key.cluster}/{self.verb}/{self.subject}")
+        return _withdrawn(view, self.request)
 
     def expect(self, view: View) -> View:
         before = _seen(self.key, view)
@@ -112,8 +112,7 @@ class RemoveAddon(Action):
 
     def changes(self, view: View) -> tuple[Change, ...]:
         """An approval is spent by what it allowed."""
-        spent = _withdrawn(view, f"{self.key.cluster}/{self.verb}/{self.subject}")
-        return (PutFact(_applied(self.key), REMOVED), *spent)
+        return (PutFact(_applied(self.key), REMOVED), *_withdrawn(view, self.request))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

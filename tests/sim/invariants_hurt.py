@@ -4,13 +4,14 @@ Next: `invariants.py` for the machines, `watch.py` for all of them together.
 """
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from cpcd.lab.guests import Guest
 from cpcd.lab.kube import Etcd, Member
 from cpcd.model.desired import Blast, Consent, Risk
 from cpcd.model.keys import OpId, Role, Uid, system_uuid
-from cpcd.model.ledger import Machine, Op, OpenOp
+from cpcd.model.ledger import Machine, Op, OpenOp, PutMachine
 from tests.sim.gate import Call, Run
 from tests.sim.house import House
 from tests.sim.invariant import Invariant, changes
@@ -283,20 +284,23 @@ class ConsentGiven(Invariant):
     def calling(self, call: Call) -> None:
         for change in changes(call):
             if isinstance(change, OpenOp) and change.op.verb in self._begun:
-                self._judge(call, change.op)
+                why = next((one.machine.retire for one in changes(call) if isinstance(one, PutMachine)), "")
+                self._judge(call, change.op, why)
                 self._begun[change.op.verb].add(change.op.key.name)
         if call.port == "proxmox" and call.verb in {"stop", "shutdown", "destroy"}:
             row, verb = self.row_of(call), "reboot" if call.verb == "shutdown" else "retire"
             if row is None or row.uid not in self._begun[verb]:
                 self.breach(f"no {verb} that was consented to has begun; {call}")
 
-    def _judge(self, call: Call, op: Op) -> None:
+    def _judge(self, call: Call, op: Op, why: str) -> None:
         risk, cluster = gravity(self, op), self.cluster(op.key.cluster)
         if risk is None or risk is Risk.IN_PLACE or cluster is None:
             return
-        asked = f"approval/{cluster.name}/{op.verb}/{self.rows[Uid(op.key.name)].name}"
+        asked = f"approval/{cluster.name}/{op.verb}/{self.rows[Uid(op.key.name)].name}/"
+        asked += sha256(f"{op.key.name}\n{why}".encode()).hexdigest()[:8] if why else ""
+        given = any(fact.startswith(asked) for fact in self.house.gate.ledger.facts)
         policy = cluster.change_policy[risk]
-        if policy is Consent.NEVER or (policy is Consent.APPROVE and asked not in self.house.gate.ledger.facts):
+        if policy is Consent.NEVER or (policy is Consent.APPROVE and not given):
             self.breach(f"changePolicy.{risk.value} is {policy.value} and there is no {asked}; {call}")
 
 

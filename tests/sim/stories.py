@@ -92,12 +92,12 @@ class Approve:
         house.operate(self._insist(house))
 
     async def _insist(self, house: House) -> None:
-        request = f"demo/retire/{self.machine}"
+        asks = re.compile(rf"`cpcd approve (demo/retire/{self.machine}/\w+)`")
         while any(row.name == self.machine and row.wanted for row in house.gate.ledger.machines.values()):
             said = (report.last.sentence for report in house.daemon.board.objects.values()) if house.daemon else ()
-            asked = any(f"`cpcd approve {request}`" in sentence for sentence in said)
-            if asked and f"approval/{request}" not in house.gate.ledger.facts:
-                await house.command(PutFact(f"approval/{request}", 1.0))
+            asked = next(iter(asks.findall(" ".join(said))), "")
+            if asked and f"approval/{asked}" not in house.gate.ledger.facts:
+                await house.command(PutFact(f"approval/{asked}", 1.0))
             await asyncio.sleep(1)
 
 

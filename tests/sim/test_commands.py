@@ -8,7 +8,6 @@ import pytest
 
 from cpcd.loop.dispatcher import RESYNC
 from cpcd.model.errors import Code, Failure
-from cpcd.model.ledger import PutFact
 from cpcd.sources.commands import Commands
 from cpcd.sources.doctor import Doctor
 from tests.sim.house import House, spec
@@ -72,6 +71,11 @@ def test_what_is_to_be_looked_at_while_proxmox_is_silent_is_said_to_wait(tmp_pat
     assert "goes on when it answers" in told[1]
 
 
+def requests(plan: dict[str, Any]) -> list[str]:
+    """Return the ids that a plan asks to be approved, in its order."""
+    return [step["wait"].split("`")[1].split()[-1] for step in plan["steps"] if "`cpcd approve" in step["wait"]]
+
+
 def test_a_consent_that_is_missing_stalls_its_object_until_it_is_given(tmp_path: Path) -> None:
     """Only a person can end that wait, so the series that alerts is raised, and falls with the consent."""
     shown: list[str] = []
@@ -80,10 +84,12 @@ def test_a_consent_that_is_missing_stalls_its_object_until_it_is_given(tmp_path:
         await built(house)
         house.file.commit(spec(workers=1))
         assert house.daemon is not None
-        for consent in ((), (PutFact("approval/demo/retire/demo-general-2", 1.0),)):
-            await house.daemon.state.commit(consent)
-            await asyncio.sleep(60)
-            shown.append(house.daemon.scrape().decode())
+        await asyncio.sleep(60)
+        shown.append(house.daemon.scrape().decode())
+        (asked,) = requests(await commands(house).plan())
+        await commands(house).approve(asked)
+        await asyncio.sleep(60)
+        shown.append(house.daemon.scrape().decode())
 
     tell(tmp_path, tale)
     series = 'cpcd_stalled{cluster="demo",kind="cluster",name="demo",site=""} '

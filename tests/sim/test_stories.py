@@ -234,7 +234,7 @@ def test_destruction_waits_for_approval(tmp_path: Path) -> None:
 
     house = tell(tmp_path, tale)
 
-    assert "cpcd approve demo/retire/demo-general-2" in waiting[-1]
+    assert "cpcd approve demo/retire/demo-general-2/" in waiting[-1]
     assert len(house.vms()) == 5
 
 

@@ -3,18 +3,30 @@
 No action of its own stands here; see the package's table of contents for those.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cpcd.model.keys import OpId, Role, Scope, system_uuid
-from cpcd.model.ledger import DropFact, Evidence, Machine
+from cpcd.model.ledger import Evidence, Machine
 from cpcd.model.plan import Action
 from cpcd.model.seen import Csr, Facts, Member, Members, Node, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import scopes
 
-__all__ = ["COOL_DOWN", "Job", "MachineAction", "Power", "Write", "fresh_facts", "joined_view", "see", "turned"]
+__all__ = [
+    "COOL_DOWN",
+    "Job",
+    "MachineAction",
+    "Power",
+    "Write",
+    "about",
+    "fresh_facts",
+    "joined_view",
+    "see",
+    "turned",
+]
 
 
 COOL_DOWN = 600.0  # seconds before a VMID or address is used again: ARP caches and DHCP-like leftovers (G15)
@@ -25,20 +37,29 @@ def see(view: View, scope: Scope, value: Any) -> View:
     return view.with_seen({scope: Seen(value, view.bulk[scope].began if scope in view.bulk else 0.0, complete=True)})  # type: ignore[arg-type] # Instant is a float
 
 
+def about(row: Machine, cause: str) -> str:
+    """Return what consent to something done to a machine names: 8 digits are for this uid and this cause alone.
+
+    By its name alone it would also be for the next machine of that name, and for whatever may be wanted of it later.
+    """
+    digits = hashlib.sha256(f"{row.uid}\n{cause}".encode()).hexdigest()[:8]
+    return f"{row.name}/{digits}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineAction(Action):
-    """An action on one row; its target is the row's VM."""
+    """An action on one row; its target is the row's VM, and `why` its cause, empty where there is only one."""
 
+    why: str = ""
     row: Machine
+
+    @property
+    def subject(self) -> str:
+        return about(self.row, self.why)
 
     @property
     def target(self) -> Scope:
         return scopes.vm(self.row)
-
-    @property
-    def spent(self) -> DropFact:
-        """The approval of this action: by what it allows it is spent."""
-        return DropFact(f"approval/{self.key.cluster}/{self.verb}/{self.row.name}")
 
     def vm(self, view: View) -> Vm:
         """Return the VM as seen, an absent one while unknown."""

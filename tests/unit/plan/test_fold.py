@@ -13,7 +13,7 @@ from cpcd.model.keys import Key, Kind, OpId, Role
 from cpcd.model.ledger import Ledger
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
-from cpcd.plan import scopes
+from cpcd.plan import effects, scopes
 from cpcd.plan.fold import Fold, Held, Step, fold
 from cpcd.plan.guards import FORESEEN, GUARDS
 from cpcd.plan.resolve import resolve
@@ -238,9 +238,8 @@ def test_what_waits_for_consent_is_printed_with_the_reason() -> None:
 
     steps = printed(built(ONE, now=now))
 
-    assert [("retire", f"waits for `cpcd approve {NAME}/retire/lab-general-2`")] == [
-        (one.verb, one.wait) for one in steps
-    ]
+    asked = effects.about(of(built(ONE), "u5"), "general is scaled to 1")
+    assert [("retire", f"waits for `cpcd approve {NAME}/retire/{asked}`")] == [(one.verb, one.wait) for one in steps]
 
 
 def test_a_paused_clusters_plan_shows_what_would_be_done() -> None:

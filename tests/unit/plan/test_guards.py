@@ -300,7 +300,7 @@ def policy(**changes: Consent) -> Cluster:
     return replace(ONE, change_policy={**build.AUTO, **{Risk[name.upper()]: how for name, how in changes.items()}})
 
 
-APPROVED = {f"approval/{NAME}/retire/{WORKER.name}": True}
+APPROVED = {f"approval/{retire(WORKER).request}": True}
 
 
 @pytest.mark.parametrize(
@@ -316,9 +316,9 @@ APPROVED = {f"approval/{NAME}/retire/{WORKER.name}": True}
         (retire(WORKER, Risk.REPLACE), policy(replace=Consent.APPROVE), {}, "AwaitingApproval"),
         (retire(WORKER, Risk.IN_PLACE), policy(destroy=Consent.NEVER, replace=Consent.NEVER), {}, ""),
         (reboot(WORKER), policy(reboot=Consent.APPROVE), {}, "AwaitingApproval"),
-        (reboot(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{NAME}/reboot/{WORKER.name}": True}, ""),
+        (reboot(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{reboot(WORKER).request}": True}, ""),
         (reset(WORKER), policy(reboot=Consent.NEVER), {}, "PolicyNever"),
-        (reset(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{NAME}/reset/{WORKER.name}": True}, ""),
+        (reset(WORKER), policy(reboot=Consent.APPROVE), {f"approval/{reset(WORKER).request}": True}, ""),
     ],
 )
 def test_each_class_of_change_asks_as_the_file_says(
@@ -377,8 +377,8 @@ def test_a_wait_for_approval_names_the_command_and_ends_with_the_consent() -> No
     verdict = guards.consent(retire(WORKER), built(ONE, now=policy(destroy=Consent.APPROVE)))
 
     assert isinstance(verdict, Wait)
-    assert verdict.sentence.endswith(f"waits for `cpcd approve {NAME}/retire/{WORKER.name}`")
-    assert (f"fact:approval/{guards.approval(retire(WORKER))}",) == verdict.on
+    assert verdict.sentence.endswith(f"waits for `cpcd approve {retire(WORKER).request}`")
+    assert (f"fact:approval/{retire(WORKER).request}",) == verdict.on
 
 
 def test_what_is_done_under_a_decision_was_consented_to_with_it() -> None:
@@ -400,7 +400,7 @@ def test_what_is_done_under_a_decision_was_consented_to_with_it() -> None:
 @pytest.mark.parametrize("action", [retire(WORKER), reboot(WORKER), reset(WORKER)])
 def test_an_approval_is_spent_by_what_it_allowed(action: Action) -> None:
     """The next time it is asked again."""
-    name = f"approval/{guards.approval(action)}"
+    name = f"approval/{action.request}"
     whole = put(REST, known={name: True})
 
     after = whole.with_ledger(action.changes(whole))

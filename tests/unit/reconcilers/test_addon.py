@@ -11,7 +11,6 @@ from cpcd.model.ledger import DropFact, PutFact
 from cpcd.model.seen import AddonSeen
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
-from cpcd.plan.guards import approval
 from cpcd.reconcilers import addon
 from tests.unit.plan.build import (
     CP,
@@ -206,10 +205,10 @@ def test_an_addon_that_left_the_file_folds_to_nothing() -> None:
 def test_consent_to_a_prune_is_for_that_object_alone_and_spent_by_it() -> None:
     """By kind, namespace and name; what takes neither data nor others with it needs none."""
     claim, secret = decided(whole(found=AddonSeen(surplus=(CLAIM, OLD)))).steps
-    given = whole(known={f"approval/{approval(claim)}": 1.0, f"approval/{NAME}/prune/hello/Secret": 1.0})
+    given = whole(known={f"approval/{claim.request}": 1.0, f"approval/{NAME}/prune/hello/Secret": 1.0})
 
-    assert f"{NAME}/prune/hello/PersistentVolumeClaim/hello/data" == approval(claim)
-    assert (DropFact(f"approval/{approval(claim)}"),) == claim.changes(given)
+    assert f"{NAME}/prune/hello/PersistentVolumeClaim/hello/data" == claim.request
+    assert (DropFact(f"approval/{claim.request}"),) == claim.changes(given)
     assert (Risk.DESTROY, Risk.IN_PLACE) == (claim.risk, secret.risk)
     assert () == secret.changes(given)
 
@@ -219,10 +218,10 @@ def test_consent_to_a_removal_is_for_these_objects_alone_and_spent_by_the_decisi
     (two,) = decided(whole(None, AddonSeen(surplus=(SPACE, CLAIM)), DONE)).steps
     (one,) = decided(whole(None, AddonSeen(surplus=(SPACE,)), DONE)).steps
     prunes = decided(whole(None, AddonSeen(surplus=(SPACE, CLAIM)), REMOVED)).steps
-    given = whole(known={**DONE, f"approval/{approval(two)}": 1.0})
+    given = whole(known={**DONE, f"approval/{two.request}": 1.0})
 
-    assert approval(one) != approval(two)
-    assert (PutFact(APPLIED, addon.REMOVED), DropFact(f"approval/{approval(two)}")) == two.changes(given)
+    assert one.request != two.request
+    assert (PutFact(APPLIED, addon.REMOVED), DropFact(f"approval/{two.request}")) == two.changes(given)
     assert ([Risk.DESTROY], {Risk.IN_PLACE}) == ([two.risk], {prune.risk for prune in prunes})
 
 

@@ -1,0 +1,81 @@
+"""Consent in virtual time: what is given is for one machine and one cause, and ends with what asked for it."""
+
+import asyncio
+from pathlib import Path
+
+from cpcd.model.ledger import DropFact, PutFact
+from tests.sim.house import House, spec
+from tests.sim.test_commands import commands, requests
+from tests.sim.test_stories import built, destroyed, tell
+
+HOUR = 3600
+
+
+async def consent(house: House) -> list[str]:
+    """Consent to all that the plan asks for, and return it."""
+    asked = requests(await commands(house).plan())
+    for request in asked:
+        await commands(house).approve(request)
+    return asked
+
+
+def consents(house: House) -> tuple[str, ...]:
+    """Return what was consented to and is not spent."""
+    assert house.daemon is not None
+    return house.daemon.state.view.ledger.consents
+
+
+def workers(house: House) -> list[str]:
+    """Return the names of the workers that there are."""
+    return sorted(name for name in house.vms().values() if "general" in name)
+
+
+def test_consent_that_nothing_spent_ends_when_the_edit_is_taken_back(tmp_path: Path) -> None:
+    """Two went, the third waited for its hour, and then was wanted again: a later edit asks anew."""
+    left: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(workers=2))
+        for _ in range(40):
+            await asyncio.sleep(30)
+            await consent(house)
+        left.append(workers(house))
+        assert len(consents(house)) == 1
+        house.file.commit(spec(workers=3))
+        await asyncio.sleep(60)
+        assert consents(house) == ()
+        await asyncio.sleep(2 * HOUR)
+        house.file.commit(spec(workers=2))
+        await asyncio.sleep(600)
+        left.append(workers(house))
+
+    tell(tmp_path, tale, text=spec(workers=5))
+
+    three = ["demo-general-1", "demo-general-2", "demo-general-3"]
+    assert [three, three] == left
+
+
+def test_consent_given_in_a_pause_ends_with_the_edit(tmp_path: Path) -> None:
+    """Taken back before the pause is over: no machine goes, then or when the edit is made again."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        house.file.commit(spec(workers=1))
+        await asyncio.sleep(60)
+        await house.daemon.state.commit((PutFact("paused/demo", 1.0),))
+        assert len(await consent(house)) == 1
+        await asyncio.sleep(HOUR)
+        assert len(consents(house)) == 1
+        house.file.commit(spec(workers=2))
+        await asyncio.sleep(5)
+        assert consents(house) == ()
+        house.file.commit(spec(workers=1))
+        await asyncio.sleep(5)
+        await house.daemon.state.commit((DropFact("paused/demo"),))
+        await asyncio.sleep(900)
+
+    house = tell(tmp_path, tale)
+
+    assert [] == destroyed(house)
