@@ -30,7 +30,8 @@ def command(session: Session, /, detailed_exitcode: bool, offline: bool, output:
     """Show all remaining steps, changing nothing.
 
     ~ in place, ↻ with a reboot, ± by replacement, - destruction; ? an object whose steps cannot be told now, and why.
-    They are made by the functions that the daemon runs.
+    What waits says for what, and what comes behind it says so; before them is what is done by itself. The steps are made
+    by the functions that the daemon runs.
     """
     if any(flags.values()) and not offline:
         raise click.UsageError("--spec and --state-dir go with --offline; a daemon has its own")

@@ -1,7 +1,8 @@
 """The plan to its end: the daemon's own functions, folded over what each action says the world looks like after it.
 
 Without time passing and without failures, every guard and every `resolve` included; so on a faultless Proxmox the
-steps applied are the steps printed: the same set, in the same order for each key.
+steps applied are the steps printed: the same set, in the same order for each key. Consent that is waited for, and the
+hour of the blast radius, are folded over once nothing else is left: what is behind them is marked so.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,18 @@ __all__ = ["Fold", "Held", "Step", "fold"]
 
 LIMIT: Final = 20_000
 
+# What a step waits for that no other step brings, and what is said of the steps behind it.
+BEHIND: Final = {"AwaitingApproval": "after approval", "BlastRadius": "after the wait for the blast radius"}
+# As far as nothing else is left to fold: nothing, consent, and then, each time anew, the blast radius.
+OVERCOME: Final = (frozenset[str](), frozenset({"AwaitingApproval"}), frozenset(BEHIND))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as printed; `name` is the object's for people, `wait` says why it is not taken now, `quorum` what is left of etcd while it is."""
+    """One step as printed; `name` is the object's for people, `quorum` what is left of etcd while it is taken.
+
+    `wait` says why it is not taken now: what it waits for itself, or that it comes behind what waits.
+    """
 
     key: Key
     name: str
@@ -60,27 +69,30 @@ class Fold:
     ) -> None:
         self.view = view
         self._reconcilers, self._guards, self._resolve = reconcilers, guards, resolve
-        self._minted = 0
+        self._minted = self._taken = 0
+        self._overcome = 0
+        self._behind = ""
         self.blocked: dict[Key, list[Step]] = {}
         self.held: dict[Key, Held] = {}
         """By key, once the steps are all taken: what keeps an object from being as wanted and is no step."""
 
     def steps(self) -> Iterator[Step]:
-        """Yield steps until none is left; what stays blocked comes last, with its reason."""
+        """Yield steps until none is left: first what is done by itself; what stays blocked comes last, with its reason."""
         for op in list(self.view.ops.values()):
             self.view = succeeded(op, self.view)
-        progress = True
-        while progress:
-            progress = False
-            for module in self._reconcilers:
-                for key in module.keys(self._view()):
-                    for step in self._key(module, key):
-                        progress = True
-                        yield step
+        while self._overcome < len(OVERCOME):
+            before = self._taken
+            yield from self._round()
+            self._overcome = min(self._overcome, 1) if self._taken > before else self._overcome + 1
             if self._minted > LIMIT:
                 raise Bug("the plan does not end")
         for steps in self.blocked.values():
             yield from steps
+
+    def _round(self) -> Iterator[Step]:
+        for module in self._reconcilers:
+            for key in module.keys(self._view()):
+                yield from self._key(module, key)
 
     def all_steps(self) -> tuple[Step, ...]:
         """Return them all; consecutive repetitions of one step (a drain's sweeps) count as one."""
@@ -106,11 +118,12 @@ class Fold:
             plan = module.plan(key, self._view())
         self._hold(key, plan)
         for action in plan.steps:
-            verdict = next((v for guard in self._guards if (v := guard(action, self.view)) is not None), None)
-            if verdict is not None:
-                self.blocked.setdefault(key, []).append(self._step(action, verdict))
+            verdicts = [verdict for guard in self._guards if (verdict := guard(action, self.view)) is not None]
+            if any(verdict.reason not in OVERCOME[self._overcome] for verdict in verdicts):
+                self.blocked.setdefault(key, []).append(self._step(action, verdicts[:1]))
                 continue
-            yield self._step(action, None)
+            self._behind = BEHIND[verdicts[0].reason] if verdicts else self._behind
+            yield self._step(action, verdicts)
             self._take(action)
 
     def _hold(self, key: Key, plan: Plan) -> None:
@@ -121,6 +134,7 @@ class Fold:
             self.held[key] = Held(key, row.name if row else key.name, why.reason, why.sentence, code)
 
     def _take(self, action: Action) -> None:
+        self._taken += 1
         view = self.view
         changes = action.changes(view)
         self._minted += 1  # a plan may open two ops
@@ -159,13 +173,14 @@ class Fold:
                 return self.view
         return see(self.view, scope, value)
 
-    def _step(self, action: Action, verdict: Refusal | Wait | None) -> Step:
+    def _step(self, action: Action, verdicts: Sequence[Refusal | Wait]) -> Step:
+        own = "; ".join(verdict.sentence.removeprefix(f"{action.sentence}: ") for verdict in verdicts)
         row = getattr(action, "row", None)
         return Step(
             key=action.key,
             name=row.name if row is not None and action.key.kind is Kind.MACHINE else action.key.name, verb=action.verb, target=str(action.target), risk=action.risk.value,
             sentence=action.sentence, disrupts=action.disrupts.value if action.disrupts else "",
-            quorum=self._quorum(action), wait=verdict.sentence.removeprefix(f"{action.sentence}: ") if verdict else "",
+            quorum=self._quorum(action), wait=own or self._behind,
         )  # fmt: skip
 
     def _quorum(self, action: Action) -> str:

@@ -21,7 +21,8 @@ class Control(Protocol):
 
         `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held, silent, warnings}`; `key` is
         `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "", `quorum` words such as
-        `2 of 3 voters left` or "", `wait` why the step is not taken now or "". `held` names the objects whose steps
+        `2 of 3 voters left` or "", `wait` why the step is not taken now or "": what it waits for itself, or
+        `after approval` and the like for what comes behind such a step. `held` names the objects whose steps
         cannot be told: `[{cluster, key, reason, sentence, code}]`; `code` is "" unless they are refused. `silent` has a
         sentence for each endpoint that is down: what is planned rests on what was seen of it before. `warnings` are those of
         `check`, of the spec in force.

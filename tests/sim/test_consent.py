@@ -6,7 +6,7 @@ from pathlib import Path
 from cpcd.model.ledger import DropFact, PutFact
 from tests.sim.house import House, spec
 from tests.sim.test_commands import commands, requests
-from tests.sim.test_stories import built, destroyed, tell
+from tests.sim.test_stories import built, by_object, destroyed, tell
 
 HOUR = 3600
 
@@ -79,3 +79,33 @@ def test_consent_given_in_a_pause_ends_with_the_edit(tmp_path: Path) -> None:
     house = tell(tmp_path, tale)
 
     assert [] == destroyed(house)
+
+
+def test_all_that_is_to_go_is_printed_and_consented_to_at_once(tmp_path: Path) -> None:
+    """Workers 5 → 2: three go, the third an hour later, by no other steps than were printed first."""
+    printed: list[dict[str, str]] = []
+    since: list[int] = []
+    names: dict[str, str] = {}
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        names.update({row.uid: row.name for row in house.daemon.state.view.machines.values()})
+        house.file.commit(spec(workers=2))
+        await asyncio.sleep(60)
+        since.append(len(house.passes))
+        plan = await commands(house).plan()
+        printed.extend(plan["steps"])
+        assert len(await consent(house)) == 3
+        await asyncio.sleep(HOUR + 600)
+        assert consents(house) == ()
+
+    house = tell(tmp_path, tale, text=spec(workers=5))
+    applied = by_object(((done.key, said) for done in house.passes[since[0] :] for _, said in done.steps), names)
+    foreseen: dict[str, list[str]] = {}
+    for step in printed:
+        foreseen.setdefault(step["key"], []).append(step["sentence"])
+
+    assert ["demo-general-1", "demo-general-2"] == workers(house)
+    assert all(step["wait"] for step in printed)
+    assert foreseen == applied

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpcd.model.desired import Addon, Cluster, Consent, Risk, TemplateRef
+from cpcd.model.desired import Addon, Blast, Cluster, Consent, Risk, TemplateRef
 from cpcd.model.keys import Key, Kind, OpId, Role
 from cpcd.model.ledger import Ledger
 from cpcd.model.seen import Vm
@@ -231,15 +231,70 @@ def test_a_new_template_rolls_workers_within_their_surge(surge: int) -> None:
     assert (3, 3) == (verbs.count("add-machine"), verbs.count("retire"))
 
 
-def test_what_waits_for_consent_is_printed_with_the_reason() -> None:
-    """It comes last, and nothing of what would follow it is promised."""
-    policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+ASKS = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+
+
+def asked(steps: Sequence[Step]) -> list[str]:
+    """Return the ids of consent that steps wait for, in order."""
+    return [one.wait.split("`")[1].split()[-1] for one in steps if "`cpcd approve" in one.wait]
+
+
+def request(uid: str, workers: int) -> str:
+    """Return the id of consent to a scale-down's retirement."""
+    return f"{NAME}/retire/{effects.about(of(FOUR, uid), f'general is scaled to {workers}')}"
+
+
+FOUR = built(cluster(group(CP, 3), group(WORKERS, 4)))
+
+
+def test_what_waits_for_consent_is_printed_with_the_reason_and_what_is_behind_it() -> None:
+    """All who are to go can be consented to at once, and nothing behind is taken for what is done by itself."""
+    now = replace(cluster(group(CP, 3), group(WORKERS, 1)), change_policy=ASKS)
+
+    steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
+
+    assert [request(uid, 1) for uid in ("u7", "u6", "u5")] == asked(steps)
+    assert {f"lab-general-{n}": DELETE for n in (2, 3, 4)} == by_name(steps)
+    assert {"after approval"} == {one.wait for one in steps if one.verb != "retire"}
+
+
+def test_what_is_done_by_itself_comes_first_and_unmarked() -> None:
+    """The memory is written everywhere and taken into effect, whoever may have to go afterwards."""
+    now = replace(cluster(group(CP, 3, machine=BIG), group(WORKERS, 3, machine=BIG)), change_policy=ASKS)
+
+    steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
+
+    first = next(number for number, one in enumerate(steps) if one.wait)
+    assert {one.name: ["configure", *REBOOT] for one in FOUR.rows(NAME)} == by_name(steps[:first])
+    assert [request("u7", 3), *["after approval"] * 5] == [
+        asked([one])[0] if "`" in one.wait else one.wait for one in steps[first:]
+    ]
+
+
+@pytest.mark.parametrize("policy", [build.AUTO, ASKS])
+def test_the_hour_of_the_blast_radius_is_folded_over(policy: dict[Risk, Consent]) -> None:
+    """Nothing is destroyed sooner; but who goes in the next hour is told, and can be consented to, now."""
+    blast = Blast(max_unavailable=1, max_destroys_per_hour=1, max_destroy_percent=100)
+    now = replace(cluster(group(CP, 3), group(WORKERS, 1)), change_policy=policy, blast=blast)
+
+    steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
+
+    retirements = [one for one in steps if one.verb == "retire"]
+    assert [f"retire lab-general-{n}" for n in (4, 3, 2)] == [one.sentence.split(":")[0] for one in retirements]
+    late = ["were destroyed within the hour" in one.wait for one in retirements]
+    assert [False, True, True] == late
+    assert {f"lab-general-{n}": DELETE for n in (2, 3, 4)} == by_name(steps)
+    assert ([request(uid, 1) for uid in ("u7", "u6", "u5")] if policy is ASKS else []) == asked(steps)
+
+
+def test_what_the_policy_never_does_has_nothing_behind_it() -> None:
+    """It is refused, and what would follow is no plan."""
+    policy = {**build.AUTO, Risk.DESTROY: Consent.NEVER}
     now = replace(cluster(group(CP, 3), group(WORKERS, 1)), change_policy=policy)
 
-    steps = printed(built(ONE, now=now))
+    steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
 
-    asked = effects.about(of(built(ONE), "u5"), "general is scaled to 1")
-    assert [("retire", f"waits for `cpcd approve {NAME}/retire/{asked}`")] == [(one.verb, one.wait) for one in steps]
+    assert [("retire", "changePolicy.Destroy is Never")] == [(one.verb, one.wait) for one in steps]
 
 
 def test_a_paused_clusters_plan_shows_what_would_be_done() -> None:
