@@ -8,12 +8,14 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cpcd.model.desired import Consent, Risk
 from cpcd.model.keys import Key
 from cpcd.model.ledger import Change, DropFact
 from cpcd.model.plan import Action
 from cpcd.model.view import View
+from cpcd.plan.recover import Recover
 
-__all__ = ["Lapse", "given", "lapsed"]
+__all__ = ["Lapse", "free", "given", "lapsed", "policy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,25 @@ class Lapse(Action):
     def changes(self, _view: View) -> tuple[Change, ...]:
         """Return the end of each."""
         return tuple(DropFact(f"approval/{request}") for request in self.requests)
+
+
+def policy(action: Action, view: View) -> Consent:
+    """Return what `changePolicy` says of a step's class; nobody is asked about what interrupts nothing.
+
+    To take machines into the ledger always asks: another cpcd may keep them.
+    """
+    cluster = view.cluster(action.key.cluster)
+    if isinstance(action, Recover):
+        return Consent.APPROVE
+    if cluster is None or action.risk is Risk.IN_PLACE:
+        return Consent.AUTO
+    return cluster.change_policy.get(action.risk, Consent.APPROVE)
+
+
+def free(action: Action, view: View) -> bool:
+    """Return whether a step needs no consent, or has it."""
+    how = policy(action, view)
+    return how is Consent.AUTO or (how is Consent.APPROVE and action.request in view.ledger.consents)
 
 
 def given(view: View, *about: str) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ class Fleet:
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     """Return the next decision of each group, or what the cluster waits for.
 
-    One that waits for consent never holds up another group; of additions only the first is taken, because each
-    allocates from the same pools.
+    One that waits for consent never holds up another group; of additions only the first is taken, one that asks for no
+    consent before one that does, because each allocates from the same pools.
     """
     unknown = recover(key, view, cluster)
     if unknown is not None:
@@ -88,7 +88,8 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     groups = [_group(key, _fleet_of(view, cluster, group)) for group in cluster.groups]
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
     steps = [step for plan in plans for step in plan.steps]
-    first = next((step for step in steps if isinstance(step, AddMachine)), None)
+    added = [step for step in steps if isinstance(step, AddMachine)]
+    first = min(added, key=lambda step: not consent.free(step.instead or step, view), default=None)
     taken = tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
     if taken:
         return Plan(steps=taken)
@@ -209,7 +210,10 @@ def _hopeless(one: Fleet, row: Machine) -> str:
 
 
 def _roll(key: Key, one: Fleet) -> Plan | None:
-    """Surge first, then retire the oldest outdated machine, as many at once as `maxUnavailable` spares."""
+    """Surge first, then retire the oldest outdated machine, as many at once as `maxUnavailable` spares.
+
+    Nothing is added before the retirement that it is for has consent.
+    """
     old = [row for row in one.rows if one.outdated(row)]
     if not old:
         return None
@@ -217,12 +221,12 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
     made = sum(row not in old or not row.joined for row in one.rows)  # one that never served is a rollout's, too
     if have > want + min(made, one.group.max_surge):
         return None  # more than the rollout itself made: that is a scale-down, with its own consent
-    ill = [row for row in old if one.ill(row)]
+    ill = any(map(one.ill, old))
+    turns = sorted(old, key=lambda row: (not one.ill(row), one.ready(row), row.created, row.index))
     if have < want + one.group.max_surge and have - len(old) < want and not ill:
-        return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated")
-    sick = ill or [row for row in old if not one.ready(row)]
-    going = min(sick or old, key=lambda row: (row.created, row.index))
-    waits = _unserving(one, old)
+        instead = _retirement(key, one, turns[have - want], OUTDATED, Risk.REPLACE)
+        return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated", instead)
+    going, waits = turns[0], _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
     return _retire(key, one, going, OUTDATED, Risk.REPLACE)
@@ -255,7 +259,7 @@ def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
             return (0.0, 0, row.uid)
 
 
-def _add(key: Key, one: Fleet, why: str) -> Plan:
+def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -> Plan:
     view, cluster, group = one.view, one.cluster, one.group
     site = cluster.infrastructure.site
     if view.known(scopes.resources(site)) is None or view.known(scopes.claims(site)) is None:
@@ -280,15 +284,21 @@ def _add(key: Key, one: Fleet, why: str) -> Plan:
         name=alloc.hostname(cluster, group, number), site=cluster.infrastructure.site, node=node, vmid=vmid,
         address=address, template=copy.vmid, template_node=copy.node, revision=one.current, created=view.wall,
     )  # fmt: skip
-    return Plan(steps=(AddMachine(key=key, row=row, why=why),))
+    return Plan(steps=(AddMachine(key=key, row=row, why=why, instead=instead),))
 
 
 def _retire(  # noqa: PLR0917 - a retirement is told what, why, how grave and by which remedy
     key: Key, one: Fleet, row: Machine, why: str, risk: Risk, remedy: Remedy | None = None
 ) -> Plan:
+    return Plan(steps=(_retirement(key, one, row, why, risk, remedy),))
+
+
+def _retirement(  # noqa: PLR0917 - as above
+    key: Key, one: Fleet, row: Machine, why: str, risk: Risk, remedy: Remedy | None = None
+) -> RetireMachine:
     limit = max(1, one.group.max_unavailable, one.cluster.blast.max_unavailable)
     kind = Risk.IN_PLACE if _lost(one.view, row) else risk
-    return Plan(steps=(RetireMachine(key=key, row=row, why=why, kind=kind, remedy=remedy, limit=limit),))
+    return RetireMachine(key=key, row=row, why=why, kind=kind, remedy=remedy, limit=limit)
 
 
 def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:

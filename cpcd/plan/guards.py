@@ -16,7 +16,7 @@ from cpcd.model.seen import Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import because
-from cpcd.plan.consent import Lapse
+from cpcd.plan.consent import Lapse, free, policy
 from cpcd.plan.effects import (
     Clone,
     Destroy,
@@ -29,8 +29,7 @@ from cpcd.plan.effects import (
     Stop,
     Write,
 )
-from cpcd.plan.fleet import RetireMachine, destroyed
-from cpcd.plan.recover import Recover
+from cpcd.plan.fleet import AddMachine, RetireMachine, destroyed
 
 __all__ = ["FORESEEN", "GUARDS", "quorum_left"]
 
@@ -146,29 +145,19 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
     """`changePolicy` by class; an approval in the ledger counts as consent.
 
     Asked once: what is done under a retirement or an announced reboot was consented to with it. Not asked about the
-    retirement of a machine on which nothing can have run.
+    retirement of a machine on which nothing can have run. A machine that is added to replace another waits for the
+    consent to that one's retirement, which it does not spend.
     """
-    cluster = view.cluster(action.key.cluster)
-    if cluster is None or _decided(action, view):
+    asked = (action.instead or action) if isinstance(action, AddMachine) else action
+    if _decided(asked, view) or free(asked, view):
         return None
-    match _policy(action, cluster):
-        case Consent.AUTO:
-            return None
-        case Consent.NEVER:
-            sentence = f"{action.sentence}: changePolicy.{action.risk.value} is Never"
-            return Refusal(Code.CONFIG, "PolicyNever", sentence, "Change the policy if you want it done.")
-        case _ if isinstance(action, RetireMachine) and _unused(action.row, view):
-            return None
-        case _:
-            name = action.request
-            if f"approval/{name}" in view.facts:
-                return None
-            return Wait(
-                "AwaitingApproval",
-                f"{action.sentence}: waits for `cpcd approve {name}`",
-                300,
-                (f"fact:approval/{name}",),
-            )
+    if policy(asked, view) is Consent.NEVER:
+        sentence = f"{asked.sentence}: changePolicy.{asked.risk.value} is Never"
+        return Refusal(Code.CONFIG, "PolicyNever", sentence, "Change the policy if you want it done.")
+    if isinstance(asked, RetireMachine) and _unused(asked.row, view):
+        return None
+    sentence = f"{asked.sentence}: waits for `cpcd approve {asked.request}`"
+    return Wait("AwaitingApproval", sentence, 300, (f"fact:approval/{asked.request}",))
 
 
 def _decided(action: Action, view: View) -> bool:
@@ -187,13 +176,6 @@ def _unused(row: Machine, view: View) -> bool:
         return f"recovered/{row.cluster}" not in view.facts
     nodes: Mapping[str, Node] | None = view.known(scopes.nodes(row.cluster))
     return nodes is not None and row.name not in nodes
-
-
-def _policy(action: Action, cluster: Cluster) -> Consent:
-    """To take machines into the ledger always asks: another cpcd may keep them."""
-    if isinstance(action, Recover):
-        return Consent.APPROVE
-    return Consent.AUTO if action.risk is Risk.IN_PLACE else cluster.change_policy.get(action.risk, Consent.APPROVE)
 
 
 def blast_radius(action: Action, view: View) -> Wait | None:

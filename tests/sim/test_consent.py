@@ -109,3 +109,48 @@ def test_all_that_is_to_go_is_printed_and_consented_to_at_once(tmp_path: Path) -
     assert ["demo-general-1", "demo-general-2"] == workers(house)
     assert all(step["wait"] for step in printed)
     assert foreseen == applied
+
+
+def rolled(template: int, policy: str) -> str:
+    """Return a spec whose machines are replaced under this policy."""
+    return spec(template=template).replace("{Destroy: Approve}", f"{{Replace: {policy}}}")
+
+
+def test_a_rollout_that_is_never_to_be_adds_no_machine(tmp_path: Path) -> None:
+    """A template that replaces every machine, and a policy against it: nothing is made, and it is told."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(rolled(9010, "Never"))
+        await asyncio.sleep(HOUR)
+        assert {step["wait"].rpartition(": ")[2] for step in (await commands(house).plan())["steps"]} == {
+            "changePolicy.Replace is Never"
+        }
+
+    house = tell(tmp_path, tale, text=rolled(9000, "Never"))
+
+    assert len(house.vms()) == 5
+    assert [] == destroyed(house)
+
+
+def test_a_rollout_asks_before_it_adds_a_machine(tmp_path: Path) -> None:
+    """No fourth voter while a person thinks; with consent to one, that one is replaced and the next asked for."""
+    counts: list[int] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(rolled(9010, "Approve"))
+        await asyncio.sleep(HOUR)
+        counts.append(len(house.vms()))
+        asked = requests(await commands(house).plan())
+        assert len(set(asked)) == 5
+        await commands(house).approve(asked[0])
+        await asyncio.sleep(HOUR)
+        counts.append(len(house.vms()))
+        assert consents(house) == ()
+        assert len(set(requests(await commands(house).plan()))) == 4
+
+    house = tell(tmp_path, tale, text=rolled(9000, "Approve"))
+
+    assert [5, 5] == counts
+    assert 1 == len(destroyed(house))

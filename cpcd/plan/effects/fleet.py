@@ -36,13 +36,17 @@ def destroyed(view: View, cluster: str) -> list[float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddMachine(Action):
-    """Allocate a row: uid, name, VMID, address, node, template."""
+    """Allocate a row: uid, name, VMID, address, node, template.
+
+    `instead` is the retirement that it is added for: nothing is made for one that is not consented to.
+    """
 
     verb: ClassVar[str] = "add-machine"
     local: ClassVar[bool] = True
 
     row: Machine
     why: str
+    instead: "RetireMachine | None" = None
 
     @property
     def sentence(self) -> str:

@@ -91,7 +91,7 @@ class ChangePolicy(Model):
     reboot: Consent = Field(default="Auto", alias="Reboot")
     """A machine is drained and restarted."""
     replace: Consent = Field(default="Auto", alias="Replace")
-    """A machine is replaced within the rollout's limits."""
+    """A machine is replaced within the rollout's limits; consent is asked before its successor is made."""
     destroy: Consent = Field(default="Approve", alias="Destroy")
     """A machine goes and none takes its place; one that has never joined its cluster goes without consent."""
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpcd.model.desired import Cluster, Remedy, Risk, TemplateRef
+from cpcd.model.desired import Cluster, Consent, Remedy, Risk, TemplateRef
 from cpcd.model.keys import Wall
 from cpcd.model.ledger import DropMachine, Machine, PutMachine
 from cpcd.model.seen import Node, Vm
 from cpcd.model.view import View
-from cpcd.plan import effects, fields, scopes
+from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.fleet import AddMachine, ElectInit, RetireMachine, fleet
 from tests.unit.plan import build
@@ -431,3 +431,47 @@ def test_a_fleet_of_another_cluster_is_not_touched() -> None:
 
     assert "nothing" == said(fleet(KEY, whole, whole.desired.clusters[NAME]))
     assert "other" == other.name
+
+
+REPLACE_ASKS = {**build.AUTO, Risk.REPLACE: Consent.APPROVE}
+ROLLED = cluster(group(CP, 1), group(WORKERS, 2, machine=NEW), group("gpu", 1), change_policy=REPLACE_ASKS)
+
+
+def outdated(now: Cluster, *consented: str) -> View:
+    """Return a cluster whose two workers are outdated, with consent to retire those of these uids."""
+    rest = built(cluster(group(CP, 1), group(WORKERS, 2)), now=now)
+    requests = (effects.about(of(rest, uid), "it is outdated and replaced") for uid in consented)
+    return put(rest, known={f"approval/{NAME}/retire/{request}": NOW for request in requests})
+
+
+@pytest.mark.parametrize("consented", [(), ("u2",)])
+def test_a_replacement_is_made_with_the_consent_to_what_it_replaces(consented: tuple[str, ...]) -> None:
+    """The oldest is asked for first; without its consent no machine is added for it, and none is spent by adding."""
+    whole = outdated(replace(ROLLED, groups=ROLLED.groups[:2]), *consented)
+
+    added = step(decided(whole))
+
+    assert isinstance(added, AddMachine)
+    assert added.instead is not None
+    assert ("u2", bool(consented)) == (added.instead.row.uid, guards.consent(added, whole) is None)
+    assert len(consented) == len(whole.with_ledger(added.changes(whole)).ledger.consents)
+
+
+def test_with_two_more_than_wanted_each_is_made_for_one_of_its_own() -> None:
+    """The second waits for consent to the second."""
+    two = cluster(group(CP, 1), group(WORKERS, 2, machine=NEW, max_surge=2), change_policy=REPLACE_ASKS)
+    whole = put(outdated(two, "u2"), member_row("u9", WORKERS, 3, revision=fields.revision(NEW), created=NOW))
+
+    added = step(decided(whole))
+
+    assert isinstance(added, AddMachine)
+    assert added.instead is not None
+    assert ("u3", False) == (added.instead.row.uid, guards.consent(added, whole) is None)
+
+
+def test_a_rollout_that_waits_for_consent_does_not_keep_another_group_from_growing() -> None:
+    """Of additions one is taken at a time: one that may be comes first."""
+    added = step(decided(outdated(ROLLED)))
+
+    assert isinstance(added, AddMachine)
+    assert "gpu" == added.row.group

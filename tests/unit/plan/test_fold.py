@@ -287,6 +287,19 @@ def test_the_hour_of_the_blast_radius_is_folded_over(policy: dict[Risk, Consent]
     assert ([request(uid, 1) for uid in ("u7", "u6", "u5")] if policy is ASKS else []) == asked(steps)
 
 
+def test_consent_changes_nothing_but_when() -> None:
+    """The steps behind it are those that the same edit has where it is given in the file, in the same order."""
+    wanted = cluster(group(CP, 3, machine=NEW), group(WORKERS, 2, machine=NEW))
+    free, bound = (
+        replace(wanted, change_policy=policy) for policy in (build.AUTO, {**ASKS, Risk.REPLACE: Consent.APPROVE})
+    )
+
+    taken, waiting = (printed(replace(FOUR, desired=built(ONE, now=now).desired)) for now in (free, bound))
+
+    assert [(one.name, one.sentence) for one in taken] == [(one.name, one.sentence) for one in waiting]
+    assert {""} == {one.wait for one in taken}
+
+
 def test_what_the_policy_never_does_has_nothing_behind_it() -> None:
     """It is refused, and what would follow is no plan."""
     policy = {**build.AUTO, Risk.DESTROY: Consent.NEVER}
@@ -295,6 +308,32 @@ def test_what_the_policy_never_does_has_nothing_behind_it() -> None:
     steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
 
     assert [("retire", "changePolicy.Destroy is Never")] == [(one.verb, one.wait) for one in steps]
+
+
+def test_a_rollout_asks_before_anything_is_made_for_it() -> None:
+    """Under the id of the retirement, once for the machine that is added and once for the one that goes."""
+    wanted = cluster(
+        group(CP, 3), group(WORKERS, 2, machine=NEW), change_policy={**ASKS, Risk.REPLACE: Consent.APPROVE}
+    )
+
+    steps = printed(built(ONE, now=wanted))
+
+    order = ["add-machine", "retire"] * 2
+    ids = [f"{NAME}/retire/{effects.about(of(built(ONE), uid), 'it is outdated and replaced')}" for uid in ("u4", "u5")]
+    assert order == [one.verb for one in steps if one.verb in order]
+    assert [ids[0], ids[0], ids[1], ids[1]] == asked(steps)
+    assert all(one.wait for one in steps)
+
+
+def test_a_rollout_that_the_policy_never_makes_adds_nothing() -> None:
+    """Neither a machine nor a step behind it."""
+    wanted = cluster(
+        group(CP, 3, machine=NEW), group(WORKERS, 3, machine=NEW), change_policy={**ASKS, Risk.REPLACE: Consent.NEVER}
+    )
+
+    steps = printed(built(cluster(group(CP, 3), group(WORKERS, 3)), now=wanted))
+
+    assert [("add-machine", True)] == [(one.verb, one.wait.endswith("changePolicy.Replace is Never")) for one in steps]
 
 
 def test_a_paused_clusters_plan_shows_what_would_be_done() -> None:
