@@ -7,12 +7,12 @@ here, defaults to nothing, and is refused by `support.py` when it is set.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from cpcd.spec.paths import Path
-from cpcd.spec.quantities import Worded
+from cpcd.spec.quantities import Worded, refuse
 
 if TYPE_CHECKING:
     from cpcd.model.desired import SecretRef
@@ -68,9 +68,16 @@ def unique(items: Iterable[str], what: str, *, key: str = "") -> Iterable[Findin
         seen.setdefault(item, at)
 
 
+def _left_to_us(key: str) -> str:
+    """Refuse what cpcd itself keeps on a Node: two that write one key would write it for ever."""
+    if key.startswith("cpcd.dev/"):
+        raise refuse(f"{key[:60]} is cpcd's own", "keys under cpcd.dev/ are written by cpcd alone")
+    return key
+
+
 _NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY: Final = rf"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
-LabelKey = Annotated[str, Worded(_KEY, "a label key such as example.org/tier", 317)]
+LabelKey = Annotated[str, Worded(_KEY, "a label key such as example.org/tier", 317), AfterValidator(_left_to_us)]
 LabelValue = Annotated[str, Worded(rf"({_NAME})?", "a label value: letters, digits, dash, dot, underscore", 63)]
 Labels = Mapping[LabelKey, LabelValue]
 
