@@ -15,7 +15,7 @@ from cpcd.spec.load import Document
 from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import MACHINES, Path, pattern, touch
 from cpcd.spec.schema import ClusterDocument, ClusterSpec, Machine, Proxmox
-from cpcd.spec.schema.common import Finding, unique
+from cpcd.spec.schema.common import Finding, Metadata, unique
 
 __all__ = ["Checked", "check_across", "check_alone"]
 
@@ -121,8 +121,29 @@ def _zones(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(path, f'no zone is called "{group.failure_domain}"', hint)
 
 
+def _labels(spec: ClusterSpec) -> Iterator[Finding]:
+    """What is kept by somebody only in some files, or on some Nodes; the rest is refused in `schema.common`."""
+    zones = bool(spec.infrastructure.proxmox.availability_zones)
+    for path, metadata in _labelled(spec):
+        kept = {"topology.kubernetes.io/zone": "cpcd, from availabilityZones"} if zones else {}
+        if path[1] == "controlPlane":
+            kept["node.kubernetes.io/exclude-from-external-load-balancers"] = "kubeadm"
+        for label in metadata.labels.keys() & kept.keys():
+            yield Finding((*path, "labels", label), f"{label} is kept by {kept[label]}", "choose a key of your own")
+
+
+def _labelled(spec: ClusterSpec) -> Iterator[tuple[Path, Metadata]]:
+    yield ("spec", "controlPlane", "metadata"), spec.control_plane.metadata
+    for at, group in enumerate(spec.workers.machine_deployments):
+        yield ("spec", "workers", "machineDeployments", at, "metadata"), group.metadata
+
+
 def _templates(spec: ClusterSpec) -> Iterator[Finding]:
     known = [template.name for template in spec.templates]
+    for at, template in enumerate(spec.templates):
+        if template.template_id is not None and "os" in template.model_fields_set:
+            why = "does nothing beside templateID: it says which tag is looked for"
+            yield Finding(("spec", "templates", at, "os"), why, "leave it out")
     for found in unique(known, "template", key="name"):
         yield Finding(("spec", "templates", *found.path), found.message, found.hint)
     yield from _chosen(("spec", "machineDefaults"), spec.machine_defaults, known)
@@ -187,6 +208,7 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_endpoint, f"spec.controlPlaneEndpoint {_PVE}.ipv4Config"),
     (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
     (_zones, f"{_PVE}.availabilityZones spec.workers.machineDeployments.*.failureDomain"),
+    (_labels, f"{_PVE}.availabilityZones spec.controlPlane.metadata spec.workers.machineDeployments.*.metadata"),
     (_templates, f"spec.templates {_CHOICES}"),
     (_storage, f"{_PVE}.storage {_FULL}"),
     (_addons, "spec.addons"),

@@ -20,6 +20,9 @@ __all__ = ["digest", "effective", "show_defaults"]
 def effective(document: ClusterDocument) -> dict[str, Any]:
     """Return the whole document as plain values; each `machine` is what the machines of that group really are."""
     whole = document.model_dump(mode="json", by_alias=True)
+    for template in whole["spec"]["templates"]:
+        if template["templateID"] is not None:
+            del template["os"]  # it says which tag is looked for, and none is
     spec, defaults = document.spec, document.spec.machine_defaults
     control_plane = defaults.overridden_by(spec.control_plane.machine)
     whole["spec"]["controlPlane"]["machine"] = control_plane.model_dump(mode="json", by_alias=True)

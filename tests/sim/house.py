@@ -55,7 +55,7 @@ spec:
       credentialsRef: {{env: TOKEN}}
       availabilityZones: [{{name: a, nodes: [pve1]}}, {{name: b, nodes: [pve2]}}, {{name: c, nodes: [pve3]}}]
       ipv4Config: {{addresses: [127.77.0.10-127.77.0.60], prefix: 16, gateway: 127.77.0.1}}
-  templates: [{{name: ubuntu, os: ubuntu, templateID: {template}}}]
+  templates: [{{name: ubuntu, templateID: {template}}}]
   machineDefaults:
     numCores: 2
     memoryMiB: {memory}

@@ -17,7 +17,17 @@ from cpcd.spec.quantities import Worded, refuse
 if TYPE_CHECKING:
     from cpcd.model.desired import SecretRef
 
-__all__ = ["Finding", "Labels", "Metadata", "Model", "Reference", "SOPSReference", "Taint", "findings", "unique"]
+__all__ = [
+    "Finding",
+    "Labels",
+    "Metadata",
+    "Model",
+    "Reference",
+    "SOPSReference",
+    "Taints",
+    "findings",
+    "unique",
+]
 
 # Where the field's own word is not plain camelCase.
 _SPELLED: Final = {
@@ -68,38 +78,73 @@ def unique(items: Iterable[str], what: str, *, key: str = "") -> Iterable[Findin
         seen.setdefault(item, at)
 
 
-def _left_to_us(key: str) -> str:
-    """Refuse what cpcd itself keeps on a Node: two that write one key would write it for ever."""
-    if key.startswith("cpcd.dev/"):
-        raise refuse(f"{key[:60]} is cpcd's own", "keys under cpcd.dev/ are written by cpcd alone")
-    return key
-
-
 _NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY: Final = rf"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
-LabelKey = Annotated[str, Worded(_KEY, "a label key such as example.org/tier", 317), AfterValidator(_left_to_us)]
+LabelKey = Annotated[str, Worded(_KEY, "a label key such as example.org/tier", 317)]
 LabelValue = Annotated[str, Worded(rf"({_NAME})?", "a label value: letters, digits, dash, dot, underscore", 63)]
-Labels = Mapping[LabelKey, LabelValue]
+
+# https://kubernetes.io/docs/reference/labels-annotations-taints/ ; a name that ends in a slash is all below it.
+# Other roles than kubeadm's, such as node-role.kubernetes.io/worker, are nobody's: people name them for `kubectl get`.
+_ROLES: Final = {f"node-role.kubernetes.io/{role}": "kubeadm" for role in ("control-plane", "master")}
+_LABELS: Final = {
+    "cpcd.dev/": "cpcd", **_ROLES,
+    **{f"{group}kubernetes.io/{name}": "the kubelet" for group in ("", "beta.") for name in ("hostname", "os", "arch")},
+}  # fmt: skip
+_ANNOTATIONS: Final = {
+    "cpcd.dev/": "cpcd",
+    "csi.volume.kubernetes.io/nodeid": "the kubelet",
+    "kubeadm.alpha.kubernetes.io/cri-socket": "kubeadm",
+    "node.alpha.kubernetes.io/ttl": "the node controller",
+    "volumes.kubernetes.io/controller-managed-attach-detach": "the kubelet",
+}
+_TAINTS: Final = {
+    "cpcd.dev/": "cpcd", **_ROLES,
+    "node.kubernetes.io/": "the node controller", "node.cloudprovider.kubernetes.io/": "the cloud controller",
+}  # fmt: skip
+
+
+def _unkept(keepers: Mapping[str, str]) -> AfterValidator:
+    """Refuse what somebody else keeps on a Node: two that write one key write it for ever, or take it away."""
+
+    def check(key: str) -> str:
+        for name, keeper in keepers.items():
+            if key == name or (name.endswith("/") and key.startswith(name)):
+                raise refuse(f"{key[:60]} is kept by {keeper}", "choose a key of your own")
+        return key
+
+    return AfterValidator(check)
+
+
+Labels = Mapping[Annotated[LabelKey, _unkept(_LABELS)], LabelValue]
 
 
 class Metadata(Model):
-    """What is kept equal on the Node objects."""
+    """What is kept equal on the Node objects; what cpcd, kubelet, kubeadm or a controller keeps there is refused."""
 
     labels: Labels = {}
     """Labels of the nodes; a label removed here is removed there."""
-    annotations: Mapping[LabelKey, str] = {}
+    annotations: Mapping[Annotated[LabelKey, _unkept(_ANNOTATIONS)], str] = {}
     """Annotations of the nodes."""
 
 
 class Taint(Model):
     """A taint of the nodes, in Kubernetes' own words."""
 
-    key: LabelKey
+    key: Annotated[LabelKey, _unkept(_TAINTS)]
     """The taint's key."""
     value: LabelValue = ""
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
     """What it does to pods that do not tolerate it."""
+
+
+def _distinct(taints: tuple[Taint, ...]) -> tuple[Taint, ...]:
+    findings(unique((f"{taint.key}:{taint.effect}" for taint in taints), "taint"))
+    return taints
+
+
+Taints = Annotated[tuple[Taint, ...], AfterValidator(_distinct)]
+"""One for each key and effect, as the API keeps them."""
 
 
 class SOPSReference(Model):

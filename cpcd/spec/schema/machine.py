@@ -80,7 +80,7 @@ class Template(Model):
     name: TemplateName
     """Name by which machines refer to it."""
     os: Literal["ubuntu", "debian", "rocky", "suse"] = "ubuntu"
-    """Family of the operating system in it; without `templateID`, it says which tag is looked for."""
+    """Family of the operating system in it, which says which tag is looked for; refused beside `templateID`."""
     template_id: VMID | None = None
     """VMID of the existing template; without it, the template tagged `cpcd-<os>` on each node."""
     image: Image | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from cpcd.spec.quantities import Bool, Count, Duration, Int, Label, refuse
-from cpcd.spec.schema.common import Finding, Metadata, Model, Reference, Taint, findings, unique
+from cpcd.spec.schema.common import Finding, Metadata, Model, Reference, Taints, findings, unique
 from cpcd.spec.schema.machine import Machine
 
 __all__ = [
@@ -188,7 +188,7 @@ class ControlPlane(Model):
     """Additions to what kubeadm is told."""
     metadata: Metadata = Metadata.model_construct()
     """Labels and annotations of the nodes."""
-    taints: tuple[Taint, ...] = ()
+    taints: Taints = ()
     """Taints besides kubeadm's own on control planes."""
     rollout: ControlPlaneRollout = ControlPlaneRollout.model_construct()
     """How changes reach them."""
@@ -245,7 +245,7 @@ class MachineDeployment(Model):
     """What differs from machineDefaults."""
     metadata: Metadata = Metadata.model_construct()
     """Labels and annotations of the nodes."""
-    taints: tuple[Taint, ...] = ()
+    taints: Taints = ()
     """Taints of the nodes."""
     failure_domain: Label | None = None
     """Zone that new ones are made in, and replacements; spread over all zones when there is none."""
