@@ -5,7 +5,7 @@ without limits: libyaml's composer overflows the stack of the whole daemon, and 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -104,14 +104,24 @@ class _Reader:
             if node.tag not in _JSON:
                 self._wrong(node, (), f"the tag {node.tag.replace(_TAG, '!!')} is not read", "JSON has no such value")
             elif isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
-                    if key.tag not in _TEXT:
-                        self._wrong(key, (), "a key must be text", "put the key in quotes")
-                    waiting.append(value)
+                self._keys([key for key, _ in node.value])
+                waiting.extend(value for _, value in node.value)
             elif isinstance(node, yaml.SequenceNode):
                 waiting.extend(node.value)
             elif node.tag not in _TEXT and not _built(loader, node):
                 self._wrong(node, (), f"is no {node.tag.removeprefix(_TAG)} that JSON has", "put it in quotes")
+
+    def _keys(self, keys: Sequence[yaml.Node]) -> None:
+        lines: dict[str, int] = {}
+        for key in keys:
+            if key.tag not in _TEXT or not isinstance(key, yaml.ScalarNode):
+                self._wrong(key, (), "a key must be text", "put the key in quotes")
+            elif key.value in lines:
+                self._wrong(
+                    key, (key.value,), f"is written twice, first in line {lines[key.value]}", "keep one of them"
+                )
+            else:
+                lines[key.value] = key.start_mark.line + 1
 
     def _wrong(self, node: yaml.Node | yaml.Event, path: Path, message: str, hint: str = "") -> None:
         assert node.start_mark is not None, "the parser marks everything"

@@ -61,6 +61,8 @@ def test_anchors_and_merge_keys_are_read() -> None:
         (b"a: " + b"9" * 5_000, ":1:4: is no int that JSON has; put it in quotes"),
         (b"1: a\n", ":1:1: a key must be text; put the key in quotes"),
         (b"? {a: b}\n: c\n", ":1:3: a key must be text; put the key in quotes"),
+        (b"apiVersion: v1\nkind: A\nmetadata: {name: c}\ndata:\n  a: 1\n  a: 2\n", ":6:3: a: is written twice, first in line 5; keep one of them"),
+        (b"!!str {a: b}: c\n", ":1:1: a key must be text; put the key in quotes"),
         (b"\xff\xfe\x00", ":1:1: is not UTF-8: byte 0xff; save it as UTF-8"),
         (b"a: \0\n", ":1:4: holds a NUL byte: this is no text file"),
         (b"# nothing\n", ": holds no object; take it out of the spec if that is meant"),
