@@ -143,6 +143,9 @@ def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
     if not isinstance(document, dict):
         yield (), f"must be a Kubernetes object, not {seen(document)}", "a mapping with apiVersion, kind and metadata"
         return
+    if document.get("kind") == "List":
+        yield ("kind",), "a List is not read", "write its items as documents, with `---` between them"
+        return
     metadata = document.get("metadata")
     own = _written(metadata) if isinstance(metadata, dict) else {}
     for key in ("apiVersion", "kind"):

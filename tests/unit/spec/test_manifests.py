@@ -62,6 +62,7 @@ def test_anchors_and_merge_keys_are_read() -> None:
         (b"1: a\n", ":1:1: a key must be text; put the key in quotes"),
         (b"? {a: b}\n: c\n", ":1:3: a key must be text; put the key in quotes"),
         (b"apiVersion: v1\nkind: A\nmetadata: {name: c}\ndata:\n  a: 1\n  a: 2\n", ":6:3: a: is written twice, first in line 5; keep one of them"),
+        (b"apiVersion: v1\nkind: List\nitems: [{kind: A}]\n", ":2:7: kind: a List is not read; write its items as documents, with `---` between them"),
         (b"!!str {a: b}: c\n", ":1:1: a key must be text; put the key in quotes"),
         (b"\xff\xfe\x00", ":1:1: is not UTF-8: byte 0xff; save it as UTF-8"),
         (b"a: \0\n", ":1:4: holds a NUL byte: this is no text file"),
