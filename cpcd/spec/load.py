@@ -4,6 +4,7 @@ libyaml's events are read without recursion in C (its composer overflows the sta
 can do harm: a bad one gives mistakes, never an exception. Shapes and words are judged by `schema`, not here.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,8 @@ from typing import Any, Final, NamedTuple
 import yaml
 from yaml.events import (
     AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -224,12 +227,18 @@ def _mark(event: Event) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def syntax(file: str, text: str, error: yaml.YAMLError, *, deepest: int = MAX_DEPTH) -> Mistake:
-    """Return libyaml's complaint about a text as a mistake with its place."""
+def syntax(
+    file: str, text: str, error: yaml.YAMLError, *, deepest: int = MAX_DEPTH, within: int = MAX_DEPTH + 1
+) -> Mistake:
+    """Return libyaml's complaint about a text as a mistake with its place.
+
+    `deepest` is what its sentence says of nesting; what is inside `within` mappings and lists is what its reader refuses.
+    """
     match error:
         case yaml.MarkedYAMLError(problem_mark=mark) if mark is not None:
             where, words = Mark(mark.line + 1, mark.column + 1), f"{error.problem}"
             if "nesting depth" in words:  # libyaml's own limit of 1,000, from 0.2.6 on
+                where = _too_deep(text[: mark.index], within) or where
                 return Mistake(file, *where, "", f"is nested deeper than {deepest} levels")
         case yaml.reader.ReaderError():
             where, words = _unprintable(text), f"{error.reason}"
@@ -239,6 +248,21 @@ def syntax(file: str, text: str, error: yaml.YAMLError, *, deepest: int = MAX_DE
     return Mistake(
         file, *where, "", f"is no YAML: {words}" + (f" ({context})" if context else ""), _advice(text, where)
     )
+
+
+def _too_deep(text: str, within: int) -> Mark | None:
+    """Return where the first mapping or list inside `within` others begins.
+
+    In one line libyaml reads 1,024 characters ahead and may complain first; of a text that is cut before its complaint
+    it gives what stands there.
+    """
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError):  # the text was cut
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, CollectionStartEvent) and depth == within:
+                return _mark(event)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+    return None
 
 
 def _unprintable(text: str) -> Mark:

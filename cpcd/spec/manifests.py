@@ -69,7 +69,7 @@ class _Reader:
             while (node := loader.get_node() if loader.check_node() else None) is not None:
                 yield from self._document(loader, node)
         except yaml.YAMLError as error:
-            self.mistakes.append(syntax(self._file, text, error, deepest=MAX_DEPTH))
+            self.mistakes.append(syntax(self._file, text, error, deepest=MAX_DEPTH, within=MAX_DEPTH))
 
     def _bounded(self, text: str) -> bool:
         """Read the events alone, which takes no stack, before anything is built of them."""
