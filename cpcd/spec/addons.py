@@ -1,13 +1,15 @@
-"""What addons tell only beside the objects of their files: files that are not there, and a second pod network."""
+"""What addons tell only beside the objects of their files: no such file, a second pod network, an object in two places."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cpcd.spec.checks import Checked
-from cpcd.spec.manifests import Object
+from cpcd.spec.manifests import Object, named
 from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import Path
+from cpcd.spec.presets import PRESETS
 from cpcd.spec.references import matching
+from cpcd.spec.schema import ClusterSpec
 
 __all__ = ["check_addons"]
 
@@ -30,6 +32,42 @@ def check_addons(checked: Checked, manifests: Mapping[str, Sequence[Object]]) ->
                 yield checked.document.mistake(path, f"no file is called {source.file}", "is it committed?")
             for name in names if defaulted else ():
                 yield from _second_network(checked, path, name, manifests[name])
+    yield from _doubled(checked, manifests)
+
+
+def _doubled(checked: Checked, manifests: Mapping[str, Sequence[Object]]) -> Iterator[Mistake]:
+    """An object of two addons would be applied by both for ever, and each would call itself ready.
+
+    One mistake for two files, however much they share; within a file it is `read_manifest`'s.
+    """
+    homes = dict(_brought(checked.model.spec)) if manifests else {}
+    for path, addon, name in _listed_files(checked, manifests):
+        shared: dict[tuple[str, str], list[str]] = {}
+        for key in dict.fromkeys(map(named, manifests[name])):
+            if (home := homes.setdefault(key, (addon, name))) != (addon, name):
+                shared.setdefault(home, []).append(key)
+        for (other, file), keys in shared.items():
+            more = f" and {len(keys) - 1} more" if keys[1:] else ""
+            what = f"{keys[0]}{more} of {name} is in addon {other} too, in {file}"
+            yield checked.document.mistake(path, what, "keep it in one of them")
+
+
+def _brought(spec: ClusterSpec) -> Iterator[tuple[str, tuple[str, str]]]:
+    pods = str(spec.cluster_network.pods.cidr_blocks[0])
+    for addon in spec.addons:
+        for found in PRESETS[addon.preset](pods) if addon.preset and addon.preset in PRESETS else ():
+            yield named(found), (addon.name, f"preset {addon.preset}")
+
+
+def _listed_files(checked: Checked, manifests: Mapping[str, Sequence[Object]]) -> Iterator[tuple[Path, str, str]]:
+    """Yield each addon's files in their order, each once, with where it is listed."""
+    for at, addon in enumerate(checked.model.spec.addons):
+        known = set[str]()
+        for spot, source in enumerate(addon.manifests):
+            for name in matching(source.file, manifests):
+                if name not in known:
+                    yield ("spec", "addons", at, "manifests", spot, "file"), addon.name, name
+                known.add(name)
 
 
 def _second_network(checked: Checked, path: Path, name: str, objects: Sequence[Object]) -> Iterator[Mistake]:

@@ -15,7 +15,7 @@ from cpcd.spec.load import Mark, decoded, syntax
 from cpcd.spec.mistakes import Mistake, seen
 from cpcd.spec.paths import Path, show
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Object", "read_manifest"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Object", "named", "read_manifest"]
 
 Object = Mapping[str, Any]
 
@@ -44,6 +44,17 @@ def read_manifest(file: str, content: bytes) -> tuple[tuple[Object, ...], list[M
     return found, reader.mistakes
 
 
+def named(found: Object) -> str:
+    """Return what an object is told apart by: kind, group, namespace and name, as `Kind.group namespace/name`.
+
+    Without a namespace it goes into `default`, if its kind has namespaces at all.
+    """
+    group, metadata = found["apiVersion"].rpartition("/")[0], found["metadata"]
+    kind = f"{found['kind']}.{group}" if group else found["kind"]
+    space = metadata.get("namespace", "default")
+    return f"{kind} {metadata['name']}" if space == "default" else f"{kind} {space}/{metadata['name']}"
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML 1.1 less its timestamps and its `=`: JSON has neither, and kubectl leaves them text."""
 
@@ -60,6 +71,7 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self.mistakes: list[Mistake] = []
         self._file = file
+        self._lines: dict[str, int] = {}
 
     def objects(self, text: str) -> Iterator[Object]:
         try:
@@ -90,7 +102,17 @@ class _Reader:
         for path, message, hint in _unfit(document):
             self._wrong(_nearest(node, path), path, message, hint)
         if len(self.mistakes) == before:
-            yield {**document, "metadata": _written(document["metadata"])}
+            found = {**document, "metadata": _written(document["metadata"])}
+            self._once(found, _nearest(node, ("metadata", "name")))
+            yield found
+
+    def _once(self, found: Object, node: yaml.Node) -> None:
+        """Of an object that is there twice, one would be applied over the other at every look."""
+        name = named(found)
+        if name in self._lines:
+            why = f"{name} is there twice, first in line {self._lines[name]}"
+            self._wrong(node, ("metadata", "name"), why, "keep one of them")
+        self._lines.setdefault(name, node.start_mark.line + 1)
 
     def _plain(self, loader: _Loader, root: yaml.Node) -> None:
         """Note what JSON has not, aliases expanded; what is left can be built."""
