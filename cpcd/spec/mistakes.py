@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = ["Mistake", "listing", "readable", "seen"]
+__all__ = ["Mistake", "listing", "readable", "seen", "starred"]
 
 _LONGEST: Final = 1_000
+_WORD: Final = re.compile(r"\S+")
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 
 
@@ -45,6 +46,20 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def starred(text: str) -> str:
+    """Return a text of the same length with stars for who logs in by a URL, password and all.
+
+    All before a word's last `@` counts: a password has the slashes and at signs that people forget to escape.
+    """
+    return _WORD.sub(_without_user, text) if "@" in text else text
+
+
+def _without_user(word: re.Match[str]) -> str:
+    head, at, host = word[0].rpartition("@")
+    scheme, slashes, user = head.partition("//") if "//" in head else ("", "", head)
+    return f"{scheme}{slashes}{'*' * len(user)}{at}{host}" if slashes or ":" in user else word[0]
+
+
 def seen(value: Any) -> str:
     """Return a value as a message repeats it: short, in one line; only where no secret can stand (`paths.secret`)."""
     match value:
@@ -53,7 +68,7 @@ def seen(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return f'"{value[:40]}{"…" if len(value) > 40 else ""}"'
+            return f'"{starred(value)[:40]}{"…" if len(value) > 40 else ""}"'
         case dict():
             return "a mapping"
         case list():
@@ -78,7 +93,7 @@ def _excerpt(mistake: Mistake, files: Mapping[str, bytes]) -> tuple[str, ...]:
     lines = _BREAK.split(files.get(mistake.file, b"").decode("utf-8", "replace"))
     if not 1 <= mistake.line <= len(lines) or "Ref" in mistake.path:
         return ()
-    line = "".join(c if c.isprintable() else " " for c in lines[mistake.line - 1])
     start = max(0, mistake.column - 80)
-    shown, caret = line[start : start + 100], mistake.column - 1 - start
+    cut, caret = starred(lines[mistake.line - 1])[start : start + 100], mistake.column - 1 - start
+    shown = "".join(c if c.isprintable() else " " for c in cut)
     return (f"    {shown}", f"    {' ' * caret}^") if shown.strip() else ()

@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from cpcd.spec.mistakes import starred
+
 __all__ = [
     "CIDR",
     "MAX_ADDRESSES",
@@ -61,7 +63,7 @@ def refuse(message: str, hint: str = "") -> PydanticCustomError:
 
 
 def _shown(value: Any) -> str:
-    return f'"{value[:60]}"' if isinstance(value, str) else str(value)[:60]
+    return f'"{starred(value)[:60]}"' if isinstance(value, str) else str(value)[:60]
 
 
 def _text(value: Any, what: str) -> str:

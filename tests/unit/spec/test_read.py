@@ -313,6 +313,33 @@ def test_a_literal_secret_is_not_repeated(valid: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://root:hunter2@pve.home.arpa:8006", "https://root@pam:hunter2@pve.home.arpa", "root:hunter2@pve.home.arpa",
+        "https://root:hunter2/slashed@pve.home.arpa", f"https://{'r' * 300}:hunter2@pve.home.arpa", "https://hunter2@pve",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["url: https://pve.home.arpa:8006", "{name: home}", "{file: /etc/cpcd/pve-token}"])
+def test_a_password_in_a_url_is_not_repeated(valid: str, url: str, place: str) -> None:
+    """Neither in the sentence, which goes into status, log and history, nor in the line below it."""
+    text = valid.replace(place, f"url: '{url}'" if place.startswith("url") else f"'{url}'")
+    files = {"cluster.yaml": text.encode()}
+    reading = read_spec(files)
+
+    assert 1 == len(reading.mistakes)
+    assert "hunter2" not in listing(reading.mistakes, files)
+    assert "hunter2" not in str(reading.mistakes)
+
+
+def test_an_excerpt_with_stars_is_as_long_as_the_line(valid: str) -> None:
+    """So that the caret stands where it stood, and what is no login is shown as it is."""
+    files = {"c": valid.replace("https://pve.home.arpa:8006", "https://root:pw@pve # ask admin@home").encode()}
+    said = listing(read_spec(files).mistakes, files).splitlines()
+
+    assert said[1:3] == ["          url: https://*******@pve # ask admin@home", "               ^"]
+
+
+@pytest.mark.parametrize(
     ("reference", "expected"),
     [
         ("{}", "credentialsRef: must name exactly one of file, systemdCredential or env; such as {file: /etc/cpcd/pve-token}"),
