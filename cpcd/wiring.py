@@ -105,7 +105,9 @@ def _daemon(settings: Settings, ledger: Path, keys: Path) -> tuple[Daemon, "Link
         clock=clock,
         journal=journal(ledger, threaded=True),
         ports=links.ports,
-        specs=lambda view: Specs(SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key),
+        specs=lambda view: Specs(
+            SpecFiles(settings.spec, settings.worktree), view=view, operator_key=links.public_key, judge=SpecFiles.judge
+        ),
         names_of=names_of,
     )
     return Daemon(parts), links

@@ -16,7 +16,7 @@ from watchfiles import awatch
 
 from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, matches, members, read_disk, too_large
 from cpcd.model.errors import Code, Failure
-from cpcd.spec import matching, patterns
+from cpcd.spec import Reading, matching, patterns, read_spec
 
 __all__ = ["SpecFiles", "watch"]
 
@@ -57,8 +57,13 @@ class SpecFiles:
             snapshot = await asyncio.to_thread(read_disk, spec, worktree=top is not None)
         else:
             snapshot = await self._head(spec, top)
-        self._wanted = patterns(snapshot.files)
+        self._wanted = await asyncio.to_thread(patterns, snapshot.files)
         return snapshot
+
+    @staticmethod
+    async def judge(files: Mapping[str, bytes], referred: Mapping[str, bytes]) -> Reading:
+        """Return what `read_spec` makes of it; in a thread, since a mistaken file can take seconds."""
+        return await asyncio.to_thread(read_spec, files, referred=referred)
 
     def watch(self) -> AsyncGenerator[None]:
         """Yield when the spec, a file that it refers to, or the commit at HEAD may have changed; see `watch`."""
@@ -72,7 +77,8 @@ class SpecFiles:
             what = f"{spec} is not committed, or holds no committed *.yaml (HEAD is {commit[:7]})"
             raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {KEPT}")
         files = await git.blobs({name: names[name] for name in own})
-        referred = await git.blobs({name: names[name] for name in _referred(files, names)})
+        wanted = await asyncio.to_thread(_referred, files, names)
+        referred = await git.blobs({name: names[name] for name in wanted})
         uncommitted = await asyncio.to_thread(_differs, spec, files, referred)
         source = f"git HEAD {commit[:7]} ({_branch(top) or 'detached'})"
         return Snapshot(files, commit, uncommitted, source, referred)

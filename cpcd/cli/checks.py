@@ -61,7 +61,7 @@ def _check(name: str, found: Found) -> Check:
 
 def _spec(settings: Settings) -> Found:
     from cpcd.cli.specfiles import read_bytes
-    from cpcd.spec import read_spec
+    from cpcd.spec import counted, read_spec
 
     try:
         files, referred = read_bytes(str(settings.spec))
@@ -69,8 +69,7 @@ def _spec(settings: Settings) -> Found:
         return None if failure.code is Code.AUTH else False, str(failure), failure.hint
     reading = read_spec(files, referred=referred)
     if reading.mistakes:
-        count = f"{len(reading.mistakes)} mistake{'' if len(reading.mistakes) == 1 else 's'}"
-        return False, f"{count}, the first: {reading.mistakes[0]}", "Run `cpcd validate`."
+        return False, f"{counted(reading.mistakes)}, the first: {reading.mistakes[0]}", "Run `cpcd validate`."
     return True, f"valid: {', '.join(document.name for document in reading.documents)}", ""
 
 

@@ -5,7 +5,7 @@ A broken, missing or empty spec changes nothing; its mistakes are published and 
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from cpcd.plan.edits import renamed
 from cpcd.spec import Mistake, Reading, read_spec
 from cpcd.spec.standing import compile_beside, remembered
 
-__all__ = ["Files", "Snapshot", "SpecNews", "Specs"]
+__all__ = ["Files", "Snapshot", "SpecNews", "Specs", "judged"]
 
 LAST_GOOD = "spec/last-good"
 
@@ -87,16 +87,31 @@ class SpecNews:
     code: Code = Code.CONFIG
 
 
-class Specs:
-    """Turns snapshots into what is wanted; `operator_key` is cpcd's own public key."""
+Contents = Mapping[str, bytes]
+Judge = Callable[[Contents, Contents], Awaitable[Reading]]
 
-    def __init__(self, files: Files, *, view: Callable[[], View], operator_key: str) -> None:
-        self._files, self._view, self._operator_key = files, view, operator_key
+
+async def judged(files: Contents, referred: Contents) -> Reading:
+    """Read a spec here and now, which can take seconds for a mistaken file of a mebibyte."""
+    return read_spec(files, referred=referred)
+
+
+class Specs:
+    """Turns snapshots into what is wanted; `operator_key` is cpcd's own public key.
+
+    `judge` reads files and those that they refer to: the daemon's does it in a thread, so that no spec holds up what else there is to do.
+    """
+
+    def __init__(
+        self, files: Files, *, view: Callable[[], View], operator_key: str,
+        judge: Judge = judged,
+    ) -> None:  # fmt: skip
+        self._files, self._view, self._operator_key, self._judge = files, view, operator_key, judge
 
     async def look(self) -> SpecNews:
         """Read the spec as it is now; never raises for what it holds or lacks, nor for what cpcd did not foresee."""
         try:
-            return self._judge(await self._files.read())
+            return await self._looked_at(await self._files.read())
         except Failure as failure:
             return _unread(failure)
         except Exception as error:  # noqa: BLE001 - whatever it is, the last good spec stays and the reason is published
@@ -113,7 +128,7 @@ class Specs:
         if place != self._files.place:
             return incomparable
         lying = await self._files.read(lying=True)
-        reading = read_spec(lying.files, referred=lying.referred)
+        reading = await self._judge(lying.files, lying.referred)
         if reading.mistakes:
             return incomparable
         desired, mistakes = self._compiled(reading)
@@ -135,9 +150,9 @@ class Specs:
             return None
         return SpecNews(self._compiled(reading)[0], (), kept["generation"], f"last good spec, {kept['source']}")
 
-    def _judge(self, snapshot: Snapshot) -> SpecNews:
+    async def _looked_at(self, snapshot: Snapshot) -> SpecNews:
         about = (snapshot.generation, snapshot.source, snapshot.uncommitted)
-        reading = read_spec(snapshot.files, referred=snapshot.referred)
+        reading = await self._judge(snapshot.files, snapshot.referred)
         if reading.mistakes:
             return SpecNews(None, tuple(map(str, reading.mistakes)), *about)
         desired, mistakes = self._compiled(reading)

@@ -7,7 +7,7 @@ what a file holds. `compile.py` makes of the documents what planners read.
 from typing import Any
 
 from cpcd.spec.effective import effective, show_defaults
-from cpcd.spec.mistakes import Mistake, listing
+from cpcd.spec.mistakes import Mistake, counted, listing
 from cpcd.spec.read import Reading, read_spec
 from cpcd.spec.references import matching, patterns, references
 from cpcd.spec.schema import ClusterDocument
@@ -18,6 +18,7 @@ __all__ = [
     "Mistake",
     "Reading",
     "Secret",
+    "counted",
     "effective",
     "json_schema",
     "listing",

@@ -7,7 +7,6 @@ runs where their shape is right (`remains.py`); what one part can judge by itsel
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
-from itertools import combinations
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -34,7 +33,7 @@ class Checked:
 
     def sound(self, looks: str) -> bool:
         """Whether all fields that a check looks at (patterns, separated by spaces) are as they were written."""
-        return not any(touch(path, pattern(look)) for look in looks.split() for path in self.gone)
+        return not self.gone or not any(touch(path, pattern(look)) for look in looks.split() for path in self.gone)
 
     @property
     def proxmox(self) -> Proxmox:
@@ -221,11 +220,22 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
 
 def check_across(clusters: Sequence[Checked]) -> Iterator[Mistake]:
     """Yield the mistakes that show when clusters stand side by side; the later one in the order of reading has it."""
-    for first, second in combinations(clusters, 2):
-        if _sound((first, second), "metadata") and first.model.name == second.model.name:
-            yield _clash(second, ("metadata", "name"), f'"{second.model.name}" is another cluster', first)
-        elif _sound((first, second), f"{_PVE}.url") and _hosts(first) & _hosts(second):
-            yield from _sharing(first, second)
+    known: dict[str, list[int]] = {}
+    for at, second in enumerate(clusters):
+        names = _told_apart(second)
+        for first in (clusters[before] for before in sorted({one for name in names for one in known.get(name, ())})):
+            if _sound((first, second), "metadata") and first.model.name == second.model.name:
+                yield _clash(second, ("metadata", "name"), f'"{second.model.name}" is another cluster', first)
+            else:
+                yield from _sharing(first, second)
+        for name in names:
+            known.setdefault(name, []).append(at)
+
+
+def _told_apart(cluster: Checked) -> set[str]:
+    """Return what two clusters must have in common to be looked at beside each other: name, or host of a Proxmox."""
+    name = {f"cluster {cluster.model.name}"} if cluster.sound("metadata") else set()
+    return name | (_hosts(cluster) if cluster.sound(f"{_PVE}.url") else set())
 
 
 def _sound(clusters: Sequence[Checked], looks: str) -> bool:

@@ -24,7 +24,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from cpcd.spec.mistakes import Mistake
+from cpcd.spec.mistakes import MOST, Mistake
 from cpcd.spec.paths import Path, show
 from cpcd.spec.scalars import resolve
 
@@ -130,6 +130,8 @@ class _Builder:
         try:
             self._events = iter(yaml.parse(text, Loader=_LOADER))
             for event in self._events:
+                if len(self.mistakes) > MOST:
+                    return
                 if isinstance(event, DocumentStartEvent):
                     yield from self._document(event)
         except _GivenUpError as given_up:

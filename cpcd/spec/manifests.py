@@ -12,7 +12,7 @@ import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from cpcd.spec.load import Mark, decoded, syntax
-from cpcd.spec.mistakes import Mistake, seen
+from cpcd.spec.mistakes import MOST, Mistake, seen
 from cpcd.spec.paths import Path, show
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Object", "named", "read_manifest"]
@@ -78,7 +78,9 @@ class _Reader:
             if not self._bounded(text):
                 return
             loader = _Loader(text)
-            while (node := loader.get_node() if loader.check_node() else None) is not None:
+            while (
+                len(self.mistakes) <= MOST and (node := loader.get_node() if loader.check_node() else None) is not None
+            ):
                 yield from self._document(loader, node)
         except yaml.YAMLError as error:
             self.mistakes.append(syntax(self._file, text, error, deepest=MAX_DEPTH, within=MAX_DEPTH))
@@ -117,7 +119,7 @@ class _Reader:
     def _plain(self, loader: _Loader, root: yaml.Node) -> None:
         """Note what JSON has not, aliases expanded; what is left can be built."""
         left, waiting = MAX_VALUES, [root]
-        while waiting:
+        while waiting and len(self.mistakes) <= MOST:
             node = waiting.pop()
             left -= 1
             if left < 0:

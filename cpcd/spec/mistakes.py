@@ -5,14 +5,17 @@ A mistake never repeats a value that could be a secret. `refusals.py` makes them
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = ["Mistake", "listing", "readable", "seen", "starred"]
+__all__ = ["MOST", "Mistake", "counted", "few", "listing", "readable", "seen", "starred"]
 
+MOST: Final = 100
+"""Mistakes that are told at a time: who has more looks at the first ones, and to find all of them can take minutes."""
 _LONGEST: Final = 1_000
 _WORD: Final = re.compile(r"\S+")
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
@@ -77,6 +80,18 @@ def seen(value: Any) -> str:
             return str(value)[:40]
 
 
+def few(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Take no more than tells that there are more than `MOST`."""
+    return list(islice(mistakes, MOST + 1))
+
+
+def counted(mistakes: Sequence[Mistake]) -> str:
+    """Return how many mistakes there are, as far as they were looked for."""
+    if len(mistakes) > MOST:
+        return f"more than {MOST} mistakes"
+    return f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
+
+
 def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = None) -> str:
     """Return all mistakes for a terminal, each with its line of the file and a caret under the place.
 
@@ -84,13 +99,17 @@ def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = Non
     (a reference written as a value) are left out.
     """
     found = sorted(mistakes)
-    blocks = ["\n".join((str(mistake), *_excerpt(mistake, files or {}))) for mistake in found]
-    total = f"{len(found)} mistake{'' if len(found) == 1 else 's'}"
-    return "\n".join((*blocks, f"{Code.CONFIG} {total}; nothing of this spec is put in force"))
+    names = {mistake.file for mistake in found}
+    lines = {
+        name: _BREAK.split(content.decode("utf-8", "replace"))
+        for name, content in (files or {}).items()
+        if name in names
+    }
+    blocks = ["\n".join((str(mistake), *_excerpt(mistake, lines.get(mistake.file, ())))) for mistake in found]
+    return "\n".join((*blocks, f"{Code.CONFIG} {counted(found)}; nothing of this spec is put in force"))
 
 
-def _excerpt(mistake: Mistake, files: Mapping[str, bytes]) -> tuple[str, ...]:
-    lines = _BREAK.split(files.get(mistake.file, b"").decode("utf-8", "replace"))
+def _excerpt(mistake: Mistake, lines: Sequence[str]) -> tuple[str, ...]:
     if not 1 <= mistake.line <= len(lines) or "Ref" in mistake.path:
         return ()
     start = max(0, mistake.column - 80)

@@ -16,7 +16,7 @@ from cpcd.spec.checks import Checked, check_across, check_alone
 from cpcd.spec.effective import digest
 from cpcd.spec.load import Document, load
 from cpcd.spec.manifests import Object, read_manifest
-from cpcd.spec.mistakes import Mistake, readable
+from cpcd.spec.mistakes import MOST, Mistake, few, readable
 from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.support import unsupported
 
@@ -27,8 +27,9 @@ __all__ = ["Reading", "read_spec"]
 class Reading:
     """What was read: it may be put in force only when `mistakes` is empty.
 
-    `documents` are those of right shape, by name, and `sources` where each of them stands; `manifests` are the objects
-    of the files that they refer to, by file. `digest` stands for the meaning of all of it, not for its form.
+    Of more than `MOST` mistakes as many and one are found (`counted`). `documents` are those of right shape, by name,
+    and `sources` where each of them stands; `manifests` are the objects of the files that they refer to, by file.
+    `digest` stands for the meaning of all of it, not for its form.
     """
 
     documents: tuple[ClusterDocument, ...]
@@ -51,10 +52,10 @@ def read_spec(files: Mapping[str, bytes], *, referred: Mapping[str, bytes] | Non
     checked = [found for document in documents if (found := _checked(document, mistakes)) is not None]
     base = next(iter(files), "").rpartition("/")[0]
     manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted(given.items())}
-    mistakes += [mistake for one in checked for mistake in check_alone(one)]
+    mistakes += few(mistake for one in checked for mistake in check_alone(one))
     if referred is not None:
-        mistakes += [mistake for one in checked for mistake in check_addons(one, manifests)]
-    mistakes += check_across(checked)
+        mistakes += few(mistake for one in checked for mistake in check_addons(one, manifests))
+    mistakes += few(check_across(checked))
     if not documents and not mistakes:
         mistakes.append(Mistake("spec", 0, 0, "", "no file", "an absent spec never means: delete everything"))
     return _reading(checked, mistakes, given, manifests)
@@ -67,7 +68,7 @@ def _reading(
     whole = sorted((one for one in checked if not one.gone), key=lambda one: one.model.name)
     models = tuple(one.model for one in whole)
     sources = {one.model.name: one.document for one in whole}
-    return Reading(models, tuple(sorted(set(mistakes))), digest(models, referred), manifests, sources)
+    return Reading(models, tuple(few(sorted(set(mistakes)))), digest(models, referred), manifests, sources)
 
 
 def _unspeakable(name: str) -> list[Mistake]:
@@ -77,30 +78,36 @@ def _unspeakable(name: str) -> list[Mistake]:
 
 
 def _objects(base: str, name: str, content: bytes, mistakes: list[Mistake]) -> tuple[Object, ...]:
+    if len(mistakes) > MOST:
+        return ()
     found, wrong = read_manifest(readable(f"{base}/{name}" if base else name), content)
     mistakes.extend(wrong)
     return found
 
 
 def _loaded(file: str, content: bytes, mistakes: list[Mistake]) -> list[Document]:
+    if len(mistakes) > MOST:
+        return []
     documents, found = load(readable(file), content)
     mistakes.extend(found)
     return documents
 
 
 def _checked(raw: Document, mistakes: list[Mistake]) -> Checked | None:
+    if len(mistakes) > MOST:
+        return None
     if stranger := _stranger(raw):
         mistakes.append(stranger)
         return None
     document, doubled = normalise(raw)
-    mistakes.extend((*doubled, *unsupported(document)))
+    mistakes.extend(few((*doubled, *unsupported(document))))
     try:
         return Checked(document, ClusterDocument.model_validate(document.value))
     except ValidationError as error:
         from cpcd.spec.refusals import refusals  # what only a mistake needs is no part of every start
         from cpcd.spec.remains import remains
 
-        mistakes.extend(refusals(error, document))
+        mistakes.extend(few(refusals(error, document)))
         left = remains(document.value, error)
         return Checked(document, *left) if left is not None else None
 

@@ -1,5 +1,6 @@
 """The spec in force: what becomes of a snapshot, whatever goes wrong with it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.ledger import Ledger, PutFact
 from cpcd.model.view import View
 from cpcd.sources.specs import SpecNews, Specs
+from cpcd.spec.mistakes import MOST
 
 
 @dataclass
@@ -56,6 +58,22 @@ async def test_a_good_spec_is_in_force_and_kept(valid: str) -> None:
     assert ["spec/last-good", "fixed/home"] == [one.name for one in news.changes if isinstance(one, PutFact)]
     assert kept is not None
     assert kept.desired == news.desired
+
+
+async def test_a_spec_that_takes_long_holds_up_nothing(valid: str) -> None:
+    """The daemon judges in a thread, and its loop goes on meanwhile."""
+    keys = "".join(f"  a{at}: 1\n" for at in range(2_000))
+    files = snapshot(valid + keys)
+    looking = asyncio.create_task(
+        Specs(files, view=View, operator_key="ssh-ed25519 AAAA", judge=SpecFiles.judge).look()
+    )
+    turns = 0
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert turns > 10
+    assert len(looking.result().mistakes) == MOST + 1
 
 
 @pytest.mark.parametrize(
