@@ -3,14 +3,20 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 
 from cpcd.cli.app import cli
+from cpcd.model.desired import Cluster
+from cpcd.plan.fields import revision
+from cpcd.spec import read_spec
+from cpcd.spec.compile import compile_spec, fixed
 
 ROOT = Path(__file__).parents[2]
+NETWORKS = ("clusterNetwork.pods", "clusterNetwork.services", "clusterNetwork.serviceDomain")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -50,3 +56,37 @@ def test_the_pages_are_really_looked_at() -> None:
 
     assert ["lab", "--rate", "30"] in calls
     assert any("--lab" in words for words in calls)
+
+
+def quickstart_row(words: str) -> str:
+    """Return what changes the quickstart's table lists in the row that says this."""
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| ") and words in line.split("|")[2]]
+    return row.split("|")[1]
+
+
+def smallest() -> Cluster:
+    """Return what the smallest example wants."""
+    reading = read_spec({"cluster.yaml": (ROOT / "specs" / "minimal.yaml").read_bytes()})
+    (cluster,) = compile_spec(reading, operator_key="ssh-ed25519 AAAA").clusters.values()
+    return cluster
+
+
+def test_the_quickstart_lists_every_field_that_cannot_change() -> None:
+    """As `compile.fixed` says; networks are told together, and the Proxmox by its url."""
+    together = {"infrastructure.proxmox": "url", **dict.fromkeys(NETWORKS, "clusterNetwork")}
+    words = {together.get(word, word.removeprefix("infrastructure.proxmox.")) for word in fixed(smallest())}
+
+    assert words == set(re.findall(r"`([^`]+)`", quickstart_row("refused once")))
+
+
+@pytest.mark.parametrize(
+    ("field", "row"), [("ssh_users", "replaces the machines"), ("ssh_keys", "nothing to the machines")]
+)
+def test_the_quickstart_says_what_an_edit_of_access_does(field: str, row: str) -> None:
+    """Another user is another machine, another key is not."""
+    machine = smallest().groups[0].machine
+    replaced = revision(machine) != revision(replace(machine, **{field: ("a", "b")}))  # type: ignore[arg-type] # both are lists of text
+
+    assert f"`ssh.{field.removeprefix('ssh_')}`" in quickstart_row(row)
+    assert replaced == ("replaces" in row)
