@@ -1,7 +1,7 @@
 """What only several fields, or several clusters, can tell: sizes, overlaps, names that nothing bears.
 
 Each check yields findings with paths from the document's root and never raises. It says which fields it looks at, and
-runs where their shape is right (`remains.py`); what one part can judge by itself is judged in `schema`.
+runs where their shape is right (`remains.py`); what one part can judge by itself is judged in `schema` and `parts.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -137,18 +137,34 @@ def _labelled(spec: ClusterSpec) -> Iterator[tuple[Path, Metadata]]:
         yield ("spec", "workers", "machineDeployments", at, "metadata"), group.metadata
 
 
-def _templates(spec: ClusterSpec) -> Iterator[Finding]:
-    known = [template.name for template in spec.templates]
+def _systems(spec: ClusterSpec) -> Iterator[Finding]:
     for at, template in enumerate(spec.templates):
         if template.template_id is not None and "os" in template.model_fields_set:
             why = "does nothing beside templateID: it says which tag is looked for"
             yield Finding(("spec", "templates", at, "os"), why, "leave it out")
-    for found in unique(known, "template", key="name"):
+
+
+def _template_names(spec: ClusterSpec) -> Iterator[Finding]:
+    for found in unique((template.name for template in spec.templates), "template", key="name"):
         yield Finding(("spec", "templates", *found.path), found.message, found.hint)
-    yield from _chosen(("spec", "machineDefaults"), spec.machine_defaults, known)
-    for path, machine in _overrides(spec):
-        yield from _chosen(path, machine, known)
-        if len(known) > 1 and not (_chooses(machine) or _chooses(spec.machine_defaults)):
+
+
+def _templates(spec: ClusterSpec) -> Iterator[Finding]:
+    known = [template.name for template in spec.templates]
+    for path, machine in ((("spec", "machineDefaults"), spec.machine_defaults), *_overrides(spec)):
+        wanted = machine.template
+        if wanted is not None and wanted not in known and machine.choices() == ["template"]:
+            from cpcd.spec.suggestions import nearest  # no part of every start
+
+            meant = nearest(wanted, known)
+            hint = f"did you mean {meant}?" if meant else "spec.templates lists them"
+            yield Finding((*path, "template"), f'no template is called "{wanted}"', hint)
+
+
+def _undecided(spec: ClusterSpec) -> Iterator[Finding]:
+    known = [template.name for template in spec.templates]
+    for path, machine in _overrides(spec) if len(known) > 1 and not spec.machine_defaults.choices() else ():
+        if not machine.choices():
             yield Finding(path, "names no template, and there are several", f"template: {' or '.join(known)}")
 
 
@@ -159,19 +175,6 @@ def _storage(spec: ClusterSpec) -> Iterator[Finding]:
     if not any(spec.machine_defaults.overridden_by(machine).full for _, machine in _overrides(spec)):
         why = "does nothing: every machine is a linked clone, which stays on its template's storage"
         yield Finding((*_PROXMOX, "storage", "disks"), why, "set full: true, or leave it out")
-
-
-def _chooses(machine: Machine) -> bool:
-    return bool(machine.template or machine.template_id or machine.template_selector)
-
-
-def _chosen(path: Path, machine: Machine, known: list[str]) -> Iterator[Finding]:
-    if machine.template is not None and machine.template not in known:
-        from cpcd.spec.suggestions import nearest  # no part of every start
-
-        meant = nearest(machine.template, known)
-        hint = f"did you mean {meant}?" if meant else "spec.templates lists them"
-        yield Finding((*path, "template"), f'no template is called "{machine.template}"', hint)
 
 
 def _overrides(spec: ClusterSpec) -> Iterator[tuple[Path, Machine]]:
@@ -206,11 +209,14 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_networks, f"spec.clusterNetwork {_PVE}.ipv4Config"),
     (_endpoint, f"spec.controlPlaneEndpoint {_PVE}.ipv4Config"),
     (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
-    (_zones, f"{_PVE}.availabilityZones spec.workers.machineDeployments.*.failureDomain"),
+    (_zones, f"{_PVE}.availabilityZones.*.name spec.workers.machineDeployments.*.failureDomain"),
     (_labels, f"{_PVE}.availabilityZones spec.controlPlane.metadata spec.workers.machineDeployments.*.metadata"),
-    (_templates, f"spec.templates {_CHOICES}"),
+    (_systems, "spec.templates.*.os spec.templates.*.templateID"),
+    (_template_names, "spec.templates.*.name"),
+    (_templates, " ".join(("spec.templates.*.name", *(f"{machine}.template" for machine in MACHINES)))),
+    (_undecided, f"spec.templates.*.name {_CHOICES}"),
     (_storage, f"{_PVE}.storage {_FULL}"),
-    (_addons, "spec.addons"),
+    (_addons, "spec.addons.*.name"),
 )
 """Each check with the fields that it looks at."""
 
@@ -315,7 +321,7 @@ def _shared_templates(first: Checked, second: Checked) -> Iterator[Mistake]:
 _ACROSS: Final[tuple[tuple[Callable[[Checked, Checked], Iterator[Mistake]], str], ...]] = (
     (_described_twice, f"{_PVE}.credentialsRef {_PVE}.tls"),
     (_shared_vmids, f"{_PVE}.vmIDRange"),
-    (_shared_addresses, f"{_PVE}.ipv4Config"),
+    (_shared_addresses, f"{_PVE}.ipv4Config.addresses"),
     (_shared_endpoints, f"{_PVE}.ipv4Config spec.controlPlaneEndpoint"),
     (_shared_templates, "spec.templates"),
 )

@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cpcd.model.errors import Code
 
 __all__ = ["MOST", "Mistake", "counted", "few", "listing", "readable", "seen", "starred"]
+
+T = TypeVar("T")
 
 MOST: Final = 100
 """Mistakes that are told at a time: who has more looks at the first ones, and to find all of them can take minutes."""
@@ -80,7 +82,7 @@ def seen(value: Any) -> str:
             return str(value)[:40]
 
 
-def few(mistakes: Iterable[Mistake]) -> list[Mistake]:
+def few(mistakes: Iterable[T]) -> list[T]:
     """Take no more than tells that there are more than `MOST`."""
     return list(islice(mistakes, MOST + 1))
 

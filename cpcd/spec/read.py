@@ -1,7 +1,7 @@
 """From the bytes of all files of a spec to its documents, or to all their mistakes at once.
 
-Steps: YAML → older spellings → shape → what is not supported yet → manifests → what one cluster, then all clusters
-together tell. A part of wrong shape is taken out, and what looks at it is not checked; the rest is. Nothing here raises
+Steps: YAML → older spellings → what is not supported yet → shape → parts → manifests → what one cluster, then all
+clusters together tell. A part of wrong shape is taken out, and what looks at it is not checked; the rest is. Nothing here raises
 for what a file holds.
 """
 
@@ -17,6 +17,7 @@ from cpcd.spec.effective import digest
 from cpcd.spec.load import Document, load
 from cpcd.spec.manifests import Object, read_manifest
 from cpcd.spec.mistakes import MOST, Mistake, few, readable
+from cpcd.spec.parts import check_parts
 from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.support import unsupported
 
@@ -101,6 +102,14 @@ def _checked(raw: Document, mistakes: list[Mistake]) -> Checked | None:
         return None
     document, doubled = normalise(raw)
     mistakes.extend(few((*doubled, *unsupported(document))))
+    if (shaped := _shaped(document, mistakes)) is None:
+        return None
+    checked, wrong = check_parts(shaped)
+    mistakes.extend(wrong)
+    return checked
+
+
+def _shaped(document: Document, mistakes: list[Mistake]) -> Checked | None:
     try:
         return Checked(document, ClusterDocument.model_validate(document.value))
     except ValidationError as error:

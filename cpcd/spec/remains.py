@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from cpcd.spec.paths import Path
+from cpcd.spec.paths import Path, fits, pattern
 from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.suggestions import fields_at, places_of
 
@@ -17,6 +17,8 @@ __all__ = ["remains"]
 
 _MOST: Final = 1_000  # wrong parts; a file with more is no slip of the pen, and looking on would take seconds
 _ROUNDS: Final = 8  # what is taken out or stood in for can leave something wrong behind
+_IPV4: Final = ("spec", "infrastructure", "proxmox", "ipv4Config")
+_NETWORK: Final = {"addresses": ["192.0.2.2-192.0.2.254"], "prefix": 24, "gateway": "192.0.2.1"}
 _STAND_INS: Final[dict[Path, Any]] = {
     ("spec",): {}, ("spec", "infrastructure"): {}, ("spec", "infrastructure", "proxmox"): {},
     ("apiVersion",): "cpcd.dev/v1alpha1",
@@ -25,10 +27,15 @@ _STAND_INS: Final[dict[Path, Any]] = {
     ("spec", "version"): "v1.31.0",
     ("spec", "infrastructure", "proxmox", "url"): "https://unnamed:8006",
     ("spec", "infrastructure", "proxmox", "credentialsRef"): {"env": "UNNAMED"},
-    ("spec", "infrastructure", "proxmox", "ipv4Config"): {
-        "addresses": ["192.0.2.2-192.0.2.254"], "prefix": 24, "gateway": "192.0.2.1",
-    },
+    _IPV4: _NETWORK,
+    **{(*_IPV4, key): value for key, value in _NETWORK.items()},
 }  # fmt: skip
+_NAMED: Final = tuple(
+    pattern(f"{place}.*.name")
+    for place in ("spec.infrastructure.proxmox.availabilityZones", "spec.templates", "spec.addons",
+                  "spec.workers.machineDeployments")
+)  # fmt: skip
+"""Things in lists whose names are stood in for one by one, so that the others stay."""
 
 
 def remains(value: Any, error: ValidationError) -> tuple[ClusterDocument, tuple[Path, ...]] | None:
@@ -66,14 +73,20 @@ def _taken_out(left: Any, path: Path) -> Path:
         around = _at(left, tuple(above))
         if not isinstance(around, dict) or not isinstance(key, str):
             continue
-        if place in _STAND_INS:
-            around[key] = _copied(_STAND_INS[place])
+        if (stand_in := _stand_in(place)) is not None:
+            around[key] = stand_in
             return place
         field = fields_at(tuple(above)).get(key)
         if field is None or not field.is_required():
             around.pop(key, None)
             return place
     return path
+
+
+def _stand_in(place: Path) -> Any:
+    if any(fits(named, place) for named in _NAMED):
+        return f"unnamed-{place[-2]}"
+    return _copied(_STAND_INS.get(place))
 
 
 def _at(value: Any, path: Path) -> Any:

@@ -4,7 +4,7 @@ Unknown keys are refused, values are not coerced, models are frozen. A field cpc
 here, defaults to nothing, and is refused by `support.py` when it is set.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
@@ -69,7 +69,7 @@ def findings(found: Iterable[Finding]) -> None:
         raise PydanticCustomError("cpcd_findings", "several mistakes", {"findings": listed})
 
 
-def unique(items: Iterable[str], what: str, *, key: str = "") -> Iterable[Finding]:
+def unique(items: Iterable[str], what: str, *, key: str = "") -> Iterator[Finding]:
     """Yield a finding for each item that was there before; `key` is the field that holds the item."""
     seen: dict[str, int] = {}
     for at, item in enumerate(items):
@@ -156,10 +156,16 @@ class SOPSReference(Model):
     """The key in it."""
 
 
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise refuse("must be an absolute path")
+    return path
+
+
 class Reference(Model):
     """Where a secret is kept: exactly one of the kinds. The secret itself is never written into the spec."""
 
-    file: str | None = None
+    file: Annotated[str, AfterValidator(_absolute)] | None = None
     """Absolute path of a file that only cpcd can read."""
     systemd_credential: Annotated[str, Worded(r"[A-Za-z0-9_.@-]+", "a credential's name")] | None = None
     """Name of a systemd credential (`LoadCredential=` in the unit)."""
@@ -174,8 +180,6 @@ class Reference(Model):
         if len(given) != 1:
             kinds = "file, systemdCredential or env"
             findings([Finding((), f"must name exactly one of {kinds}", "such as {file: /etc/cpcd/pve-token}")])
-        if self.file is not None and not self.file.startswith("/"):
-            findings([Finding(("file",), "must be an absolute path")])
         return self
 
     @property

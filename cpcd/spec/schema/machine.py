@@ -7,7 +7,7 @@ value of `machineDefaults`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from cpcd.spec.quantities import Bool, GiB, Int, MiB, Port, Worded, refuse
 from cpcd.spec.schema.common import Finding, Model, Reference, findings, unique
@@ -164,19 +164,20 @@ class NetworkDevice(Model):
     """It carries the machine's address."""
 
 
+def _distinct(devices: tuple[NetworkDevice, ...]) -> tuple[NetworkDevice, ...]:
+    findings(unique((device.name for device in devices), "device", key="name"))
+    if devices and devices[0].name != "net0":
+        findings([Finding((0, "name"), "the first device must be net0")])
+    return devices
+
+
 class Network(Model):
     """Network cards of the machine."""
 
-    network_devices: tuple[NetworkDevice, ...] = Field(default=(NetworkDevice.model_construct(),), min_length=1)
+    network_devices: Annotated[tuple[NetworkDevice, ...], AfterValidator(_distinct)] = Field(
+        default=(NetworkDevice.model_construct(),), min_length=1
+    )
     """Network cards, net0 first."""
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "Network":
-        names = unique((device.name for device in self.network_devices), "device", key="name")
-        findings(Finding(("networkDevices", *found.path), *found[1:]) for found in names)
-        if self.network_devices[0].name != "net0":
-            findings([Finding(("networkDevices", 0, "name"), "the first device must be net0")])
-        return self
 
 
 class PCIDevice(Model):
@@ -253,13 +254,6 @@ class Machine(Model):
     timezone: Zone = "Etc/UTC"
     """Time zone."""
 
-    @model_validator(mode="after")
-    def _one_template(self) -> "Machine":
-        given = [word for attribute, word in _CHOICES.items() if getattr(self, attribute) is not None]
-        if len(given) > 1:
-            findings([Finding((given[1],), f"{' and '.join(given)} choose the template twice", "keep one of them")])
-        return self
-
     def overridden_by(self, other: "Machine") -> "Machine":
         """Return this machine with everything that `other` says in the file; lists are replaced, not joined."""
         if not other.model_fields_set:
@@ -268,6 +262,10 @@ class Machine(Model):
         if any(over.get(choice) is not None for choice in _CHOICES.values()):
             base = {key: value for key, value in base.items() if key not in _CHOICES.values()}
         return Machine.model_validate(_merged(base, over))
+
+    def choices(self) -> list[str]:
+        """Return the fields, in the file's words, that choose a template; one is enough."""
+        return [word for attribute, word in _CHOICES.items() if getattr(self, attribute) is not None]
 
     def written(self) -> dict[str, Any]:
         """Return what the file says, without defaults, in the file's words."""

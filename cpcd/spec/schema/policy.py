@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from cpcd.spec.quantities import Bool, Count, Duration, Int, Number, Share, refuse
-from cpcd.spec.schema.common import Finding, Model, findings
+from cpcd.spec.schema.common import Model
 
 __all__ = [
     "Adopt",
@@ -48,10 +48,17 @@ class UnhealthyNodeCondition(Model):
     """How long it must last."""
 
 
+def _softest_first(ladder: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    order = [rung for rung in ("Start", "Reset", "Rejoin", "Replace") if rung in ladder]
+    if list(ladder) != order:
+        raise refuse("must go from soft to hard", f"write [{', '.join(order)}]")
+    return ladder
+
+
 class Remediation(Model):
     """What is done about an unhealthy machine."""
 
-    ladder: tuple[Rung, ...] = ("Start", "Reset", "Replace")
+    ladder: Annotated[tuple[Rung, ...], AfterValidator(_softest_first)] = ("Start", "Reset", "Replace")
     """Measures, softest first; leave out what must not be done."""
     unhealthy_less_than_or_equal_to: Share = 0.4
     """Nothing is done while more than this share of the cluster's machines is unhealthy."""
@@ -60,13 +67,6 @@ class Remediation(Model):
     max_retry: Count = 3
     """How many joins of a machine may fail, and how many machines of a group may be replaced as a remedy within six hours;
     after that a person has to look."""
-
-    @model_validator(mode="after")
-    def _softest_first(self) -> "Remediation":
-        order = [rung for rung in ("Start", "Reset", "Rejoin", "Replace") if rung in self.ladder]
-        if list(self.ladder) != order:
-            findings([Finding(("ladder",), "must go from soft to hard", f"write [{', '.join(order)}]")])
-        return self
 
 
 class HealthCheck(Model):

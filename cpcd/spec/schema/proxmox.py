@@ -1,13 +1,12 @@
 """`spec.infrastructure.proxmox`: where machines are made and what of it may be used. Words of the Proxmox provider."""
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from cpcd.spec.quantities import MAX_ADDRESSES, Bool, Endpoints, Fingerprint, Int, IPv4, Label, Range, Worded
-from cpcd.spec.schema.common import Finding, Model, Reference, findings, unique
+from cpcd.spec.quantities import Bool, Endpoints, Fingerprint, Int, IPv4, Label, Range, Worded
+from cpcd.spec.schema.common import Model, Reference, findings, unique
 
 __all__ = [
     "TLS",
@@ -68,12 +67,6 @@ class VMIDRange(Model):
     end: VMID
     """Last VMID."""
 
-    @model_validator(mode="after")
-    def _forwards(self) -> "VMIDRange":
-        if self.end < self.start:
-            findings([Finding(("end",), f"must not be below start ({self.start}), it is {self.end}")])
-        return self
-
 
 class IPv4Config(Model):
     """The pool of static addresses and the network that they are in."""
@@ -91,40 +84,6 @@ class IPv4Config(Model):
     def network(self) -> IPv4Network:
         """The network of the machines."""
         return IPv4Network(f"{self.gateway}/{self.prefix}", strict=False)
-
-    @model_validator(mode="after")
-    def _inside(self) -> "IPv4Config":
-        findings((*self._outside(), *self._doubled(), *self._too_many()))
-        return self
-
-    def _too_many(self) -> Iterator[Finding]:
-        held = sum(map(len, self.addresses))
-        if held > MAX_ADDRESSES:
-            yield Finding(("addresses",), f"hold {held:,} addresses, at most {MAX_ADDRESSES:,} are used")
-
-    def _outside(self) -> Iterator[Finding]:
-        network = self.network
-        for at, pool in enumerate(self.addresses):
-            if pool.first not in network or pool.last not in network:
-                why = f"{pool} is not inside {network}, the network of gateway {self.gateway} with prefix {self.prefix}"
-                yield Finding(("addresses", at), why)
-            for address, what in self._reserved().items():
-                if address in pool:
-                    yield Finding(("addresses", at), f"{pool} holds {address}, {what}")
-
-    def _reserved(self) -> dict[IPv4Address, str]:
-        network = self.network
-        return {
-            self.gateway: "the gateway",
-            network.network_address: "the network's own address",
-            network.broadcast_address: "the broadcast address",
-        }
-
-    def _doubled(self) -> Iterator[Finding]:
-        for at, pool in enumerate(self.addresses):
-            for before in self.addresses[:at]:
-                if pool.overlaps(before):
-                    yield Finding(("addresses", at), f"{pool} overlaps {before}")
 
 
 class IPv6Config(Model):
@@ -167,24 +126,6 @@ class Proxmox(Model):
     """IPv6 addresses of the machines."""
     dhcp4: Bool = False
     """Take IPv4 addresses from DHCP."""
-
-    @model_validator(mode="after")
-    def _zones_agree(self) -> "Proxmox":
-        names = unique((zone.name for zone in self.availability_zones), "zone", key="name")
-        named = (Finding(("availabilityZones", *found.path), *found[1:]) for found in names)
-        findings((*named, *self._misplaced()))
-        return self
-
-    def _misplaced(self) -> Iterator[Finding]:
-        home: dict[str, str] = {}
-        for at, zone in enumerate(self.availability_zones):
-            for spot, node in enumerate(zone.nodes):
-                path = ("availabilityZones", at, "nodes", spot)
-                if node in home:
-                    yield Finding(path, f'node {node} is already in zone "{home[node]}"')
-                if self.allowed_nodes and node not in self.allowed_nodes:
-                    yield Finding(path, f"node {node} is not one of allowedNodes", ", ".join(self.allowed_nodes))
-                home.setdefault(node, zone.name)
 
 
 class Infrastructure(Model):

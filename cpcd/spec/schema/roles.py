@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from cpcd.spec.quantities import Bool, Count, Duration, Int, Label, refuse
-from cpcd.spec.schema.common import Finding, Metadata, Model, Reference, Taints, findings, unique
+from cpcd.spec.schema.common import Metadata, Model, Reference, Taints
 from cpcd.spec.schema.machine import Machine
 
 __all__ = [
@@ -77,14 +77,6 @@ class RollingUpdate(Model):
     """How many machines there may be above `replicas`."""
     max_unavailable: Count = 0
     """How many machines may be missing below `replicas`."""
-
-    @model_validator(mode="after")
-    def _moves(self) -> "RollingUpdate":
-        if not self.max_surge and not self.max_unavailable:
-            findings(
-                [Finding(("maxSurge",), "must not be 0 while maxUnavailable is 0", "nothing could ever be replaced")]
-            )
-        return self
 
 
 class ControlPlaneStrategy(Model):
@@ -195,13 +187,6 @@ class ControlPlane(Model):
     etcd: Etcd = Etcd.model_construct()
     """The members of etcd."""
 
-    @model_validator(mode="after")
-    def _quorum_kept(self) -> "ControlPlane":
-        if self.rollout.strategy.rolling_update.max_surge == 0 and self.replicas < 3:
-            path = ("rollout", "strategy", "rollingUpdate", "maxSurge")
-            findings([Finding(path, "must be 1 with fewer than 3 replicas", "a replacement needs another member")])
-        return self
-
 
 class Deletion(Model):
     """How a machine leaves."""
@@ -264,15 +249,3 @@ class Workers(Model):
 
     machine_deployments: tuple[MachineDeployment, ...] = ()
     """Kinds of workers."""
-
-    @model_validator(mode="after")
-    def _names(self) -> "Workers":
-        names = [deployment.name for deployment in self.machine_deployments]
-        doubled = unique(names, "deployment", key="name")
-        reserved = [
-            Finding((at, "name"), f"{name} is kept for the control planes", "choose another name")
-            for at, name in enumerate(names)
-            if name in ("control-plane", "controlplane", "cp")
-        ]
-        findings(Finding(("machineDeployments", *found.path), *found[1:]) for found in (*doubled, *reserved))
-        return self

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from cpcd.spec.quantities import Bool, DNSName, Duration, IPv4, Label, SpecPath
-from cpcd.spec.schema.common import Finding, Model, Reference, findings
+from cpcd.spec.schema.common import Model, Reference
 
 __all__ = [
     "CNIS",
@@ -59,12 +59,6 @@ class Addon(Model):
     """Manifests that cpcd brings along: `flannel`, with the cluster's own pod network in it."""
     values: Mapping[str, Any] = {}
     """The chart's values."""
-
-    @model_validator(mode="after")
-    def _something(self) -> "Addon":
-        if not (self.manifests or self.chart or self.preset):
-            findings([Finding((), "names no manifests", "such as manifests: [{file: extras/*.yaml}]")])
-        return self
 
     @property
     def cni(self) -> bool:
