@@ -34,6 +34,16 @@ def test_nulls_of_the_metadata_mean_nothing() -> None:
     assert [{"name": "c"}] == [read(CONFIG.replace("{name: c}", "{name: c, labels: , namespace: }"))[0]["metadata"]]
 
 
+def test_a_secret_in_plain_text_is_applied_as_data() -> None:
+    """As the API would store it, and so that a key that is taken out goes: `stringData` has no owner there."""
+    text = b'apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: eA==, b: eA==}\nstringData: {b: y, c: ""}\n'
+
+    (found,), mistakes = read_manifest("s.yaml", text)
+
+    assert ([], {"a": "eA==", "b": "eQ==", "c": ""}) == (mistakes, found["data"])
+    assert "stringData" not in found
+
+
 def test_anchors_and_merge_keys_are_read() -> None:
     """Manifests may use them, unlike `cluster.yaml`."""
     assert {"a": 1, "b": 2} == read(CONFIG + "x: &x {a: 1}\ny: {<<: *x, b: 2}\n")[0]["y"]
