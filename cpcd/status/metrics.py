@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from cpcd import __version__
 from cpcd.model.errors import Code
-from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.keys import Key, Kind, Role, Wall
 from cpcd.model.plan import Status
 from cpcd.model.report import Outcome, Pass
 from cpcd.model.view import View
@@ -77,7 +77,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "cpcd_etcd_snapshot_timestamp_seconds",
         "gauge",
-        "Wall time of the last etcd snapshot that cpcd saved and verified; none is there before the first.",
+        "Wall time of the last etcd snapshot that cpcd saved and verified; before the first, of the oldest control plane.",
         ("cluster",),
     ),
     Metric("cpcd_ops_open", "gauge", "Operations on their way, by verb.", ("verb",)),
@@ -203,8 +203,13 @@ def _certificates(view: View) -> dict[tuple[str, ...], float]:
 
 
 def _snapshots(view: View) -> dict[tuple[str, ...], float]:
-    taken = {name: view.facts.get(f"snapshot/{name}") for name in view.desired.clusters}
-    return {(name,): at for name, at in taken.items() if at is not None}
+    """Return how old a loss of etcd would make each cluster that there is: without a snapshot, as young as itself."""
+    there = (name for name in view.desired.clusters if f"identity/{name}" in view.facts)
+    return {(name,): view.facts.get(f"snapshot/{name}") or _begun(view, name) for name in there}
+
+
+def _begun(view: View, cluster: str) -> float:
+    return min((row.created for row in view.rows(cluster) if row.role is Role.CONTROL_PLANE), default=view.wall)
 
 
 def _clusters(view: View, board: Board, condition: str) -> dict[tuple[str, ...], float]:

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Kind
+from cpcd.model.ledger import Ledger
 from cpcd.model.report import Outcome
 from cpcd.plan import scopes
 from cpcd.ports.bundle import WrittenKubeconfig
@@ -70,13 +71,17 @@ def test_every_certificate_has_a_series_but_those_of_authorities() -> None:
     } == {labels: value for (found, labels), value in scraped(metrics).items() if found == name}
 
 
-def test_only_a_cluster_that_has_a_snapshot_tells_its_age() -> None:
-    """A cluster whose etcd was never saved by cpcd has no series, and so no alert about it."""
-    name, fact = "cpcd_etcd_snapshot_timestamp_seconds", {"snapshot/home": NOW - 60}
-    metrics, none = Metrics(), refreshed()
-    metrics.refresh(view(facts=fact), settled(), Vitals())
+def test_a_cluster_tells_how_old_its_etcd_is_saved() -> None:
+    """One that was never saved is as old as its oldest control plane; one that was never made has no series."""
+    name, old = "cpcd_etcd_snapshot_timestamp_seconds", replace(CP, created=NOW - 500)
+    unmade = replace(view(old), ledger=Ledger({old.uid: old}))
+    ages = []
+    for seen in (unmade, view(old, W1), view(old, W1, facts={"snapshot/home": NOW - 60})):
+        metrics = Metrics()
+        metrics.refresh(seen, settled(), Vitals())
+        ages.append(scraped(metrics).get((name, ("home",))))
 
-    assert (NOW - 60, None) == (scraped(metrics)[name, ("home",)], scraped(none).get((name, ("home",))))
+    assert [None, NOW - 500, NOW - 60] == ages
 
 
 def test_passes_are_counted_by_kind_result_and_code() -> None:
