@@ -447,7 +447,7 @@ def test_a_token_that_is_not_there_is_a_sentence(kept: Town) -> None:
     """The reference is named, and the file's return is enough."""
     good = kept.token.read_text()
     kept.token.unlink()
-    kept.says(f".*CPCD-102 127\\.0\\.0\\.1: secret file {kept.token} cannot be read")
+    kept.says(f"CPCD-101 pve:127\\.0\\.0\\.1: .*secret file {kept.token} cannot be read")
     kept.token.touch(0o600)
     kept.token.write_text(good)
 
