@@ -28,7 +28,6 @@ __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
 # Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
 # or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
 NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
-OUTDATED: Final = "it is outdated and replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,11 @@ class Fleet:
         return fields.outdated(self.group, row)
 
     @property
+    def outdone(self) -> str:
+        """Why machines are replaced; consent is to this configuration and to no later one."""
+        return f"it is outdated and replaced, by configuration {fields.group_revision(self.group)[:8]}"
+
+    @property
     def scaled(self) -> str:
         """Why machines go that are more than wanted."""
         return f"{self.group.name} is scaled to {self.group.replicas}"
@@ -67,7 +71,7 @@ class Fleet:
         """Why the machine may be asked for, now or when it is its turn."""
         sick = "" if _spent(self) else _hopeless(self, row)
         surplus = len(self.rows) > self.group.replicas
-        return (sick, OUTDATED if self.outdated(row) else "", self.scaled if surplus else "")
+        return (sick, self.outdone if self.outdated(row) else "", self.scaled if surplus else "")
 
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
@@ -224,12 +228,12 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
     ill = any(map(one.ill, old))
     turns = sorted(old, key=lambda row: (not one.ill(row), one.ready(row), row.created, row.index))
     if have < want + one.group.max_surge and have - len(old) < want and not ill:
-        instead = _retirement(key, one, turns[have - want], OUTDATED, Risk.REPLACE)
+        instead = _retirement(key, one, turns[have - want], one.outdone, Risk.REPLACE)
         return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated", instead)
     going, waits = turns[0], _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
-    return _retire(key, one, going, OUTDATED, Risk.REPLACE)
+    return _retire(key, one, going, one.outdone, Risk.REPLACE)
 
 
 def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:

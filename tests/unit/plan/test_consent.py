@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Cluster, Consent, Risk, TemplateRef
+from cpcd.model.desired import Cluster, Consent, MachineSpec, Risk, TemplateRef
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Action, Wait
-from cpcd.plan import effects, guards, scopes
+from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.consent import Lapse
 from cpcd.plan.fleet import RetireMachine, fleet
@@ -18,6 +18,12 @@ from tests.unit.plan.build import CP, KEY, NAME, NOW, WORKERS, built, cluster, g
 
 ASKS = {**build.AUTO, Risk.REBOOT: Consent.APPROVE, Risk.REPLACE: Consent.APPROVE, Risk.DESTROY: Consent.APPROVE}
 NEW = spec(template=TemplateRef("ubuntu", vmid=9001))
+NEWER = spec(template=TemplateRef("ubuntu", vmid=9002))
+
+
+def outdone(machine: MachineSpec) -> str:
+    """Return why a machine goes that is not made so."""
+    return f"it is outdated and replaced, by configuration {fields.revision(machine)[:8]}"
 
 
 def wanted(workers: int = 3, **changes: Any) -> Cluster:
@@ -92,13 +98,21 @@ def test_consent_to_a_retirement_lapses_with_the_edit_that_asked_for_it(workers:
     ("now", "given"),
     [
         (wanted(2), [retire(of(REST, uid)) for uid in ("u2", "u3", "u4")]),
-        (wanted(3, machine=NEW), [retire(of(REST, uid), "it is outdated and replaced") for uid in ("u2", "u3")]),
+        (wanted(3, machine=NEW), [retire(of(REST, uid), outdone(NEW)) for uid in ("u2", "u3")]),
         (cluster(group(CP, 1)), [retire(LAST, "the deployment general is no longer in the file")]),
     ],
 )
 def test_consent_stays_for_what_is_asked_for_later(now: Cluster, given: list[Action]) -> None:
     """One machine goes at a time; the others were consented to as well."""
     assert () == lapses(now, *given)
+
+
+def test_consent_is_to_one_configuration_and_not_to_the_next() -> None:
+    """Replaced by another template than the one that was consented to, a machine is asked for anew."""
+    given = retire(of(REST, "u2"), outdone(NEW))
+
+    assert (given.request,) == lapses(wanted(3, machine=NEWER), given)
+    assert given.request != retire(of(REST, "u2"), outdone(NEWER)).request
 
 
 def test_consent_to_replace_a_sick_machine_lapses_when_it_is_well() -> None:

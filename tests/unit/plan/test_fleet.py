@@ -440,7 +440,8 @@ ROLLED = cluster(group(CP, 1), group(WORKERS, 2, machine=NEW), group("gpu", 1), 
 def outdated(now: Cluster, *consented: str) -> View:
     """Return a cluster whose two workers are outdated, with consent to retire those of these uids."""
     rest = built(cluster(group(CP, 1), group(WORKERS, 2)), now=now)
-    requests = (effects.about(of(rest, uid), "it is outdated and replaced") for uid in consented)
+    why = f"it is outdated and replaced, by configuration {fields.revision(NEW)[:8]}"
+    requests = (effects.about(of(rest, uid), why) for uid in consented)
     return put(rest, known={f"approval/{NAME}/retire/{request}": NOW for request in requests})
 
 

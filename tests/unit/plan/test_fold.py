@@ -13,7 +13,7 @@ from cpcd.model.keys import Key, Kind, OpId, Role
 from cpcd.model.ledger import Ledger
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
-from cpcd.plan import effects, scopes
+from cpcd.plan import effects, fields, scopes
 from cpcd.plan.fold import Fold, Held, Step, fold
 from cpcd.plan.guards import FORESEEN, GUARDS
 from cpcd.plan.resolve import resolve
@@ -319,7 +319,8 @@ def test_a_rollout_asks_before_anything_is_made_for_it() -> None:
     steps = printed(built(ONE, now=wanted))
 
     order = ["add-machine", "retire"] * 2
-    ids = [f"{NAME}/retire/{effects.about(of(built(ONE), uid), 'it is outdated and replaced')}" for uid in ("u4", "u5")]
+    why = f"it is outdated and replaced, by configuration {fields.revision(NEW)[:8]}"
+    ids = [f"{NAME}/retire/{effects.about(of(built(ONE), uid), why)}" for uid in ("u4", "u5")]
     assert order == [one.verb for one in steps if one.verb in order]
     assert [ids[0], ids[0], ids[1], ids[1]] == asked(steps)
     assert all(one.wait for one in steps)
