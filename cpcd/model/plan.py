@@ -107,6 +107,11 @@ class Action:
         return self.key.name
 
     @property
+    def asks(self) -> "Action":
+        """Whose consent it needs: its own, but for a step that is taken for the sake of a graver one."""
+        return self
+
+    @property
     def request(self) -> str:
         """The id under which `cpcd approve` consents to it."""
         return f"{self.key.cluster}/{self.verb}/{self.subject}"

@@ -52,8 +52,8 @@ def policy(action: Action, view: View) -> Consent:
 
 def free(action: Action, view: View) -> bool:
     """Return whether a step needs no consent, or has it."""
-    how = policy(action, view)
-    return how is Consent.AUTO or (how is Consent.APPROVE and action.request in view.ledger.consents)
+    how = policy(action.asks, view)
+    return how is Consent.AUTO or (how is Consent.APPROVE and action.asks.request in view.ledger.consents)
 
 
 def given(view: View, *about: str) -> tuple[str, ...]:

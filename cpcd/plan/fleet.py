@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cpcd.model.desired import Cluster, Group, Remedy, Risk
+from cpcd.model.desired import Cluster, Consent, Group, Remedy, Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Uid
 from cpcd.model.ledger import Machine
@@ -58,6 +58,19 @@ class Fleet:
         return fields.outdated(self.group, row)
 
     @property
+    def old(self) -> list[Machine]:
+        """Those that are outdated."""
+        return [row for row in self.rows if self.outdated(row)]
+
+    @property
+    def surplus(self) -> int:
+        """How many there are beyond what is wanted and what a rollout itself made: its surge is no scale-down."""
+        made = sum(not self.outdated(row) or not row.joined for row in self.rows)  # one that never served is its, too
+        never = self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER
+        surge = min(made, self.group.max_surge) if self.old and not never else 0
+        return len(self.rows) - self.group.replicas - surge
+
+    @property
     def outdone(self) -> str:
         """Why machines are replaced; consent is to this configuration and to no later one."""
         return f"it is outdated and replaced, by configuration {fields.group_revision(self.group)[:8]}"
@@ -70,8 +83,7 @@ class Fleet:
     def causes(self, row: Machine) -> tuple[str, ...]:
         """Why the machine may be asked for, now or when it is its turn."""
         sick = "" if _spent(self) else _hopeless(self, row)
-        surplus = len(self.rows) > self.group.replicas
-        return (sick, self.outdone if self.outdated(row) else "", self.scaled if surplus else "")
+        return (sick, self.outdone if self.outdated(row) else "", self.scaled if self.surplus > 0 else "")
 
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
@@ -93,7 +105,7 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
     steps = [step for plan in plans for step in plan.steps]
     added = [step for step in steps if isinstance(step, AddMachine)]
-    first = min(added, key=lambda step: not consent.free(step.instead or step, view), default=None)
+    first = min(added, key=lambda step: not consent.free(step, view), default=None)
     taken = tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
     if taken:
         return Plan(steps=taken)
@@ -119,13 +131,18 @@ def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
 def _unasked(key: Key, view: View, cluster: Cluster) -> Lapse | None:
     """Consent to retire a machine ends with its cause: without one there is no step that asks for it, now or later."""
     given = consent.given(view, *(f"{cluster.name}/{verb}/" for verb in (RetireMachine.verb, Recover.verb)))
-    if not given:
+    if not given or _blind(view, cluster):
         return None
     whole = [_fleet_of(view, cluster, group) for group in cluster.groups]
     causes = [(row, why) for one in whole for row in one.rows for why in one.causes(row) if why]
     causes += [(row, _ungrouped(row)) for row in _left(view, cluster)]
     asked = {f"{cluster.name}/{RetireMachine.verb}/{effects.about(row, why)}" for row, why in causes}
     return consent.lapsed(key, given, asked)
+
+
+def _blind(view: View, cluster: Cluster) -> bool:
+    """Whether nobody can tell who is sick just now: a cause that cannot be seen has not ended."""
+    return f"identity/{cluster.name}" in view.facts and view.known(scopes.nodes(cluster.name)) is None
 
 
 def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
@@ -144,14 +161,23 @@ def _lost(view: View, row: Machine) -> bool:
 def _group(key: Key, one: Fleet) -> Plan | None:
     """An edit goes before what nobody can mend: it may be the mend. What only waits for it does not."""
     hopeless = [(row, why) for row in one.rows if (why := _hopeless(one, row))]
-    decided = (
-        _replace_lost(key, one)
-        or _scale_up(key, one)
-        or _sick(key, one, hopeless)
-        or _roll(key, one)
-        or _scale_down(key, one, hopeless)
-    )
+    decided = _replace_lost(key, one) or _scale_up(key, one) or _move(key, one, hopeless)
     return decided if decided and decided.steps else _given_up(one, hopeless) or decided
+
+
+def _move(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
+    """Of the moves that retire machines the first that may be made now, so that none holds up another."""
+    moves = (_scale_down(key, one, hopeless), _sick(key, one, hopeless), _roll(key, one))
+    return min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
+
+
+def _leave(one: Fleet, plan: Plan) -> int:
+    """How far a move is from being made: free, a person may consent to it, the policy forbids it, it waits."""
+    if not plan.steps:
+        return 3
+    if consent.free(plan.steps[0], one.view):
+        return 0
+    return 1 if consent.policy(plan.steps[0].asks, one.view) is Consent.APPROVE else 2
 
 
 def _replace_lost(key: Key, one: Fleet) -> Plan | None:
@@ -174,11 +200,9 @@ def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan
 
 
 def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    if not hopeless:
+    if not hopeless or Remedy.REPLACE not in one.cluster.health.ladder or not _spent(one):
         return None
     row, why = hopeless[0]
-    if Remedy.REPLACE not in one.cluster.health.ladder:
-        return None
     count = len(healed(one.view, one.cluster.name, one.group.name, one.current))
     what = f"{row.name}: {why}; {count} of {one.group.name} were replaced already and no more are"
     hint = (
@@ -218,22 +242,27 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
 
     Nothing is added before the retirement that it is for has consent.
     """
-    old = [row for row in one.rows if one.outdated(row)]
-    if not old:
+    old = one.old
+    if not old or one.surplus > 0:
         return None
     have, want = len(one.rows), one.group.replicas
-    made = sum(row not in old or not row.joined for row in one.rows)  # one that never served is a rollout's, too
-    if have > want + min(made, one.group.max_surge):
-        return None  # more than the rollout itself made: that is a scale-down, with its own consent
     ill = any(map(one.ill, old))
-    turns = sorted(old, key=lambda row: (not one.ill(row), one.ready(row), row.created, row.index))
+    agreed = {row.uid for row in old if consent.free(_outdone(key, one, row), one.view)}
+    turns = sorted(
+        old, key=lambda row: (not one.ill(row), row.uid not in agreed, one.ready(row), row.created, row.index)
+    )
     if have < want + one.group.max_surge and have - len(old) < want and not ill:
-        instead = _retirement(key, one, turns[have - want], one.outdone, Risk.REPLACE)
-        return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated", instead)
+        instead = _outdone(key, one, turns[have - want])
+        if have <= want or instead.row.uid in agreed:
+            return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated", instead)
     going, waits = turns[0], _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
-    return _retire(key, one, going, one.outdone, Risk.REPLACE)
+    return Plan(steps=(_outdone(key, one, going),))
+
+
+def _outdone(key: Key, one: Fleet, row: Machine) -> RetireMachine:
+    return _retirement(key, one, row, one.outdone, Risk.REPLACE)
 
 
 def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
@@ -241,8 +270,7 @@ def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
 
 
 def _scale_down(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    surplus = len(one.rows) - one.group.replicas
-    if surplus <= 0:
+    if one.surplus <= 0:
         return None
     no_hope = {row.uid for row, _ in hopeless}
     order = sorted(
@@ -312,18 +340,30 @@ def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
     return Plan(steps=(ElectInit(key=key, row=rows[0]),)) if rows else None
 
 
-def _coming(key: Key, one: Fleet) -> str:
-    """Return who of a worker group is still to serve, "" when nobody is.
+def _coming(key: Key, view: View, cluster: Cluster) -> str:
+    """Return which worker, or group of workers, is still to serve, "" when none is.
 
-    What is sick past its time does not come by waiting. Nor does what no address or VMID is left for, once none comes
-    free by itself any more: then one of the old makes room.
+    What is sick past its time does not come by waiting, nor does what no remedy is left for: that is not waited for,
+    if anybody serves at all. Nor is what no address or VMID is left for, once none comes free by itself any more: then
+    one of the old makes room.
     """
-    if one.group.role is not Role.WORKER:
-        return ""
-    short = _scale_up(key, one)
-    if short is not None and (short.refusal is None or alloc.freeing(one.view, one.cluster)):
-        return one.group.name
-    return next((row.name for row in one.rows if not _arrived(one, row)), "")
+    whole = [_fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.WORKER]
+    serving = any(one.ready(row) for one in whole for row in one.rows)
+    for one in whole:
+        short = _scale_up(key, one)
+        if short is not None and (short.refusal is None or alloc.freeing(view, cluster)):
+            return one.group.name
+        late = (row.name for row in one.rows if not _arrived(one, row) and not (serving and _beyond(key, one, row)))
+        if name := next(late, ""):
+            return name
+    return ""
+
+
+def _beyond(key: Key, one: Fleet, row: Machine) -> bool:
+    """Whether it does not come up, and nobody but a person can do anything about it."""
+    why = _hopeless(one, row)
+    move = _sick(key, one, [(row, why)]) if why else None
+    return bool(why) and (move is None or not consent.free(move.steps[0], one.view))
 
 
 def _arrived(one: Fleet, row: Machine) -> bool:
@@ -341,8 +381,7 @@ def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
     left = _left(view, cluster)
     if not left:
         return None
-    late = next((name for group in cluster.groups if (name := _coming(key, _fleet_of(view, cluster, group)))), "")
-    if late:
+    if late := _coming(key, view, cluster):
         sentence = f"{left[-1].group} is no longer in the file and goes when {late} serves"
         return Plan(wait=Wait("RollingOut", sentence, 30))
     row = max(reversed(left), key=lambda row: any(op.disrupts for op in view.open_ops(machine_key(row))))

@@ -29,7 +29,7 @@ from cpcd.plan.effects import (
     Stop,
     Write,
 )
-from cpcd.plan.fleet import AddMachine, RetireMachine, destroyed
+from cpcd.plan.fleet import RetireMachine, destroyed
 
 __all__ = ["FORESEEN", "GUARDS", "quorum_left"]
 
@@ -148,7 +148,7 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
     retirement of a machine on which nothing can have run. A machine that is added to replace another waits for the
     consent to that one's retirement, which it does not spend.
     """
-    asked = (action.instead or action) if isinstance(action, AddMachine) else action
+    asked = action.asks
     if _decided(asked, view) or free(asked, view):
         return None
     if policy(asked, view) is Consent.NEVER:

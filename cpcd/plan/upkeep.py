@@ -90,7 +90,7 @@ def _reboot(case: Case, vm: Vm) -> Plan:
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
         return acting("Updating", effects.Snapshot(key=case.key, row=case.row))
-    why = f"{', '.join(fields.late(vm))} changed, which needs a cold start"
+    why = f"a cold start is needed for {', '.join(f'{name}={vm.config.get(name)}' for name in fields.late(vm))}"
     limit = case.cluster.blast.max_unavailable
     return acting("Updating", effects.Hold(key=case.key, row=case.row, why=why, limit=limit))
 
@@ -160,4 +160,9 @@ def _ready(case: Case, vm: Vm) -> Plan:
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
+    if _replaced(case):
+        differing = ", ".join(fields.delta(case.cluster, case.group.machine, vm.config))
+        sentence += (
+            "; it is outdated, and " + (f"{differing} comes with" if differing else "waits for") + " its replacement"
+        )
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))

@@ -13,7 +13,7 @@ HOUR = 3600
 
 async def consent(house: House) -> list[str]:
     """Consent to all that the plan asks for, and return it."""
-    asked = requests(await commands(house).plan())
+    asked = list(dict.fromkeys(requests(await commands(house).plan())))
     for request in asked:
         await commands(house).approve(request)
     return asked
@@ -153,4 +153,81 @@ def test_a_rollout_asks_before_it_adds_a_machine(tmp_path: Path) -> None:
     house = tell(tmp_path, tale, text=rolled(9000, "Approve"))
 
     assert [5, 5] == counts
+    assert 1 == len(destroyed(house))
+
+
+def test_each_consent_of_a_rollout_with_two_more_is_acted_on(tmp_path: Path) -> None:
+    """`maxSurge: 2`: what is consented to happens, whatever is still thought about; then the rest does."""
+    counts: list[int] = []
+
+    def text(template: int) -> str:
+        surge = "rollout: {strategy: {rollingUpdate: {maxSurge: 2}}}"
+        asking = spec(masters=1, workers=3, template=template).replace("{Destroy: Approve}", "{Replace: Approve}")
+        return asking.replace("replicas: 3,", f"replicas: 3, {surge},")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        house.file.commit(text(9010))
+        await asyncio.sleep(60)
+        asked = [request for request in requests(await commands(house).plan()) if "general" in request]
+        await commands(house).approve(asked[-1])
+        await asyncio.sleep(HOUR)
+        assert consents(house) == ()
+        counts.append(len(destroyed(house)))
+        await consent(house)
+        await house.converged(limit=3 * HOUR)
+        counts.append(len(destroyed(house)))
+
+    tell(tmp_path, tale, text=text(9000))
+
+    assert [1, 4] == counts
+
+
+def test_an_edit_that_comes_with_a_replacement_is_told_until_that_is_consented_to(tmp_path: Path) -> None:
+    """More memory for a machine that is outdated: it is not disturbed twice, and says what it will have."""
+    told: list[str] = []
+
+    def text(template: int, memory: int) -> str:
+        asking = spec(masters=1, template=template, memory=memory)
+        return asking.replace("{Destroy: Approve}", "{Replace: Approve, Reboot: Auto}")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        house.file.commit(text(9010, 2048))
+        await asyncio.sleep(60)
+        house.file.commit(text(9010, 4096))
+        await asyncio.sleep(HOUR)
+        assert house.daemon is not None
+        told.extend(report.last.sentence for report in house.daemon.board.objects.values())
+        await consent(house)
+        await house.converged(limit=3 * HOUR)
+
+    house = tell(tmp_path, tale, text=text(9000, 2048))
+
+    assert 3 == sum("it is outdated, and memory comes with its replacement" in said for said in told)
+    assert {"4096"} == {str(vm.config["memory"]) for vm in house.world.pve.vms.values() if not vm.template}
+    assert [] == [verb for done in house.passes for verb, _ in done.steps if verb == "reboot"]
+
+
+def test_consent_to_a_remedy_outlives_a_silence_of_the_api(tmp_path: Path) -> None:
+    """Who is sick cannot be seen just now, which does not mean that nobody is."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        (vmid,) = (vmid for vmid, name in house.vms().items() if name == "demo-general-1")
+        house.world.guests[vmid].unplug()
+        await asyncio.sleep(HOUR)
+        await house.daemon.state.commit((PutFact("paused/demo", 1.0),))
+        assert len(await consent(house)) == 1
+        house.world.pve.node_down("pve1")  # with the only control plane
+        await asyncio.sleep(HOUR / 6)
+        house.world.pve.node_up("pve1")
+        await asyncio.sleep(HOUR / 6)
+        assert len(consents(house)) == 1
+        await house.daemon.state.commit((DropFact("paused/demo"),))
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3).replace("{Destroy: Approve}", "{Replace: Approve}"))
+
     assert 1 == len(destroyed(house))

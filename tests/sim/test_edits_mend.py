@@ -105,3 +105,48 @@ def test_a_lost_quorum_is_told_to_a_person_and_nothing_is_torn_down(tmp_path: Pa
     house = tell(tmp_path, tale)
 
     assert sorted(house.vms().values()) == ["demo-cp-3", "demo-general-1", "demo-general-2"]
+
+
+def test_a_machine_that_never_came_up_is_scaled_away_where_nothing_is_replaced(tmp_path: Path) -> None:
+    """`Replace: Never` keeps cpcd from mending it, and the edit that takes it back from nothing."""
+
+    def text(template: int, workers: int) -> str:
+        never = spec(masters=1, template=template, workers=workers)
+        return never.replace("{Destroy: Approve}", "{Replace: Never, Destroy: Auto}")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        boots_only(house, 9000)
+        house.file.commit(text(9010, 3))
+        await asyncio.sleep(HOUR)
+        assert len(house.vms()) == 4
+        house.file.commit(text(9000, 2))
+        await asyncio.sleep(1)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=text(9000, 2))
+
+    assert sorted(nodes(house)) == sorted(house.vms().values()) == ["demo-cp-1", "demo-general-1", "demo-general-2"]
+
+
+@pytest.mark.parametrize("kept", [("general", "batch"), ("batch",)], ids=["one serves", "nobody serves"])
+def test_a_pool_that_left_the_file_does_not_wait_for_what_never_comes(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    """Another pool's template does not boot, and its replacing was given up: if others serve, it goes all the same."""
+
+    def text(*names: str) -> str:
+        bad = {"batch": ", machine: {template: bad}"}
+        pools = ", ".join(f"{{name: {name}, replicas: 1{bad.get(name, '')}}}" for name in names)
+        head, _, tail = spec(masters=1, workers=1, destroy="Auto").partition("machineDeployments: [")
+        whole = head + f"machineDeployments: [{pools}]}}\n" + tail.partition("\n")[2]
+        whole = whole.replace("templates: [", "templates: [{name: bad, templateID: 9010}, ")
+        return whole.replace("machineDefaults:\n", "machineDefaults:\n    template: ubuntu\n")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        boots_only(house, 9000)
+        house.file.commit(text(*kept))
+        await asyncio.sleep(6 * HOUR)
+
+    house = tell(tmp_path, tale, text=text("general", "extra"))
+
+    assert ("demo-extra-1" in nodes(house)) == ("general" not in kept)

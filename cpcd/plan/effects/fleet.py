@@ -49,6 +49,10 @@ class AddMachine(Action):
     instead: "RetireMachine | None" = None
 
     @property
+    def asks(self) -> Action:
+        return self.instead or self
+
+    @property
     def sentence(self) -> str:
         return f"add {self.row.name} (VMID {self.row.vmid}, {self.row.address}, {self.row.node}): {self.why}"
 

@@ -459,15 +459,20 @@ def test_a_replacement_is_made_with_the_consent_to_what_it_replaces(consented: t
 
 
 def test_with_two_more_than_wanted_each_is_made_for_one_of_its_own() -> None:
-    """The second waits for consent to the second."""
+    """The second waits for consent to the second, and keeps the first from nothing."""
     two = cluster(group(CP, 1), group(WORKERS, 2, machine=NEW, max_surge=2), change_policy=REPLACE_ASKS)
-    whole = put(outdated(two, "u2"), member_row("u9", WORKERS, 3, revision=fields.revision(NEW), created=NOW))
+    made = member_row("u9", WORKERS, 3, revision=fields.revision(NEW), created=NOW)
+    both = put(outdated(two, "u2", "u3"), made)
+    serving = scopes.nodes(NAME)
+    one = outdated(two, "u3")
+    nodes = {**one.known(serving), made.name: node(made)}
+    one = put(one, made, bulk={serving: seen(nodes)})
 
-    added = step(decided(whole))
+    added = step(decided(both))
 
     assert isinstance(added, AddMachine)
-    assert added.instead is not None
-    assert ("u3", False) == (added.instead.row.uid, guards.consent(added, whole) is None)
+    assert "u3" == (added.instead and added.instead.row.uid)
+    assert ("u3", Risk.REPLACE) == retired(one)
 
 
 def test_a_rollout_that_waits_for_consent_does_not_keep_another_group_from_growing() -> None:
