@@ -47,6 +47,7 @@ __all__ = ["main", "plan"]
 
 _GONE = "Bring the document back to have its machines kept again; until then they are left as they are."
 PAGES_AGAIN = 10.0  # seconds until an address that was taken is tried again
+REPLACED_CLIENT_S = 600.0  # beyond every limit of a call: the longest are a watch and a list in pages
 
 
 def main(settings: Settings) -> int:
@@ -198,7 +199,7 @@ class Links:
         self._sites: dict[str, tuple[Any, Slots, ProxmoxApi]] = {}
         self._kubes: dict[str, tuple[str, KubeApi]] = {}
         private, self.public_key = key
-        self._replaced: list[Slots | KubeApi] = []
+        self._replaced: dict[Slots | KubeApi, asyncio.Future[None]] = {}
         playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=private)
         self._guests = GuestsOverSsh(key=private, playbooks=playbooks, scale=clock.rate)
         self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
@@ -214,8 +215,19 @@ class Links:
     async def close(self) -> None:
         """Close every client."""
         clients = [transport for _, transport, _ in self._sites.values()]
+        for ending in self._replaced.values():
+            ending.cancel()
         for client in (*clients, *(kube for _, kube in self._kubes.values()), *self._replaced):
             await client.close()
+
+    def _leave(self, client: Slots | KubeApi) -> None:
+        """Close what an edit replaced, though not before the calls that may be on their way in it are over."""
+        self._replaced[client] = asyncio.ensure_future(self._end(client))
+
+    async def _end(self, client: Slots | KubeApi) -> None:
+        await self._clock.sleep(REPLACED_CLIENT_S)
+        del self._replaced[client]
+        await client.close()
 
     def _proxmox(self, site: str) -> Proxmox:
         wanted = self._view().desired.sites.get(site)
@@ -223,7 +235,8 @@ class Links:
             raise Failure(Code.CONFIG, "no document names this Proxmox any more", target=f"pve:{site}", hint=_GONE)
         known = self._sites.get(site)
         if known is None or known[0] != wanted:
-            self._replaced += [known[1]] if known else []  # calls may be on their way in it
+            if known is not None:
+                self._leave(known[1])
             transport = Slots(
                 AiohttpTransport(
                     wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
@@ -239,7 +252,8 @@ class Links:
             raise Unreachable(f"kube:{cluster}", f"there is no kubeconfig of {cluster} yet")
         known = self._kubes.get(cluster)
         if known is None or known[0] != text:
-            self._replaced += [known[1]] if known else []
+            if known is not None:
+                self._leave(known[1])
             cache = self._settings.state_dir / "cache"
             cache.mkdir(mode=0o700, exist_ok=True)
             api = KubeApi(text, endpoint=f"kube:{cluster}", cache_dir=cache, scale=self._clock.rate)

@@ -251,7 +251,7 @@ _KUBERNETES: Final = (
     out("C01", "A watch that is silent for ever", "kube::test_a_watch_that_falls_silent_ends_as_unreachable kube::test_silence_is_unreachable_after_the_timeout"),
     out("C02", "A watch from a version that is gone", "kube::test_watch_ends_with_the_server_and_raises_expired port::test_watch_from_a_forgotten_revision_is_expired"),
     out("C03", "The server closes a stream again and again"),
-    own("C04", "Clients and threads add up", "links::test_a_cluster_has_one_client_as_long_as_its_credentials_are_the_same", still="a client whose credentials or address an edit replaced is closed when the daemon stops, not before"),
+    own("C04", "Clients and threads add up", "links::test_a_cluster_has_one_client_as_long_as_its_credentials_are_the_same links::test_a_client_that_was_replaced_is_closed_while_the_daemon_lives"),
     unused("C05", "A thread pool hangs at the exit", "the client is asyncio's own: no threads"),
     out("C06", "An event is missed"),
     out("C07", "A watch that ends at once"),

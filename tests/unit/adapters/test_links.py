@@ -1,11 +1,13 @@
 """Ports by name: what no document names any more is a failure with a sentence, not a bug."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cpcd.adapters.kube.api import KubeApi
 from cpcd.lab.kube.pki import Authority
 from cpcd.loop.clock import WallClock
 from cpcd.model.desired import Desired
@@ -13,13 +15,13 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
 from cpcd.settings import Settings
-from cpcd.wiring import Links
+from cpcd.wiring import REPLACED_CLIENT_S, Links
 from tests.unit.plan.build import cluster, row
 
 
-def linked(directory: Path, wanted: Desired) -> tuple[Links, Ports]:
+def linked(directory: Path, wanted: Desired, *, rate: float = 1.0) -> tuple[Links, Ports]:
     """Return the links of a spec, and the ports over them."""
-    links = Links(Settings(state_dir=directory), WallClock(1.0), key=(directory / "key", "ssh-ed25519 AAAA"), lab=True)
+    links = Links(Settings(state_dir=directory), WallClock(rate), key=(directory / "key", "ssh-ed25519 AAAA"), lab=True)
     return links, links.ports(lambda: View(desired=wanted))
 
 
@@ -65,3 +67,30 @@ async def test_a_cluster_has_one_client_as_long_as_its_credentials_are_the_same(
 
     assert [1, 1] == [len(ones) for ones in clients]
     assert clients[0] != clients[1]
+
+
+async def test_a_client_that_was_replaced_is_closed_while_the_daemon_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once nothing can be on its way in it any more, and not before: edits do not add up (`failures.md` C04)."""
+    closed: list[KubeApi] = []
+    close = KubeApi.close
+
+    async def noted(self: KubeApi) -> None:
+        closed.append(self)
+        await close(self)
+
+    monkeypatch.setattr(KubeApi, "close", noted)
+    links, given = linked(tmp_path, Desired(), rate=REPLACED_CLIENT_S * 20)
+    admin = Authority("a seed", "demo").kubeconfig("https://127.0.0.1:6443")
+    clients = []
+    for server in ("https://127.0.0.1:6443", "https://127.0.0.2:6443"):
+        links.kubeconfigs.write("demo", admin, server=server, context="demo")
+        clients.append(given.kube("demo"))
+    at_once = list(closed)
+    while not closed:
+        await asyncio.sleep(0.01)
+    later = list(closed)
+    await links.close()
+
+    assert ([], clients[:1], clients) == (at_once, later, closed)
