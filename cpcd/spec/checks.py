@@ -4,7 +4,7 @@ Each check yields findings with paths from the document's root and never raises.
 runs where their shape is right (`remains.py`); what one part can judge by itself is judged in `schema` and `parts.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 from cpcd.spec.load import Document
 from cpcd.spec.mistakes import Mistake
 from cpcd.spec.paths import MACHINES, Path, pattern, touch
-from cpcd.spec.schema import ClusterDocument, ClusterSpec, Machine, Proxmox
+from cpcd.spec.schema import ClusterDocument, ClusterSpec, ControlPlane, Machine, MachineDeployment, Proxmox
 from cpcd.spec.schema.common import Finding, Metadata, unique
 
 __all__ = ["Checked", "check_across", "check_alone"]
 
 _PROXMOX: Path = ("spec", "infrastructure", "proxmox")
 _POOL: Path = (*_PROXMOX, "ipv4Config", "addresses")
+_DEPLOYMENTS: Path = ("spec", "workers", "machineDeployments")
 _ENDPOINT: Path = ("spec", "controlPlaneEndpoint", "host")
 
 
@@ -115,7 +116,7 @@ def _zones(spec: ClusterSpec) -> Iterator[Finding]:
     known = [zone.name for zone in spec.infrastructure.proxmox.availability_zones]
     for at, group in enumerate(spec.workers.machine_deployments):
         if group.failure_domain is not None and group.failure_domain not in known:
-            path = ("spec", "workers", "machineDeployments", at, "failureDomain")
+            path = (*_DEPLOYMENTS, at, "failureDomain")
             hint = f"there are {', '.join(known)}" if known else "availabilityZones names none"
             yield Finding(path, f'no zone is called "{group.failure_domain}"', hint)
 
@@ -132,9 +133,13 @@ def _labels(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _labelled(spec: ClusterSpec) -> Iterator[tuple[Path, Metadata]]:
-    yield ("spec", "controlPlane", "metadata"), spec.control_plane.metadata
+    return (((*path, "metadata"), group.metadata) for path, group in _groups(spec))
+
+
+def _groups(spec: ClusterSpec) -> Iterator[tuple[Path, ControlPlane | MachineDeployment]]:
+    yield ("spec", "controlPlane"), spec.control_plane
     for at, group in enumerate(spec.workers.machine_deployments):
-        yield ("spec", "workers", "machineDeployments", at, "metadata"), group.metadata
+        yield (*_DEPLOYMENTS, at), group
 
 
 def _systems(spec: ClusterSpec) -> Iterator[Finding]:
@@ -142,11 +147,6 @@ def _systems(spec: ClusterSpec) -> Iterator[Finding]:
         if template.template_id is not None and "os" in template.model_fields_set:
             why = "does nothing beside templateID: it says which tag is looked for"
             yield Finding(("spec", "templates", at, "os"), why, "leave it out")
-
-
-def _template_names(spec: ClusterSpec) -> Iterator[Finding]:
-    for found in unique((template.name for template in spec.templates), "template", key="name"):
-        yield Finding(("spec", "templates", *found.path), found.message, found.hint)
 
 
 def _templates(spec: ClusterSpec) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ def _templates(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _undecided(spec: ClusterSpec) -> Iterator[Finding]:
-    known = [template.name for template in spec.templates]
+    known = sorted({template.name for template in spec.templates})
     for path, machine in _overrides(spec) if len(known) > 1 and not spec.machine_defaults.choices() else ():
         if not machine.choices():
             yield Finding(path, "names no template, and there are several", f"template: {' or '.join(known)}")
@@ -178,14 +178,25 @@ def _storage(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _overrides(spec: ClusterSpec) -> Iterator[tuple[Path, Machine]]:
-    yield ("spec", "controlPlane", "machine"), spec.control_plane.machine
-    for at, group in enumerate(spec.workers.machine_deployments):
-        yield ("spec", "workers", "machineDeployments", at, "machine"), group.machine
+    return (((*path, "machine"), group.machine) for path, group in _groups(spec))
 
 
-def _addons(spec: ClusterSpec) -> Iterator[Finding]:
-    for found in unique((addon.name for addon in spec.addons), "addon", key="name"):
-        yield Finding(("spec", "addons", *found.path), found.message, found.hint)
+def _doubled(spec: ClusterSpec) -> Iterator[Finding]:
+    for path, names, what, key in _lists(spec):
+        for found in unique(names, what, key=key):
+            yield found._replace(path=(*path, *found.path))
+
+
+def _lists(spec: ClusterSpec) -> Iterator[tuple[Path, Iterable[str], str, str]]:
+    """Yield the lists of what is told apart by name: where, the names, of what, and the field that holds each."""
+    proxmox = spec.infrastructure.proxmox
+    yield (*_PROXMOX, "allowedNodes"), proxmox.allowed_nodes, "node", ""
+    yield (*_PROXMOX, "availabilityZones"), (zone.name for zone in proxmox.availability_zones), "zone", "name"
+    yield ("spec", "templates"), (template.name for template in spec.templates), "template", "name"
+    yield ("spec", "addons"), (addon.name for addon in spec.addons), "addon", "name"
+    yield _DEPLOYMENTS, (group.name for group in spec.workers.machine_deployments), "deployment", "name"
+    for path, group in _groups(spec):
+        yield (*path, "taints"), (f"{taint.key}:{taint.effect}" for taint in group.taints), "taint", ""
 
 
 def _hostnames(model: ClusterDocument) -> Iterator[Finding]:
@@ -212,11 +223,10 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_zones, f"{_PVE}.availabilityZones.*.name spec.workers.machineDeployments.*.failureDomain"),
     (_labels, f"{_PVE}.availabilityZones spec.controlPlane.metadata spec.workers.machineDeployments.*.metadata"),
     (_systems, "spec.templates.*.os spec.templates.*.templateID"),
-    (_template_names, "spec.templates.*.name"),
     (_templates, " ".join(("spec.templates.*.name", *(f"{machine}.template" for machine in MACHINES)))),
     (_undecided, f"spec.templates.*.name {_CHOICES}"),
     (_storage, f"{_PVE}.storage {_FULL}"),
-    (_addons, "spec.addons.*.name"),
+    (_doubled, ""),  # an item whose shape is wrong has the name of nothing else (`remains.py`)
 )
 """Each check with the fields that it looks at."""
 

@@ -14,7 +14,7 @@ from cpcd.spec.mistakes import Mistake, few
 from cpcd.spec.paths import MACHINES, Path
 from cpcd.spec.quantities import MAX_ADDRESSES
 from cpcd.spec.schema import ClusterSpec, IPv4Config
-from cpcd.spec.schema.common import Finding, unique
+from cpcd.spec.schema.common import Finding
 
 __all__ = ["check_parts"]
 
@@ -93,22 +93,11 @@ def _allowed(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding((*_ZONES, at, "nodes", spot), why, ", ".join(allowed))
 
 
-def _zone_names(spec: ClusterSpec) -> Iterator[Finding]:
-    names = (zone.name for zone in spec.infrastructure.proxmox.availability_zones)
-    yield from _below(_ZONES, unique(names, "zone", key="name"))
-
-
-def _deployments(spec: ClusterSpec) -> Iterator[Finding]:
-    names = [deployment.name for deployment in spec.workers.machine_deployments]
-    yield from _below(_DEPLOYMENTS, unique(names, "deployment", key="name"))
-    for at, name in enumerate(names):
-        if name in ("control-plane", "controlplane", "cp"):
-            why = f"{name} is kept for the control planes"
+def _kept(spec: ClusterSpec) -> Iterator[Finding]:
+    for at, group in enumerate(spec.workers.machine_deployments):
+        if group.name in ("control-plane", "controlplane", "cp"):
+            why = f"{group.name} is kept for the control planes"
             yield Finding((*_DEPLOYMENTS, at, "name"), why, "choose another name")
-
-
-def _below(path: Path, found: Iterator[Finding]) -> Iterator[Finding]:
-    return (one._replace(path=(*path, *one.path)) for one in found)
 
 
 def _moves(spec: ClusterSpec) -> Iterator[Finding]:
@@ -152,8 +141,7 @@ _RULES: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_outside, f"{_PVE}.ipv4Config"),
     (_zoned, f"{_PVE}.availabilityZones"),
     (_allowed, f"{_PVE}.allowedNodes {_PVE}.availabilityZones.*.nodes"),
-    (_zone_names, f"{_PVE}.availabilityZones.*.name"),
-    (_deployments, f"{_GROUP}.name"),
+    (_kept, f"{_GROUP}.name"),
     (_moves, f"{_GROUP}.rollout.strategy"),
     (_quorum, "spec.controlPlane.replicas spec.controlPlane.rollout.strategy"),
     (_choices, _TEMPLATES),

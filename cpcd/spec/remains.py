@@ -4,7 +4,7 @@ A part that may be missing goes; one that must be there is stood in for. Each ch
 (`checks.py`) and is left out where one of them is gone, so that no mistake is told that only follows from another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -30,12 +30,16 @@ _STAND_INS: Final[dict[Path, Any]] = {
     _IPV4: _NETWORK,
     **{(*_IPV4, key): value for key, value in _NETWORK.items()},
 }  # fmt: skip
-_NAMED: Final = tuple(
-    pattern(f"{place}.*.name")
-    for place in ("spec.infrastructure.proxmox.availabilityZones", "spec.templates", "spec.addons",
-                  "spec.workers.machineDeployments")
-)  # fmt: skip
-"""Things in lists whose names are stood in for one by one, so that the others stay."""
+_PVE: Final = "spec.infrastructure.proxmox"
+_NAMED: Final = (f"{_PVE}.availabilityZones", "spec.templates", "spec.addons", "spec.workers.machineDeployments")
+_TAINTED: Final = ("spec.controlPlane", "spec.workers.machineDeployments.*")
+_ITEMS: Final[tuple[tuple[tuple[str, ...], Callable[[str], Any]], ...]] = (
+    *((pattern(f"{place}.*.name"), lambda name: name) for place in _NAMED),
+    *((pattern(f"{place}.taints.*"), lambda name: {"key": name, "effect": "NoSchedule"}) for place in _TAINTED),
+    (pattern(f"{_PVE}.allowedNodes.*"), lambda name: name),
+    (pattern(f"{_PVE}.availabilityZones.*.nodes"), lambda name: [name]),
+)
+"""What is stood in for item by item, under a name that no other item has, so that the others stay."""
 
 
 def remains(value: Any, error: ValidationError) -> tuple[ClusterDocument, tuple[Path, ...]] | None:
@@ -71,11 +75,11 @@ def _taken_out(left: Any, path: Path) -> Path:
     for place in (path[:length] for length in range(len(path), 0, -1)):
         *above, key = place
         around = _at(left, tuple(above))
-        if not isinstance(around, dict) or not isinstance(key, str):
-            continue
-        if (stand_in := _stand_in(place)) is not None:
+        if around is not None and (stand_in := _stand_in(place)) is not None:
             around[key] = stand_in
             return place
+        if not isinstance(around, dict) or not isinstance(key, str):
+            continue
         field = fields_at(tuple(above)).get(key)
         if field is None or not field.is_required():
             around.pop(key, None)
@@ -84,8 +88,9 @@ def _taken_out(left: Any, path: Path) -> Path:
 
 
 def _stand_in(place: Path) -> Any:
-    if any(fits(named, place) for named in _NAMED):
-        return f"unnamed-{place[-2]}"
+    for where, made in _ITEMS:
+        if fits(where, place):
+            return made(f"unnamed-{next(key for key in reversed(place) if isinstance(key, int))}")
     return _copied(_STAND_INS.get(place))
 
 

@@ -24,7 +24,7 @@ __all__ = [
     "Model",
     "Reference",
     "SOPSReference",
-    "Taints",
+    "Taint",
     "findings",
     "unique",
 ]
@@ -136,15 +136,6 @@ class Taint(Model):
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
     """What it does to pods that do not tolerate it."""
-
-
-def _distinct(taints: tuple[Taint, ...]) -> tuple[Taint, ...]:
-    findings(unique((f"{taint.key}:{taint.effect}" for taint in taints), "taint"))
-    return taints
-
-
-Taints = Annotated[tuple[Taint, ...], AfterValidator(_distinct)]
-"""One for each key and effect, as the API keeps them."""
 
 
 class SOPSReference(Model):

@@ -3,10 +3,10 @@
 from ipaddress import IPv4Network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cpcd.spec.quantities import Bool, Endpoints, Fingerprint, Int, IPv4, Label, Range, Worded
-from cpcd.spec.schema.common import Model, Reference, findings, unique
+from cpcd.spec.schema.common import Model, Reference
 
 __all__ = [
     "TLS",
@@ -25,11 +25,6 @@ __all__ = [
 NodeName = Annotated[str, Worded(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?", "a Proxmox node's name", 63)]
 StorageName = Annotated[str, Worded(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]", "a Proxmox storage's name", 100)]
 VMID = Annotated[Int, Field(ge=100, le=999_999_999)]
-
-
-def _distinct(nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
-    findings(unique(nodes, "node"))
-    return nodes
 
 
 class TLS(Model):
@@ -108,7 +103,7 @@ class Proxmox(Model):
     """The API token: `user@realm!id=secret`."""
     tls: TLS = TLS.model_construct()
     """CA file or pinned fingerprint; without them the system's CAs are trusted."""
-    allowed_nodes: Annotated[tuple[NodeName, ...], AfterValidator(_distinct)] = ()
+    allowed_nodes: tuple[NodeName, ...] = ()
     """Proxmox nodes that may carry machines; all when empty. An edit moves no machine: it counts for new ones."""
     availability_zones: tuple[AvailabilityZone, ...] = ()
     """Failure domains over which machines are spread; each node is one of its own when there are none. An edit moves no machine: it counts for new ones, and for the Nodes' zone labels."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from cpcd.spec.quantities import Bool, Count, Duration, Int, Label, refuse
-from cpcd.spec.schema.common import Metadata, Model, Reference, Taints
+from cpcd.spec.schema.common import Metadata, Model, Reference, Taint
 from cpcd.spec.schema.machine import Machine
 
 __all__ = [
@@ -180,8 +180,8 @@ class ControlPlane(Model):
     """Additions to what kubeadm is told."""
     metadata: Metadata = Metadata.model_construct()
     """Labels and annotations of the nodes."""
-    taints: Taints = ()
-    """Taints besides kubeadm's own on control planes."""
+    taints: tuple[Taint, ...] = ()
+    """Taints besides kubeadm's own on control planes, one for each key and effect."""
     rollout: ControlPlaneRollout = ControlPlaneRollout.model_construct()
     """How changes reach them."""
     etcd: Etcd = Etcd.model_construct()
@@ -230,8 +230,8 @@ class MachineDeployment(Model):
     """What differs from machineDefaults."""
     metadata: Metadata = Metadata.model_construct()
     """Labels and annotations of the nodes."""
-    taints: Taints = ()
-    """Taints of the nodes."""
+    taints: tuple[Taint, ...] = ()
+    """Taints of the nodes, one for each key and effect."""
     failure_domain: Label | None = None
     """Zone that new ones are made in, and replacements; spread over all zones when there is none."""
     rollout: Rollout = Rollout.model_construct()

@@ -1,6 +1,7 @@
 """All mistakes at once: none hides another that does not follow from it, in the same part or beside it."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -86,3 +87,40 @@ def test_none_hides_another(one: str, other: str) -> None:
     if {one, other} in TOGETHER:
         return
     assert said(one) | said(other) == said(one, other)
+
+
+@pytest.mark.parametrize(
+    ("line", "doubled"),
+    [
+        ("  controlPlane: {taints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}, {key: b, effect: No}]}",
+         'controlPlane.taints[1]: another taint is called "a:NoSchedule"'),
+        ("  controlPlane: {taints: [5, {key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}]}",
+         'controlPlane.taints[2]: another taint is called "a:NoSchedule"'),
+        ("  workers: {machineDeployments: [{name: a, taints: [&t {key: a, effect: NoExecute}, *t, {key: cpcd.dev/a, effect: NoExecute}]}]}",
+         'workers.machineDeployments[0].taints[1]: another taint is called "a:NoExecute"'),
+        ("  workers: {machineDeployments: [{name: a}, {name: A}, {name: a}]}",
+         'workers.machineDeployments[2].name: another deployment is called "a"'),
+        ("  templates: [{name: a, templateID: 100}, {name: a, templateID: 101}, {templateID: 102}]",
+         'templates[1].name: another template is called "a"'),
+        ("  addons: [{name: a, preset: flannel}, {name: A, preset: flannel}, {name: a, preset: flannel}]",
+         'addons[2].name: another addon is called "a"'),
+        ("  infrastructure: {proxmox: {allowedNodes: [pve1, pve_2, pve1]}}",
+         'infrastructure.proxmox.allowedNodes[2]: another node is called "pve1"'),
+        ("  infrastructure: {proxmox: {availabilityZones: [{name: a, nodes: [pve_1]}, {name: a, nodes: [pve2]}]}}",
+         'infrastructure.proxmox.availabilityZones[1].name: another zone is called "a"'),
+    ],
+)  # fmt: skip
+def test_what_is_there_twice_is_told_beside_a_mistaken_one(line: str, doubled: str) -> None:
+    """What is wrong with one of a list says nothing of the others."""
+    found = read_spec({"c": f"spec:\n{line}\n".encode()}).mistakes
+    inside = [str(one) for one in found if "[" in one.path]
+
+    assert 2 == len(inside), inside
+    assert [f"spec.{doubled}; names are unique"] == [one.split(": ", 1)[1] for one in inside if doubled in one]
+
+
+def test_two_templates_of_one_name_are_one_mistake(complaints: Callable[..., list[str]]) -> None:
+    """Whichever of them goes, one is left, which a machine then need not name."""
+    (said,) = complaints("  templates: [{name: t, templateID: 100}, {name: t, templateID: 101}]")
+
+    assert 'spec.templates[1].name: another template is called "t"' in said
