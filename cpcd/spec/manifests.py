@@ -100,21 +100,36 @@ class _Reader:
         before = len(self.mistakes)
         self._plain(loader, node)
         document = loader.construct_document(node) if len(self.mistakes) == before else None
-        if document is None:
-            return
+        if document is not None:
+            yield from self._items(document, node, ())
+
+    def _items(self, document: Any, root: yaml.Node, here: Path) -> Iterator[Object]:
+        """Yield an object, or each that a List holds, which kubectl applies one by one too."""
+        if not _is_list(document):
+            yield from self._object(document, root, here)
+        elif not isinstance(items := document.get("items"), list):
+            path = (*here, "items")
+            self._wrong(_nearest(root, path), path, f"must be the {document['kind']}'s objects, not {seen(items)}")
+        else:
+            for at, item in enumerate(items):
+                if len(self.mistakes) <= MOST:
+                    yield from self._items(_typed(item, document), root, (*here, "items", at))
+
+    def _object(self, document: Any, root: yaml.Node, here: Path) -> Iterator[Object]:
+        before = len(self.mistakes)
         for path, message, hint in _unfit(document):
-            self._wrong(_nearest(node, path), path, message, hint)
+            self._wrong(_nearest(root, (*here, *path)), (*here, *path), message, hint)
         if len(self.mistakes) == before:
             found = _encoded({**document, "metadata": _written(document["metadata"])})
-            self._once(found, _nearest(node, ("metadata", "name")))
+            self._once(found, root, (*here, "metadata", "name"))
             yield found
 
-    def _once(self, found: Object, node: yaml.Node) -> None:
+    def _once(self, found: Object, root: yaml.Node, path: Path) -> None:
         """Of an object that is there twice, one would be applied over the other at every look."""
-        name = named(found)
+        name, node = named(found), _nearest(root, path)
         if name in self._lines:
             why = f"{name} is there twice, first in line {self._lines[name]}"
-            self._wrong(node, ("metadata", "name"), why, "keep one of them")
+            self._wrong(node, path, why, "keep one of them")
         self._lines.setdefault(name, node.start_mark.line + 1)
 
     def _plain(self, loader: _Loader, root: yaml.Node) -> None:
@@ -163,13 +178,23 @@ def _built(loader: _Loader, node: yaml.Node) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def _is_list(document: Any) -> bool:
+    """Whether it is a List, or one of a kind, such as RoleBindingList: what has no `items` is an object by itself."""
+    kind = document.get("kind") if isinstance(document, dict) else None
+    return kind == "List" or (isinstance(kind, str) and kind.endswith("List") and "items" in document)
+
+
+def _typed(item: Any, whole: Object) -> Any:
+    """Return an item as kubectl reads it: one that does not say what it is is what the list is of."""
+    if whole["kind"] == "List" or not isinstance(item, dict) or {"apiVersion", "kind"} & item.keys():
+        return item
+    return {"apiVersion": whole.get("apiVersion"), "kind": whole["kind"].removesuffix("List"), **item}
+
+
 def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
     """Yield (path, what is wrong, hint) for what cpcd itself reads of an object."""
     if not isinstance(document, dict):
         yield (), f"must be a Kubernetes object, not {seen(document)}", "a mapping with apiVersion, kind and metadata"
-        return
-    if document.get("kind") == "List":
-        yield ("kind",), "a List is not read", "write its items as documents, with `---` between them"
         return
     metadata = document.get("metadata")
     own = _written(metadata) if isinstance(metadata, dict) else {}
@@ -195,9 +220,12 @@ def _worded(path: Path, value: Any) -> Iterator[tuple[Path, str, str]]:
 def _nearest(node: yaml.Node, path: Path) -> yaml.Node:
     """Return what stands at a path, or the last thing on the way that is there."""
     for key in path:
-        if not isinstance(node, yaml.MappingNode):
+        if isinstance(key, int) and isinstance(node, yaml.SequenceNode):
+            node = node.value[key]
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == key), node)
+        else:
             return node
-        node = next((value for name, value in node.value if name.value == key), node)
     return node
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cpcd.spec.manifests import MAX_DEPTH, read_manifest
+from cpcd.spec.manifests import MAX_DEPTH, named, read_manifest
 
 FILE = "addons/a.yaml"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
@@ -72,7 +72,11 @@ def test_anchors_and_merge_keys_are_read() -> None:
         (b"1: a\n", ":1:1: a key must be text; put the key in quotes"),
         (b"? {a: b}\n: c\n", ":1:3: a key must be text; put the key in quotes"),
         (b"apiVersion: v1\nkind: A\nmetadata: {name: c}\ndata:\n  a: 1\n  a: 2\n", ":6:3: a: is written twice, first in line 5; keep one of them"),
-        (b"apiVersion: v1\nkind: List\nitems: [{kind: A}]\n", ":2:7: kind: a List is not read; write its items as documents, with `---` between them"),
+        (b"apiVersion: v1\nkind: List\nitems: [5]\n", ":3:9: items[0]: must be a Kubernetes object, not 5; a mapping with apiVersion, kind and metadata"),
+        (b"apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: A}]\n", ":3:9: items[0].metadata.name: is missing; an object has apiVersion, kind and metadata.name"),
+        (b"apiVersion: v1\nkind: List\nitems: {a: b}\n", ":3:8: items: must be the List's objects, not a mapping"),
+        (b"apiVersion: v1\nkind: List\n", ":1:1: items: must be the List's objects, not null"),
+        (b"apiVersion: v1\nkind: ConfigMapList\nitems: []\n", ": holds no object; take it out of the spec if that is meant"),
         (b"!!str {a: b}: c\n", ":1:1: a key must be text; put the key in quotes"),
         (b"\xff\xfe\x00", ":1:1: is not UTF-8: byte 0xff; save it as UTF-8"),
         (b"a: \0\n", ":1:4: holds a NUL byte: this is no text file"),
@@ -109,3 +113,34 @@ def test_brackets_without_end_are_nested_too_deep(deep: int) -> None:
     (said,) = read_manifest(FILE, b"[" * deep)[1]
 
     assert f"{FILE}:1:101: is nested deeper than {MAX_DEPTH} levels" == str(said)
+
+
+def test_the_items_of_a_list_are_objects_of_their_own() -> None:
+    """As kubectl applies them; an item of a typed list need not say what it is, and lists may hold lists."""
+    text = (
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMapList\n  items:\n"
+        "  - metadata: {name: a}\n  - apiVersion: v1\n    kind: Secret\n    metadata: {name: b}\n    stringData: {c: d}\n"
+    )
+    found, mistakes = read_manifest(FILE, text.encode())
+
+    assert [] == mistakes
+    assert ["ConfigMap a", "Secret b"] == [named(one) for one in found]
+    assert {"c": "ZA=="} == found[1]["data"]
+
+
+def test_an_object_in_a_list_and_beside_it_is_there_twice() -> None:
+    """The place is that of the second."""
+    text = "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: extra}}, {metadata: {name: extra}}]\n"
+    (said,) = read_manifest(FILE, text.encode())[1]
+
+    assert (
+        f"{FILE}:3:54: items[1].metadata.name: ConfigMap extra is there twice, first in line 3; keep one of them"
+        == str(said)
+    )
+
+
+def test_a_kind_whose_name_ends_in_list_is_an_object() -> None:
+    """Only what has items is a list."""
+    found, mistakes = read_manifest(FILE, b"apiVersion: a.example/v1\nkind: AllowList\nmetadata: {name: a}\n")
+
+    assert (["AllowList.a.example a"], []) == ([named(one) for one in found], mistakes)
