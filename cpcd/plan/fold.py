@@ -17,7 +17,7 @@ from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
 from cpcd.model.seen import Members, Task
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.effects import OPS, Write, see
+from cpcd.plan.effects import OPS, AddMachine, Write, see
 from cpcd.plan.foresight import arrived, succeeded
 from cpcd.plan.guards import quorum_left
 from cpcd.plan.resolve import evidence
@@ -25,6 +25,7 @@ from cpcd.plan.resolve import evidence
 __all__ = ["Fold", "Held", "Step", "fold"]
 
 LIMIT: Final = 20_000
+_APPROVAL: Final = "fact:approval/"
 
 # What a step waits for that no other step brings, and what is said of the steps behind it.
 BEHIND: Final = {"AwaitingApproval": "after approval", "BlastRadius": "after the wait for the blast radius"}
@@ -36,7 +37,8 @@ OVERCOME: Final = (frozenset[str](), frozenset({"AwaitingApproval"}), frozenset(
 class Step:
     """One step as printed; `name` is the object's for people, `quorum` what is left of etcd while it is taken.
 
-    `wait` says why it is not taken now: what it waits for itself, or that it comes behind what waits.
+    `wait` says why it is not taken now: what it waits for itself, or that it comes behind what waits. `consent` is the
+    id of the consent that it waits for, which several steps may need.
     """
 
     key: Key
@@ -48,6 +50,7 @@ class Step:
     disrupts: str = ""
     quorum: str = ""
     wait: str = ""
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +177,13 @@ class Fold:
         return see(self.view, scope, value)
 
     def _step(self, action: Action, verdicts: Sequence[Refusal | Wait]) -> Step:
-        own = "; ".join(verdict.sentence.removeprefix(f"{action.sentence}: ") for verdict in verdicts)
+        own = "; ".join(_why(action, verdict) for verdict in verdicts)
         row = getattr(action, "row", None)
         return Step(
             key=action.key,
             name=row.name if row is not None and action.key.kind is Kind.MACHINE else action.key.name, verb=action.verb, target=str(action.target), risk=action.risk.value,
             sentence=action.sentence, disrupts=action.disrupts.value if action.disrupts else "",
-            quorum=self._quorum(action), wait=own or self._behind,
+            quorum=self._quorum(action), wait=own or self._behind, consent=_consent(verdicts),
         )  # fmt: skip
 
     def _quorum(self, action: Action) -> str:
@@ -191,6 +194,18 @@ class Fold:
         left = [m for m in members.voters if m.healthy and m != members.at(row.address)]
         kept = quorum_left(members, row.address, removal=action.verb == "retire")
         return f"{len(left)} of {len(members.voters)} voters left{'' if kept else ', an outage of the API'}"
+
+
+def _why(action: Action, verdict: Refusal | Wait) -> str:
+    """Return what a step waits for; the id of a consent is with the step that spends it."""
+    if isinstance(action, AddMachine) and action.instead and verdict.reason == "AwaitingApproval":
+        return f"waits for the consent to {action.instead.sentence}"
+    return verdict.sentence.removeprefix(f"{action.sentence}: ")
+
+
+def _consent(verdicts: Sequence[Refusal | Wait]) -> str:
+    facts = (fact for verdict in verdicts if isinstance(verdict, Wait) for fact in verdict.on)
+    return next((fact.removeprefix(_APPROVAL) for fact in facts if fact.startswith(_APPROVAL)), "")
 
 
 def fold(

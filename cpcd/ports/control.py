@@ -19,10 +19,11 @@ class Control(Protocol):
     async def plan(self) -> dict[str, Any]:
         """Return all remaining steps.
 
-        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait}], held, silent, warnings}`; `key` is
-        `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "", `quorum` words such as
-        `2 of 3 voters left` or "", `wait` why the step is not taken now or "": what it waits for itself, or
-        `after approval` and the like for what comes behind such a step. `held` names the objects whose steps
+        `{generation, steps: [{cluster, key, verb, target, risk, sentence, disrupts, quorum, wait, consent}], held,
+        silent, warnings}`; `key` is `KIND/NAME`, `risk` a value of `model.desired.Risk`, `disrupts` a role or "",
+        `quorum` words such as `2 of 3 voters left` or "", `wait` why the step is not taken now or "": what it waits for
+        itself, or `after approval` and the like for what comes behind such a step. `consent` is the id of the consent
+        that it waits for, or "": a successor waits for that to the retirement. `held` names the objects whose steps
         cannot be told: `[{cluster, key, reason, sentence, code}]`; `code` is "" unless they are refused. `silent` has a
         sentence for each endpoint that is down: what is planned rests on what was seen of it before. `warnings` are those of
         `check`, of the spec in force.
@@ -38,7 +39,10 @@ class Control(Protocol):
         ...
 
     async def approve(self, request: str) -> dict[str, Any]:
-        """Give consent to what awaits approval under this id, as `cpcd plan` shows it; return `{message}`."""
+        """Give consent to what awaits approval under this id, as `cpcd plan` shows it; return `{message}`.
+
+        Idempotent until the consent is spent. Raises Failure(INPUT) when nothing awaits approval under this id.
+        """
         ...
 
     async def pause(self, cluster: str) -> dict[str, Any]:

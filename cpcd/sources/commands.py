@@ -80,12 +80,12 @@ class Commands:
         return past[:limit]
 
     async def approve(self, request: str) -> dict[str, Any]:
-        """Give consent to what awaits approval under this id."""
-        plan = await self.plan()
-        waiting = [step["wait"] for step in plan["steps"] if f"`cpcd approve {request}`" in step["wait"]]
-        if not waiting:
-            known = sorted({s["wait"].split("`")[1].split()[-1] for s in plan["steps"] if "`cpcd approve" in s["wait"]})
-            hint = f"Waiting are: {', '.join(known)}" if known else "Nothing awaits approval now."
+        """Give consent to what awaits approval under this id; to give it again before it is spent changes nothing."""
+        if request in self._state.view.ledger.consents:
+            return {"message": f"{request} was approved already"}
+        waiting = {step["consent"] for step in (await self.plan())["steps"]} - {""}
+        if request not in waiting:
+            hint = f"Waiting are: {', '.join(sorted(waiting))}" if waiting else "Nothing awaits approval now."
             raise Failure(Code.INPUT, f"nothing awaits approval as {request}", hint=hint)
         await self._state.commit((PutFact(f"approval/{request}", self._clock.wall()),))
         return {"message": f"{request} is approved"}
@@ -217,5 +217,5 @@ def _shown(step: Step) -> dict[str, Any]:
     return {
         "cluster": step.key.cluster, "key": f"{step.key.kind.value}/{step.name}", "verb": step.verb, "target": step.target,
         "risk": step.risk, "sentence": step.sentence, "disrupts": step.disrupts, "quorum": step.quorum,
-        "wait": step.wait,
+        "wait": step.wait, "consent": step.consent,
     }  # fmt: skip

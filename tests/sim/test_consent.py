@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from cpcd.model.errors import Failure
 from cpcd.model.ledger import DropFact, PutFact
 from tests.sim.house import House, spec
 from tests.sim.test_commands import commands, requests
@@ -142,13 +145,17 @@ def test_a_rollout_asks_before_it_adds_a_machine(tmp_path: Path) -> None:
         house.file.commit(rolled(9010, "Approve"))
         await asyncio.sleep(HOUR)
         counts.append(len(house.vms()))
-        asked = requests(await commands(house).plan())
-        assert len(set(asked)) == 5
+        plan = await commands(house).plan()
+        asked = requests(plan)
+        assert len(asked) == 5
+        assert [f"waits for the consent to {one['sentence']}" for one in plan["steps"] if one["verb"] == "retire"] == [
+            one["wait"] for one in plan["steps"] if one["verb"] == "add-machine"
+        ]
         await commands(house).approve(asked[0])
         await asyncio.sleep(HOUR)
         counts.append(len(house.vms()))
         assert consents(house) == ()
-        assert len(set(requests(await commands(house).plan()))) == 4
+        assert len(requests(await commands(house).plan())) == 4
 
     house = tell(tmp_path, tale, text=rolled(9000, "Approve"))
 
@@ -230,4 +237,29 @@ def test_consent_to_a_remedy_outlives_a_silence_of_the_api(tmp_path: Path) -> No
 
     house = tell(tmp_path, tale, text=spec(masters=1, workers=3).replace("{Destroy: Approve}", "{Replace: Approve}"))
 
+    assert 1 == len(destroyed(house))
+
+
+def test_consent_may_be_given_twice_until_it_is_spent(tmp_path: Path) -> None:
+    """Whoever is not sure gives it again; what nobody asks for, or asks for no more, is a mistake."""
+    said: list[str] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        assert house.daemon is not None
+        house.file.commit(spec(workers=1))
+        await asyncio.sleep(60)
+        await house.daemon.state.commit((PutFact("paused/demo", 1.0),))
+        (asked,) = requests(await commands(house).plan())
+        said.extend([(await commands(house).approve(asked))["message"] for _ in range(2)])
+        await house.daemon.state.commit((DropFact("paused/demo"),))
+        await asyncio.sleep(900)
+        for request in (asked, "demo/retire/nobody"):
+            with pytest.raises(Failure, match=f"nothing awaits approval as {request}"):
+                await commands(house).approve(request)
+
+    house = tell(tmp_path, tale)
+    request = said[0].split()[0]
+
+    assert [f"{request} is approved", f"{request} was approved already"] == said
     assert 1 == len(destroyed(house))

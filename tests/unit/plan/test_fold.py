@@ -311,7 +311,7 @@ def test_what_the_policy_never_does_has_nothing_behind_it() -> None:
 
 
 def test_a_rollout_asks_before_anything_is_made_for_it() -> None:
-    """Under the id of the retirement, once for the machine that is added and once for the one that goes."""
+    """It is one consent for the machine that is added and the one that goes, whose id is told with the latter."""
     wanted = cluster(
         group(CP, 3), group(WORKERS, 2, machine=NEW), change_policy={**ASKS, Risk.REPLACE: Consent.APPROVE}
     )
@@ -322,7 +322,11 @@ def test_a_rollout_asks_before_anything_is_made_for_it() -> None:
     why = f"it is outdated and replaced, by configuration {fields.revision(NEW)[:8]}"
     ids = [f"{NAME}/retire/{effects.about(of(built(ONE), uid), why)}" for uid in ("u4", "u5")]
     assert order == [one.verb for one in steps if one.verb in order]
-    assert [ids[0], ids[0], ids[1], ids[1]] == asked(steps)
+    assert ids == asked(steps)
+    assert [ids[0], ids[0], ids[1], ids[1]] == [one.consent for one in steps if one.verb in order]
+    assert [f"waits for the consent to {one.sentence}" for one in steps if one.verb == "retire"] == [
+        one.wait for one in steps if one.verb == "add-machine"
+    ]
     assert all(one.wait for one in steps)
 
 
