@@ -54,12 +54,13 @@ def explained(word: str) -> dict[str, Any]:
     if reason or held:
         return reason | held
     known = {name.lower(): name for name in (*(str(row.code) for row in TABLE), *REASONS, *CONDITIONS)}
-    near = [known[name] for name in difflib.get_close_matches(wanted, known, 3)] or [str(row.code) for row in TABLE]
-    raise Failure(
-        Code.INPUT,
-        f"there is no code, reason or condition called {word}",
-        hint=f"There are, near to it: {', '.join(near)}.",
+    near = [known[name] for name in difflib.get_close_matches(wanted, known, 3)]
+    hint = (
+        f"There are, near to it: {', '.join(near)}."
+        if near
+        else f"Codes are {', '.join(str(row.code) for row in TABLE)}."
     )
+    raise Failure(Code.INPUT, f"there is no code, reason or condition called {word}", hint=hint)
 
 
 def _of(row: Entry) -> dict[str, Any]:

@@ -66,6 +66,21 @@ def _networks(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(_block(name), f"{network} overlaps the machines' network {machines}")
 
 
+def _subnets(spec: ClusterSpec) -> Iterator[Finding]:
+    """What kubeadm takes, before machines are made for it (kubeadm's apis/kubeadm/validation).
+
+    A Node has a /24 of the pods' network, of 65,536 such at most; of the services' the tenth address is the DNS's, and
+    more than 20 bits are not handed out.
+    """
+    network = spec.cluster_network
+    for name, ranges, most, least in (("pods", network.pods, 8, 24), ("services", network.services, 12, 28)):
+        block = ranges.cidr_blocks[0]
+        if block.prefixlen < most:
+            yield Finding(_block(name), f"{block} is too large for kubeadm", f"/{most} is the largest")
+        if block.prefixlen > least:
+            yield Finding(_block(name), f"{block} is too small for kubeadm", f"/{least} is the smallest")
+
+
 def _block(name: str) -> Path:
     return ("spec", "clusterNetwork", name, "cidrBlocks", 0)
 
@@ -218,6 +233,7 @@ _FULL: Final = " ".join(f"{machine}.full" for machine in MACHINES)
 _COUNTS: Final = "spec.controlPlane.replicas spec.workers.machineDeployments.*.replicas"
 _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]] = (
     (_networks, f"spec.clusterNetwork {_PVE}.ipv4Config"),
+    (_subnets, "spec.clusterNetwork"),
     (_endpoint, f"spec.controlPlaneEndpoint {_PVE}.ipv4Config"),
     (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
     (_zones, f"{_PVE}.availabilityZones.*.name spec.workers.machineDeployments.*.failureDomain"),
@@ -236,22 +252,25 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
 
 def check_across(clusters: Sequence[Checked]) -> Iterator[Mistake]:
     """Yield the mistakes that show when clusters stand side by side; the later one in the order of reading has it."""
+    yield from _namesakes(clusters)
     known: dict[str, list[int]] = {}
     for at, second in enumerate(clusters):
-        names = _told_apart(second)
-        for first in (clusters[before] for before in sorted({one for name in names for one in known.get(name, ())})):
-            if _sound((first, second), "metadata") and first.model.name == second.model.name:
-                yield _clash(second, ("metadata", "name"), f'"{second.model.name}" is another cluster', first)
-            else:
+        hosts = _hosts(second) if second.sound(f"{_PVE}.url") else ()
+        for first in (clusters[before] for before in sorted({one for host in hosts for one in known.get(host, ())})):
+            if not (_sound((first, second), "metadata") and first.model.name == second.model.name):
                 yield from _sharing(first, second)
-        for name in names:
-            known.setdefault(name, []).append(at)
+        for host in hosts:
+            known.setdefault(host, []).append(at)
 
 
-def _told_apart(cluster: Checked) -> set[str]:
-    """Return what two clusters must have in common to be looked at beside each other: name, or host of a Proxmox."""
-    name = {f"cluster {cluster.model.name}"} if cluster.sound("metadata") else set()
-    return name | (_hosts(cluster) if cluster.sound(f"{_PVE}.url") else set())
+def _namesakes(clusters: Sequence[Checked]) -> Iterator[Mistake]:
+    """Two of one name are the same one, written twice: nothing else of them is compared."""
+    known: dict[str, Checked] = {}
+    for cluster in clusters:
+        name = cluster.model.name
+        if cluster.sound("metadata") and (first := known.setdefault(name, cluster)) is not cluster:
+            path = ("metadata", "name")
+            yield cluster.document.mistake(path, f'another cluster is called "{name}"', _see(first, path))
 
 
 def _sound(clusters: Sequence[Checked], looks: str) -> bool:
@@ -264,9 +283,13 @@ def _hosts(cluster: Checked) -> set[str]:
 
 
 def _clash(second: Checked, path: Path, message: str, first: Checked, *, at: Path = ("metadata", "name")) -> Mistake:
-    there = first.document.mark(at)
-    hint = f"see {first.document.file}:{there.line}:{there.column}"
-    return second.document.mistake(path, f'{message} (cluster "{first.model.name}" on the same Proxmox)', hint)
+    why = f'{message} (cluster "{first.model.name}" on the same Proxmox)'
+    return second.document.mistake(path, why, _see(first, at))
+
+
+def _see(cluster: Checked, path: Path) -> str:
+    there = cluster.document.mark(path)
+    return f"see {cluster.document.file}:{there.line}:{there.column}"
 
 
 def _sharing(first: Checked, second: Checked) -> Iterator[Mistake]:

@@ -180,6 +180,10 @@ class _Builder:
     def _mapping(self, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
+            if _merges(event):
+                self._wrong(event, path, "merge keys (<<) are not read", "`machine` already overrides machineDefaults")
+                self._node(next(self._events), (*path, "<<"))
+                continue
             key = self._key(event, path)
             here = (*path, key)
             if key in found:
@@ -193,8 +197,6 @@ class _Builder:
     def _key(self, event: Event, path: Path) -> str:
         if not isinstance(event, ScalarEvent):
             raise _GivenUpError(Mistake(self._file, *_mark(event), show(path), "a key must be text"))
-        if event.value == "<<" and event.implicit[0]:
-            self._wrong(event, path, "merge keys (<<) are not read", "`machine` already overrides machineDefaults")
         if event.implicit[0] and not isinstance(resolve(event.value), str):
             self._wrong(event, path, f"a key must be text, not {event.value or 'empty'}", "put the key in quotes")
         return event.value
@@ -222,6 +224,10 @@ class _Builder:
 
     def _at(self, event: Event, path: Path, message: str, hint: str = "") -> Mistake:
         return Mistake(self._file, *_mark(event), show(path), message, hint)
+
+
+def _merges(event: Event) -> bool:
+    return isinstance(event, ScalarEvent) and event.value == "<<" and event.implicit[0]
 
 
 def _mark(event: Event) -> Mark:

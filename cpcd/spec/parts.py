@@ -57,6 +57,9 @@ def _held(spec: ClusterSpec) -> Iterator[Finding]:
 def _outside(spec: ClusterSpec) -> Iterator[Finding]:
     ipv4 = spec.infrastructure.proxmox.ipv4_config
     network = ipv4.network
+    if ipv4.gateway in (network.network_address, network.broadcast_address):
+        what = _reserved(ipv4)[ipv4.gateway]
+        yield Finding((*_PROXMOX, "ipv4Config", "gateway"), f"{ipv4.gateway} is {what}", f"write a host of {network}")
     for at, pool in enumerate(ipv4.addresses):
         if pool.first not in network or pool.last not in network:
             why = f"{pool} is not inside {network}, the network of gateway {ipv4.gateway} with prefix {ipv4.prefix}"

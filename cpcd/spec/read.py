@@ -16,7 +16,7 @@ from cpcd.spec.checks import Checked, check_across, check_alone
 from cpcd.spec.effective import digest
 from cpcd.spec.load import Document, load
 from cpcd.spec.manifests import Object, read_manifest
-from cpcd.spec.mistakes import MOST, Mistake, few, readable
+from cpcd.spec.mistakes import MOST, Mistake, few, readable, seen
 from cpcd.spec.parts import check_parts
 from cpcd.spec.schema import ClusterDocument
 from cpcd.spec.support import unsupported
@@ -127,5 +127,7 @@ def _stranger(document: Document) -> Mistake | None:
         return document.mistake((), "must be a mapping with apiVersion, kind, metadata and spec")
     kind = document.value.get("kind", "Cluster")
     if kind != "Cluster":
-        return document.mistake(("kind",), f"must be Cluster, not {kind}", "manifests go into a directory of their own")
+        near = isinstance(kind, str) and kind.lower() in ("cluster", "clusters")
+        hint = "did you mean Cluster?" if near else "manifests go into a directory of their own"
+        return document.mistake(("kind",), f"must be Cluster, not {seen(kind)}", hint)
     return None

@@ -29,7 +29,7 @@ _SAYINGS: Final[Mapping[str, str]] = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must not be empty",
-    "too_long": "must have at most {max_length}",
+    "too_long": "must hold at most {max_length}, not {actual_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters long",
     "finite_number": "must be a finite number",
@@ -59,7 +59,7 @@ def refusals(error: ValidationError, document: Document) -> Iterator[Mistake]:
 def _saying(kind: str, detail: Any, path: Path) -> str:
     known = _SAYINGS.get(kind)
     words = known.format(**detail.get("ctx", {})) if known else detail["msg"].replace("Input should", "must")
-    if kind == "missing" or kind.startswith("string_too") or secret(path):
+    if kind == "missing" or "too_" in kind or secret(path):
         return words
     return f"{words}, not {seen(detail['input'])}"
 

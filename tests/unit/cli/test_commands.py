@@ -89,6 +89,16 @@ def test_a_name_that_nobody_knows_is_a_misuse(run: Run, busy: Daemon, args: list
     assert (2, True, True) == (code, err.startswith("CPCD-107"), words in err)
 
 
+def test_only_near_words_are_called_near(run: Run) -> None:
+    """What is like nothing is answered with what the codes are."""
+    hints = [run("explain", word)[2].splitlines()[1] for word in ("CPCD-999", "Nonsense")]
+
+    assert [True, True] == [
+        hints[0].startswith("  do: There are, near to it: CPCD-"),
+        hints[1].startswith("  do: Codes are CPCD-100, "),
+    ]
+
+
 def test_events_are_shown_oldest_first_by_the_names_that_people_know(run: Run, quiet: Daemon) -> None:
     """The newest line stands above the prompt, and no uid is in the way."""
     _, out, _ = run("events", "machine/home-general-2")

@@ -96,11 +96,21 @@ def test_one_file_may_hold_several_documents(valid: str) -> None:
     assert (tuple(d.name for d in reading.documents), reading.mistakes) == (("home", "work"), ())
 
 
-def test_one_name_for_two_clusters(valid: str) -> None:
-    """The later one has the mistake, with the place of the first."""
-    assert mistakes(valid, valid) == [
-        'b.yaml:3:18: metadata.name: "home" is another cluster (cluster "home" on the same Proxmox); see a.yaml:3:18'
+@pytest.mark.parametrize("home", ["pve.home", "pve.work"])
+def test_one_name_for_two_clusters(valid: str, home: str) -> None:
+    """The later one has the mistake, with the place of the first, wherever its Proxmox is."""
+    assert mistakes(valid, valid.replace("pve.home", home)) == [
+        'b.yaml:3:18: metadata.name: another cluster is called "home"; see a.yaml:3:18'
     ]
+
+
+def test_one_name_for_three_clusters(valid: str) -> None:
+    """Each that is too many is told once."""
+    found = read_spec({"a.yaml": "---\n".join([valid] * 3).encode()}).mistakes
+
+    assert [
+        f'a.yaml:{line}:18: metadata.name: another cluster is called "home"; see a.yaml:3:18' for line in (16, 29)
+    ] == [str(one) for one in found]
 
 
 def test_overlapping_addresses(valid: str) -> None:

@@ -100,7 +100,14 @@ def test_a_valid_spec_has_no_mistakes(valid: str) -> None:
             "10.10.10.110-10.10.10.139", "10.10.10.110-10.10.10.112",
             f"10:31: {PROXMOX}.ipv4Config.addresses: hold 3 addresses, but 3 machines and the endpoint need 4",
         ),
-        ("kind: Cluster", "kind: ConfigMap", "2:7: kind: must be Cluster, not ConfigMap; manifests go into a directory of their own"),
+        ("kind: Cluster", "kind: ConfigMap", '2:7: kind: must be Cluster, not "ConfigMap"; manifests go into a directory of their own'),
+        ("kind: Cluster", "kind: cluster", '2:7: kind: must be Cluster, not "cluster"; did you mean Cluster?'),
+        ("kind: Cluster", "kind: [Cluster]", "2:7: kind: must be Cluster, not a list; manifests go into a directory of their own"),
+        ("gateway: 10.10.10.1", "gateway: 10.10.10.0", f"10:81: {PROXMOX}.ipv4Config.gateway: 10.10.10.0 is the network's own address; write a host of 10.10.10.0/24"),
+        ("gateway: 10.10.10.1", "gateway: 10.10.10.255", f"10:81: {PROXMOX}.ipv4Config.gateway: 10.10.10.255 is the broadcast address; write a host of 10.10.10.0/24"),
+        ("[10.10.10.110-10.10.10.139]", "[]", f"10:31: {PROXMOX}.ipv4Config.addresses: must not be empty"),
+        ("      credentialsRef", "      dnsServers: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5]\n      credentialsRef", f"9:19: {PROXMOX}.dnsServers: must hold at most 3, not 5"),
+        ("[{name: general, replicas: 2}]", "[{<<: {replicas: 2}, name: general}]", "12:35: spec.workers.machineDeployments[0]: merge keys (<<) are not read; `machine` already overrides machineDefaults"),
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_place_and_sentence(complaints: Complaints, old: str, new: str, expected: str) -> None:
@@ -154,6 +161,22 @@ def test_each_mistake_has_its_place_and_sentence(complaints: Complaints, old: st
         (
             "  clusterNetwork: {pods: {cidrBlocks: [10.42.1.0/16]}}",
             '13:40: spec.clusterNetwork.pods.cidrBlocks[0]: "10.42.1.0/16" is no network address; did you mean 10.42.0.0/16?',
+        ),
+        (
+            "  clusterNetwork: {pods: {cidrBlocks: [10.42.0.0/25]}}",
+            "13:40: spec.clusterNetwork.pods.cidrBlocks[0]: 10.42.0.0/25 is too small for kubeadm; /24 is the smallest",
+        ),
+        (
+            "  clusterNetwork: {pods: {cidrBlocks: [44.0.0.0/7]}}",
+            "13:40: spec.clusterNetwork.pods.cidrBlocks[0]: 44.0.0.0/7 is too large for kubeadm; /8 is the largest",
+        ),
+        (
+            "  clusterNetwork: {services: {cidrBlocks: [10.99.0.0/29]}}",
+            "13:44: spec.clusterNetwork.services.cidrBlocks[0]: 10.99.0.0/29 is too small for kubeadm; /28 is the smallest",
+        ),
+        (
+            "  clusterNetwork: {services: {cidrBlocks: [10.96.0.0/11]}}",
+            "13:44: spec.clusterNetwork.services.cidrBlocks[0]: 10.96.0.0/11 is too large for kubeadm; /12 is the largest",
         ),
         (
             "  clusterNetwork: {pods: {cidrBlocks: [10.43.0.0/17]}}",
