@@ -28,8 +28,21 @@ from cpcd.spec.mistakes import MOST, Mistake
 from cpcd.spec.paths import Path, show
 from cpcd.spec.scalars import resolve
 
-__all__ = ["MAX_ALIASES", "MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "Mark", "decoded", "load", "syntax"]
+__all__ = [
+    "MAX_ALIASES",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "NO_TEMPLATE",
+    "Document",
+    "Mark",
+    "decoded",
+    "load",
+    "syntax",
+]
 
+NO_TEMPLATE: Final = "a template is not read: write what stands for {{ }}"
+"""The hint for a mapping as a key, which is what YAML makes of `{{ }}`."""
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
 MAX_ALIASES: Final = 100
@@ -196,7 +209,8 @@ class _Builder:
 
     def _key(self, event: Event, path: Path) -> str:
         if not isinstance(event, ScalarEvent):
-            raise _GivenUpError(Mistake(self._file, *_mark(event), show(path), "a key must be text"))
+            hint = NO_TEMPLATE if isinstance(event, MappingStartEvent) else ""
+            raise _GivenUpError(self._at(event, path, "a key must be text", hint))
         if event.implicit[0] and not isinstance(resolve(event.value), str):
             self._wrong(event, path, f"a key must be text, not {event.value or 'empty'}", "put the key in quotes")
         return event.value

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 
-from cpcd.spec.load import Mark, decoded, syntax
+from cpcd.spec.load import NO_TEMPLATE, Mark, decoded, syntax
 from cpcd.spec.mistakes import MOST, Mistake, seen
 from cpcd.spec.paths import Path, show
 
@@ -154,8 +154,9 @@ class _Reader:
     def _keys(self, keys: Sequence[yaml.Node]) -> None:
         lines: dict[str, int] = {}
         for key in keys:
+            hint = NO_TEMPLATE if isinstance(key, yaml.MappingNode) else "put the key in quotes"
             if key.tag not in _TEXT or not isinstance(key, yaml.ScalarNode):
-                self._wrong(key, (), "a key must be text", "put the key in quotes")
+                self._wrong(key, (), "a key must be text", hint)
             elif key.value in lines:
                 self._wrong(
                     key, (key.value,), f"is written twice, first in line {lines[key.value]}", "keep one of them"
@@ -206,6 +207,9 @@ def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
         yield ("metadata",), f"must be a mapping, not {seen(metadata)}", ""
     if not isinstance(own.get("namespace", ""), str):
         yield from _worded(("metadata", "namespace"), own["namespace"])
+    for key in ("name", "namespace"):
+        if isinstance(value := own.get(key), str) and (value in (".", "..") or {"/", "%"} & set(value)):
+            yield ("metadata", key), f"{seen(value)} is no name", "it is part of the object's path: no /, no %"
     if not isinstance(own.get("labels", {}), dict):
         yield ("metadata", "labels"), f"must be a mapping, not {seen(own['labels'])}", ""
 
