@@ -32,7 +32,17 @@ def check_addons(checked: Checked, manifests: Mapping[str, Sequence[Object]]) ->
                 yield checked.document.mistake(path, f"no file is called {source.file}", "is it committed?")
             for name in names if defaulted else ():
                 yield from _second_network(checked, path, name, manifests[name])
+    yield from _presets(checked)
     yield from _doubled(checked, manifests)
+
+
+def _presets(checked: Checked) -> Iterator[Mistake]:
+    """Two addons of one preset bring the same objects."""
+    homes: dict[str, str] = {}
+    for at, addon in enumerate(checked.model.spec.addons):
+        if addon.preset and (home := homes.setdefault(addon.preset, addon.name)) != addon.name:
+            path: Path = ("spec", "addons", at, "preset")
+            yield checked.document.mistake(path, f"{addon.preset} is addon {home} already", "keep one of them")
 
 
 def _doubled(checked: Checked, manifests: Mapping[str, Sequence[Object]]) -> Iterator[Mistake]:

@@ -113,7 +113,7 @@ def _room(spec: ClusterSpec) -> Iterator[Finding]:
     proxmox, endpoint = spec.infrastructure.proxmox, spec.control_plane_endpoint
     machines = spec.control_plane.replicas + sum(group.replicas for group in spec.workers.machine_deployments)
     pool = sum(len(addresses) for addresses in proxmox.ipv4_config.addresses)
-    reserved = endpoint.provider == "kube-vip" and (endpoint.host is None or _pooled(endpoint.host, proxmox))
+    reserved = endpoint.provider == "kube-vip" if endpoint.host is None else _pooled(endpoint.host, proxmox)
     if pool < machines + reserved:
         needs = f"{machines} machines{' and the endpoint' if reserved else ''} need {machines + reserved}"
         yield Finding(_POOL, f"hold {pool} addresses, but {needs}")
@@ -155,6 +155,13 @@ def _groups(spec: ClusterSpec) -> Iterator[tuple[Path, ControlPlane | MachineDep
     yield ("spec", "controlPlane"), spec.control_plane
     for at, group in enumerate(spec.workers.machine_deployments):
         yield (*_DEPLOYMENTS, at), group
+
+
+def _trust(spec: ClusterSpec) -> Iterator[Finding]:
+    tls = spec.infrastructure.proxmox.tls
+    if tls.ca_file is not None and tls.fingerprint is not None:
+        why = "does nothing beside fingerprint, which is trusted whatever signed it"
+        yield Finding((*_PROXMOX, "tls", "caFile"), why, "leave one of them out")
 
 
 def _systems(spec: ClusterSpec) -> Iterator[Finding]:
@@ -238,6 +245,7 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
     (_zones, f"{_PVE}.availabilityZones.*.name spec.workers.machineDeployments.*.failureDomain"),
     (_labels, f"{_PVE}.availabilityZones spec.controlPlane.metadata spec.workers.machineDeployments.*.metadata"),
+    (_trust, f"{_PVE}.tls"),
     (_systems, "spec.templates.*.os spec.templates.*.templateID"),
     (_templates, " ".join(("spec.templates.*.name", *(f"{machine}.template" for machine in MACHINES)))),
     (_undecided, f"spec.templates.*.name {_CHOICES}"),

@@ -51,6 +51,13 @@ def test_a_file_of_two_addons_is_refused_and_one_listed_twice_in_an_addon_is_not
     assert [] == mistakes(valid + once, a=CONFIG)
 
 
+def test_a_preset_is_one_addon(valid: str) -> None:
+    """Under two names, both would apply its objects and call themselves ready."""
+    said = mistakes(f"{valid}  addons: [{{name: a, preset: flannel}}, {{name: b, preset: flannel}}]\n")
+
+    assert ["c:13:58: spec.addons[1].preset: flannel is addon a already; keep one of them"] == said
+
+
 def test_what_a_preset_brings_is_in_no_manifest(valid: str) -> None:
     """Flannel's own file beside the flannel that cpcd adds."""
     flannel = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-flannel}\n"

@@ -101,6 +101,15 @@ def test_a_valid_spec_has_no_mistakes(valid: str) -> None:
             f"10:31: {PROXMOX}.ipv4Config.addresses: hold 3 addresses, but 3 machines and the endpoint need 4",
         ),
         ("kind: Cluster", "kind: ConfigMap", '2:7: kind: must be Cluster, not "ConfigMap"; manifests go into a directory of their own'),
+        (
+            "      credentialsRef", "      tls: {caFile: /etc/cpcd/ca.pem, fingerprint: '" + "ab" * 32 + "'}\n      credentialsRef",
+            f"9:21: {PROXMOX}.tls.caFile: does nothing beside fingerprint, which is trusted whatever signed it; leave one of them out",
+        ),
+        (
+            "139], prefix: 24, gateway: 10.10.10.1}",
+            "112], prefix: 24, gateway: 10.10.10.1}\n  controlPlaneEndpoint: {provider: external, host: 10.10.10.111}",
+            f"10:31: {PROXMOX}.ipv4Config.addresses: hold 3 addresses, but 3 machines and the endpoint need 4",
+        ),
         ("kind: Cluster", "kind: cluster", '2:7: kind: must be Cluster, not "cluster"; did you mean Cluster?'),
         ("kind: Cluster", "kind: [Cluster]", "2:7: kind: must be Cluster, not a list; manifests go into a directory of their own"),
         ("gateway: 10.10.10.1", "gateway: 10.10.10.0", f"10:81: {PROXMOX}.ipv4Config.gateway: 10.10.10.0 is the network's own address; write a host of 10.10.10.0/24"),
