@@ -47,11 +47,15 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     ops = view.open_ops(key)
     wanted = [scope for op in ops for scope in evidence(op, view)]
     if view.cluster(key.cluster) is None:
-        return tuple(scope for scope in wanted if scope.kind == "tasks" and row.site in view.desired.sites)
+        return _retained_reads(row, view, wanted)
     wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row)]
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
     return tuple(dict.fromkeys(wanted))
+
+
+def _retained_reads(row: Machine, view: View, wanted: list[Scope]) -> tuple[Scope, ...]:
+    return tuple(scope for scope in wanted if scope.kind == "tasks" and row.site in view.desired.sites)
 
 
 def _own_reads(row: Machine, view: View) -> list[Scope]:
@@ -80,18 +84,26 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
 
 def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     """API and Node once there is a cluster to join or leave; members and pods when it comes to that."""
-    facts: Facts | None = view.known(scopes.guest(row))
-    near = row.joined or bool(row.retire) or (facts is not None and bool(facts.prepared))
-    if not near:
+    if not _near(row, view):
         return []
     if f"identity/{row.cluster}" not in view.facts:
         return _first_reads(row, view)
     held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
-    members = not row.joined or (row.role is Role.CONTROL_PLANE and (held or _ails(row, view)))
     wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
-    wanted += [scopes.etcd(row.cluster)] if members else []
+    wanted += [scopes.etcd(row.cluster)] if _votes(row, view, held=held) else []
     wanted += [scopes.attachments(row.cluster, row.name)] if row.retire else []
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
+
+
+def _near(row: Machine, view: View) -> bool:
+    """Whether the machine is in its cluster, or as good as: prepared, or on its way out."""
+    facts: Facts | None = view.known(scopes.guest(row))
+    return row.joined or bool(row.retire) or (facts is not None and bool(facts.prepared))
+
+
+def _votes(row: Machine, view: View, *, held: bool) -> bool:
+    """Whether etcd's members decide the next step: a join's, or a disruption of one of them."""
+    return not row.joined or (row.role is Role.CONTROL_PLANE and (held or _ails(row, view)))
 
 
 def _ails(row: Machine, view: View) -> bool:
@@ -126,14 +138,15 @@ def plan(key: Key, view: View) -> Plan:
     if group is None and case.hold is None:  # nobody says what it should be like: it is left as it is until it goes
         sentence = f"{row.name} is left as it is: its deployment {row.group} is no longer in the file"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
-    built = provision(case)
-    if built is not None:
-        return built
+    return provision(case) or _kept(case)
+
+
+def _kept(case: Case) -> Plan:
+    """Of a machine whose VM is made and runs."""
     vm = case.vm
-    assert vm is not None
-    if not row.joined:
-        return prepare(case) or member(case) or upkeep(case, vm)
-    return upkeep(case, vm)
+    assert vm is not None, "a VM that is not known is provision's"
+    joining = None if case.row.joined else prepare(case) or member(case)
+    return joining or upkeep(case, vm)
 
 
 def _retained(key: Key, view: View, row: Machine) -> tuple[Condition, ...]:
@@ -147,11 +160,24 @@ def _retained(key: Key, view: View, row: Machine) -> tuple[Condition, ...]:
     return tuple(Condition(kind, status, "Retained", sentence) for kind, status in kinds)
 
 
-async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # noqa: C901 - one arm a port call
+async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:
     """Carry out one action; return what the other side calls it."""
     assert isinstance(action, effects.MachineAction)
-    row = action.row
-    proxmox, kube = ports.proxmox(row.site), ports.kube
+    match action:
+        case effects.Write():
+            return await _write(action, ports, op)
+        case effects.Job():
+            assert op is not None, "what runs for long on a machine is an op"
+            given = await _introduced(action, ports) if isinstance(action, effects.Join) else action.asked(op.id)
+            await ports.guests.submit(ports.host(action.row), op.id, action.job, given)
+            return op.id
+        case _:
+            await _in_cluster(action, ports)
+            return None
+
+
+async def _write(action: effects.Write, ports: Ports, op: Op | None) -> str | None:
+    row, proxmox = action.row, ports.proxmox(action.row.site)
     match action:
         case effects.Clone():
             assert op is not None
@@ -161,12 +187,20 @@ async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # n
             )  # fmt: skip
         case effects.Configure():
             await proxmox.configure(row.node, row.vmid, _written(action), digest=action.digest)
+            return None
         case effects.Grow():
             return await proxmox.resize(row.node, row.vmid, action.disk, f"{action.size_gb}G")
         case effects.Power():
             return await proxmox.power(row.node, row.vmid, action.verb, action.options)
         case effects.Destroy():
             return await proxmox.destroy(row.node, row.vmid)
+        case other:
+            raise Bug(f"no port carries out {other.verb}")
+
+
+async def _in_cluster(action: effects.MachineAction, ports: Ports) -> None:
+    row, kube = action.row, ports.kube
+    match action:
         case effects.Uncordon():
             await kube(row.cluster).patch(NODE, row.name, {"spec": {"unschedulable": None}})
         case effects.DeleteNode():
@@ -175,14 +209,8 @@ async def apply(action: Action, ports: Ports, op: Op | None) -> str | None:  # n
             await _sweep(action, ports)
         case effects.RemoveMember():
             await _remove(action, ports)
-        case effects.Job():
-            assert op is not None, "what runs for long on a machine is an op"
-            given = await _introduced(action, ports) if isinstance(action, effects.Join) else action.asked(op.id)
-            await ports.guests.submit(ports.host(row), op.id, action.job, given)
-            return op.id
         case other:
             raise Bug(f"no port carries out {other.verb}")
-    return None
 
 
 async def _introduced(action: effects.Join, ports: Ports) -> dict[str, Any]:

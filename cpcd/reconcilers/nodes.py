@@ -95,28 +95,37 @@ def plan(key: Key, view: View) -> Plan:
         return Plan()
     if not row.joined:
         return Plan(wait=Wait("NotJoined", f"Node {key.name} waits for its machine to join", 300))
-    scope = scopes.node(key.cluster, key.name)
-    node: Node | None = view.known(scope)
     group = cluster.group(row.group)
     if group is None:
         sentence = f"Node {key.name} is left as it is: its deployment is no longer in the file"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "Deleting", sentence),))
+    node: Node | None = view.known(scopes.node(key.cluster, key.name))
     if node is None:
-        said = "is not there" if scope in view.bulk and view.bulk[scope].complete else "cannot be read now"
-        return Plan(wait=Wait("NodeUnknown", f"Node {key.name} {said}{because(view, scope)}", 10))
+        return Plan(wait=_without_node(key, view))
     if not node.of(row.uid):
         return Plan(wait=Wait("NameTaken", f"Node {key.name} is that of another machine", 10))
-    step = _correction(key, node, group, _labels(cluster, row, group))
+    if step := _correction(key, node, group, _labels(cluster, row, group)):
+        return Plan(steps=(step,))
+    return _serving(key, view, cluster, row)
+
+
+def _without_node(key: Key, view: View) -> Wait:
+    scope = scopes.node(key.cluster, key.name)
+    said = "is not there" if scope in view.bulk and view.bulk[scope].complete else "cannot be read now"
+    return Wait("NodeUnknown", f"Node {key.name} {said}{because(view, scope)}", 10)
+
+
+def _serving(key: Key, view: View, cluster: Cluster, row: Machine) -> Plan:
+    """The Node is as it should be: its certificate is left."""
     requests = _pending(view, cluster, row)
-    approvals = (ApproveCsr(key=key, csr=csr) for csr, objection in requests.items() if not objection)
-    if steps := (step,) if step else tuple(approvals):
-        return Plan(steps=steps)
+    if approvals := tuple(ApproveCsr(key=key, csr=csr) for csr, objection in requests.items() if not objection):
+        return Plan(steps=approvals)
     if view.known(scopes.csrs(key.cluster)) is None:
         why = because(view, scopes.csrs(key.cluster))
         said = f"the certificate requests of {key.cluster} cannot be listed now{why}"
         return Plan(wait=Wait("RequestsUnknown", said, 10))
     refused = [f"; its request {csr.name} is not approved: {objection}" for csr, objection in requests.items()]
-    sentence = f"Node {node.name} has its labels and taints{''.join(refused[:1])}"
+    sentence = f"Node {key.name} has its labels and taints{''.join(refused[:1])}"
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
 
 

@@ -50,15 +50,8 @@ def plan(key: Key, view: View) -> Plan:
         sentence = f"no template with {how} is on {key.cluster}"
         hint = f"Make one and mark it as template (qm template), with {how}."
         return Plan(refusal=Refusal(Code.DEPENDENCY, "TemplateMissing", sentence, hint))
-    nodes = [copy.node for copy in copies]
-    doubled = sorted({node for node in nodes if nodes.count(node) > 1})
-    if doubled:
-        listed = ", ".join(str(copy.vmid) for copy in copies if copy.node == doubled[0])
-        sentence = f"{how} fit several templates on {doubled[0]}: {listed}"
-        return Plan(refusal=Refusal(Code.CONFIG, "TemplateAmbiguous", sentence, "Name one by templateID."))
-    unfit = [refusal for copy in copies for refusal in _unfit(copy, key, view)]
-    if unfit:
-        return Plan(refusal=unfit[0])
+    if refusal := _ambiguous(how, copies) or _unfit(copies, key, view):
+        return Plan(refusal=refusal)
     where = ", ".join(f"{copy.vmid} on {copy.node}" for copy in copies)
     return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", f"template {ref.name}: {where}"),))
 
@@ -68,7 +61,21 @@ async def apply(action: Action, _ports: Ports, _op: Op | None) -> str | None:
     raise Bug(f"a template has no action {action.verb}")
 
 
-def _unfit(copy: Resource, key: Key, view: View) -> Iterator[Refusal]:
+def _ambiguous(how: str, copies: tuple[Resource, ...]) -> Refusal | None:
+    nodes = [copy.node for copy in copies]
+    doubled = sorted({node for node in nodes if nodes.count(node) > 1})
+    if not doubled:
+        return None
+    listed = ", ".join(str(copy.vmid) for copy in copies if copy.node == doubled[0])
+    sentence = f"{how} fit several templates on {doubled[0]}: {listed}"
+    return Refusal(Code.CONFIG, "TemplateAmbiguous", sentence, "Name one by templateID.")
+
+
+def _unfit(copies: tuple[Resource, ...], key: Key, view: View) -> Refusal | None:
+    return next((refusal for copy in copies for refusal in _objections(copy, key, view)), None)
+
+
+def _objections(copy: Resource, key: Key, view: View) -> Iterator[Refusal]:
     """Yield what cannot be made of a copy's disks."""
     if not copy.cloudinit:
         sentence = f"template {copy.vmid} on {copy.node} has no cloud-init drive: its clones would have no address"
