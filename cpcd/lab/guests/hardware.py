@@ -75,13 +75,21 @@ def _has_drive(config: Mapping[str, Any]) -> bool:
     return any("cloudinit" in str(value) for name, value in config.items() if name.startswith(("ide", "sata", "scsi")))
 
 
+def _static(told: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the address that cloud-init is told, and the length of its prefix; neither where it is to ask DHCP."""
+    said = _parts(told.get("ipconfig0")).get("ip", "")
+    if said in {"", "dhcp"}:
+        return "", 0
+    address = ipaddress.ip_interface(said)
+    return str(address.ip), address.network.prefixlen
+
+
 def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
     """Return what a machine sees of the configuration it was started with."""
-    told = _has_drive(config)
-    address = _parts(config.get("ipconfig0")).get("ip", "") if told else ""
-    static = ipaddress.ip_interface(address) if address and address != "dhcp" else None
+    told = config if _has_drive(config) else {}
+    address, prefix = _static(told)
     memory = str(config.get("memory", 512)).removeprefix("current=")
-    keys = unquote(str(config.get("sshkeys", ""))).splitlines() if told else []
+    keys = unquote(str(told.get("sshkeys", ""))).splitlines()
     net = _parts(config.get("net0"))
     return Hardware(
         cores=int(config.get("cores", 1)) * int(config.get("sockets", 1)),
@@ -90,10 +98,10 @@ def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
         system_uuid=_system_uuid(config, vmid),
         mac=next((value for value in net.values() if len(value.split(":")) == 6), "").lower(),
         name=str(config.get("name") or f"VM{vmid}"),
-        user=str(config.get("ciuser", "")) if told else "",
+        user=str(told.get("ciuser", "")),
         keys=tuple(key.strip() for key in keys if key.strip()),
-        address=str(static.ip) if static else "",
-        prefix=static.network.prefixlen if static else 0,
-        instance=_instance(config) if told else "",
-        upgrade=told and str(config.get("ciupgrade", "1")) == "1",
+        address=address,
+        prefix=prefix,
+        instance=_instance(told) if told else "",
+        upgrade=bool(told) and str(told.get("ciupgrade", "1")) == "1",
     )

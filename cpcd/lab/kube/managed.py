@@ -67,8 +67,9 @@ def note_apply(
     """Return the entries after an apply, and the paths that nobody holds any more and that hold nothing of others."""
     old = next((entry for entry in _entries(live) if _is(entry, manager, "Apply")), None)
     had = decode(old["fieldsV1"]) if old else set()
-    same = old and had == paths and old["apiVersion"] == live["apiVersion"]
-    mine = old if old and same else _entry(manager, "Apply", live["apiVersion"], paths, stamp)
+    mine = old
+    if mine is None or had != paths or mine["apiVersion"] != live["apiVersion"]:
+        mine = _entry(manager, "Apply", live["apiVersion"], paths, stamp)
     rest = [_without(entry, taken) for entry in _entries(live) if entry is not old]
     held: set[Path] = set().union(*(decode(entry["fieldsV1"]) for entry in rest))
     gone = {path for path in had - paths - held if not _is_map(live, path)}

@@ -63,13 +63,7 @@ def _check_create(cluster: Cluster, call: Call, vmid: int, *, pool: str, values:
     """Refuse what is refused before a worker is forked, in Proxmox's order."""
     check_keys(values)
     cluster.check_quorum()
-    if pool and pool not in cluster.pools:
-        raise denied(f"pool '{pool}' does not exist")
-    if storage := call.params.get("storage"):
-        check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
-    paths = (f"/pool/{pool}", f"/vms/{vmid}") if pool else (f"/vms/{vmid}",)
-    if not any(allowed(cluster, call.token, path, "VM.Allocate") for path in paths):
-        raise denied()
+    paths = _check_allocate(cluster, call, vmid, pool)
     text = {key: str(value) for key, value in values.items()}
     check_storages(cluster, call, text)
     check_options(cluster, call.token, paths, text)
@@ -79,6 +73,19 @@ def _check_create(cluster: Cluster, call: Call, vmid: int, *, pool: str, values:
     check_drives(cluster, call, text)
     if found := cluster.vms.get(vmid):
         raise failed(f"unable to create VM {vmid} - VM {vmid} already exists on node '{found.node}'")
+
+
+@source("Qemu.pm create_vm")
+def _check_allocate(cluster: Cluster, call: Call, vmid: int, pool: str) -> tuple[str, ...]:
+    """Return the paths that what the token may configure is looked up at: a pool's rights hold for what is made in it."""
+    if pool and pool not in cluster.pools:
+        raise denied(f"pool '{pool}' does not exist")
+    if storage := call.params.get("storage"):
+        check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
+    paths = (f"/pool/{pool}", f"/vms/{vmid}") if pool else (f"/vms/{vmid}",)
+    if not any(allowed(cluster, call.token, path, "VM.Allocate") for path in paths):
+        raise denied()
+    return paths
 
 
 @recorded(199, 835, 837, 1220)

@@ -30,13 +30,19 @@ def detach(cluster: Cluster, vm: Vm, name: str, keep: str | int | None, *, force
     if found is None or (keep is not None and volume(str(keep)) == found.volid):
         return
     _check_protection(vm, name, found)
-    if name.startswith("unused") or is_cloudinit(old) or (force and keep is None and not is_cdrom(old)):
+    _put_away(cluster, vm, name, found, force=force and keep is None)
+    if keep is None:
+        _leave_boot_order(vm, name)
+
+
+def _put_away(cluster: Cluster, vm: Vm, name: str, found: Volume, *, force: bool) -> None:
+    """Free what is nobody's data and what is to go by force; a medium stays where it is, a disk is kept as unused."""
+    old = str(vm.config[name])
+    if name.startswith("unused") or is_cloudinit(old) or (force and not is_cdrom(old)):
         cluster.volumes.free(found)
     elif not is_cdrom(old):
         unused = next(f"unused{n}" for n in range(256) if f"unused{n}" not in vm.config)
         vm.config[unused] = found.volid
-    if keep is None:
-        _leave_boot_order(vm, name)
 
 
 @source("P38", "Qemu.pm update_vm_api")

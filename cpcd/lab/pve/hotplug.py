@@ -4,7 +4,7 @@ The rules are those of `vmconfig_hotplug_pending`; the guest is asked through `B
 knows nothing of running guests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from cpcd.lab.provenance import guess, recorded, source
@@ -76,20 +76,35 @@ def _when(vm: Vm, name: str, value: Value | None) -> str:
 @recorded(541, 544)
 @source("QemuServer.pm vmconfig_hotplug_pending")
 def _other(vm: Vm, name: str, value: Value | None, features: frozenset[str]) -> str:
-    match name:
-        case "vcpus" if "cpu" in features:
-            return ASK
-        case "memory" if "memory" in features and value is not None:
-            return ASK
-        case "hotplug":
-            words = f"{value or ''} {vm.config.get('hotplug', '')}"
-            return LATER if "memory" in words or "cpu" in words else NOW
-        case "balloon" if (value is None or int(value) > 0) == (int(vm.config.get("balloon", 1)) > 0):
-            return NOW
-        case "agent" if value is not None and "agent" in vm.config:
-            before, after = members(name, str(vm.config[name])), members(name, str(value))
-            return NOW if {"fstrim_cloned_disks"} >= _differ(before, after) else LATER
-    return LATER
+    if name == "vcpus" and "cpu" in features:
+        return ASK
+    if name == "memory" and "memory" in features and value is not None:
+        return ASK
+    return NOW if name in AT_ONCE and AT_ONCE[name](vm, value) else LATER
+
+
+def _hotplug(vm: Vm, value: Value | None) -> bool:
+    """Whether memory and processors stay as they are: those are set up for it when QEMU starts."""
+    words = f"{value or ''} {vm.config.get('hotplug', '')}"
+    return "memory" not in words and "cpu" not in words
+
+
+def _balloon(vm: Vm, value: Value | None) -> bool:
+    """Whether the device stays, or stays away: 0 is none, and the default is one."""
+    return (value is None or int(value) > 0) == (int(vm.config.get("balloon", 1)) > 0)
+
+
+def _agent(vm: Vm, value: Value | None) -> bool:
+    """Whether QEMU need not know: that clones are trimmed is Proxmox's own."""
+    if value is None or "agent" not in vm.config:
+        return False
+    return {"fstrim_cloned_disks"} >= _differ(members("agent", str(vm.config["agent"])), members("agent", str(value)))
+
+
+AT_ONCE: Final[Mapping[str, Callable[[Vm, Value | None], bool]]] = {
+    "hotplug": _hotplug, "balloon": _balloon, "agent": _agent,
+}  # fmt: skip
+"""Options that take effect at once if what they say of the running VM's devices is the same."""
 
 
 def _differ(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:

@@ -34,13 +34,19 @@ PRIVILEGES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "VM.PowerMgmt": ("freeze",),
     "VM.Config.Disk": ("boot", "bootdisk", "vmstatestorage"),
+    "VM.Config.Network": ("net",),
 }  # fmt: skip
-"""Privilege -> options, by the tables of Qemu.pm; what is in none and in no family below is root's alone."""
+"""Privilege -> options, numbered ones by their kind, by the tables of Qemu.pm; what is in none of them is root's alone."""
 BY_OPTION: Final = {name: privilege for privilege, names in PRIVILEGES.items() for name in names}
 CLOUDINIT: Final = frozenset((
     "cicustom", "cipassword", "citype", "ciuser", "ciupgrade", "nameserver", "searchdomain", "sshkeys",
 ))  # fmt: skip
 BY_VALUE: Final = re.compile(r"(?:unused|serial|usb|hostpci|virtiofs)\d+|cdrom|tags")
+BY_DEVICE: Final = {
+    **dict.fromkeys(("serial", "usb", "rng"), "VM.Config.HWType"),
+    "virtiofs": "VM.Config.Disk",
+    "tags": "VM.Config.Options",
+}
 SNIPPET: Final = re.compile(r"[^:]+:snippets/.+")
 NEW_DISK: Final = re.compile(r"(?:([^/:\s]+):)?(\d+(?:\.\d+)?)")
 
@@ -61,14 +67,16 @@ def check_options(cluster: Cluster, token: Token, paths: tuple[str, ...], names:
             continue
         if name in CLOUDINIT or name.startswith("ipconfig"):
             _need(cluster, token, paths, "VM.Config.Cloudinit", "VM.Config.Network")
-        elif re.fullmatch(r"net\d+", name):
-            _need(cluster, token, paths, "VM.Config.Network")
-        elif privilege := "VM.Config.CPU" if re.fullmatch(r"numa\d+", name) else BY_OPTION.get(name):
+        elif privilege := BY_OPTION.get(name) or BY_OPTION.get(_kind(name)):
             _need(cluster, token, paths, privilege)
             if name == "startup":
                 check(cluster, token, "/", "Sys.Modify")
         else:
             raise failed(f"only root can set '{name}' config")
+
+
+def _kind(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _need(cluster: Cluster, token: Token, paths: tuple[str, ...], *any_of: str) -> None:
@@ -83,20 +91,17 @@ def check_device(cluster: Cluster, token: Token, paths: tuple[str, ...], name: s
     """Refuse an option whose privilege depends on its value: devices of the host, directories, drives, tags."""
     if token.id == ROOT:
         return
-    kind = re.sub(r"\d+$", "", name)
+    kind = _kind(name)
     if kind == "serial" and value != "socket":
         raise failed(f"only root can {verb} '{name}' config for real devices")
-    if kind in {"serial", "usb", "rng"}:
-        _need(cluster, token, paths, "VM.Config.HWType")
+    if privilege := BY_DEVICE.get(kind):
+        _need(cluster, token, paths, privilege)
     if kind in {"usb", "hostpci"}:
         _mapped(cluster, token, paths, name, parse(value, "host"))
     elif kind == "rng" and parse(value, "source").get("source") == "/dev/hwrng":
         check(cluster, token, "/mapping/hwrng", "Mapping.Use")
     elif kind == "virtiofs":
-        _need(cluster, token, paths, "VM.Config.Disk")
         check(cluster, token, f"/mapping/dir/{parse(value, 'dirid').get('dirid', '')}", "Mapping.Use")
-    elif name == "tags":
-        _need(cluster, token, paths, "VM.Config.Options")
     elif is_drive(name):
         _drive(cluster, token, paths, value)
 

@@ -185,17 +185,20 @@ def _format(name: str | Properties, text: str, path: str) -> None:
     """Check a value's format: a property string by its own schema, anything else by the rule of that name."""
     members = _api()["formats"].get(name) if isinstance(name, str) else name
     if members is not None:
-        found = _members(members, text)
-        errors = Errors()
-        _object(members, found, errors, path)
-        if errors:
-            lines = "".join(f"{where}: {errors[where]}\n" for where in sorted(errors))
-            raise Bad(f"format error\n{lines}".removesuffix("\n"))
+        _property_string(members, text, path)
     if isinstance(name, str) and name in CODE:
         CODE[name](text)
     elif isinstance(name, str) and name.endswith("-list") and (rule := LISTS.get(name.removesuffix("-list"))):
         for each in formatted(text):
             rule(each)
+
+
+def _property_string(wanted: Properties, text: str, path: str) -> None:
+    errors = Errors()
+    _object(wanted, _members(wanted, text), errors, path)
+    if errors:
+        lines = "".join(f"{where}: {errors[where]}\n" for where in sorted(errors))
+        raise Bad(f"format error\n{lines}".removesuffix("\n"))
 
 
 @recorded(214, 216, 297)

@@ -55,15 +55,26 @@ def list_storages(cluster: Cluster, call: Call) -> list[Row]:
 
     `content` keeps those that take any of some kinds, `target` those that are shared with another node.
     """
-    name, wanted = call.params.get("storage"), set(formatted(call.params.get("content", "")))
-    here = [s for s in cluster.storages if s.on(call.node) and (not wanted or wanted & set(s.content))]
+    name = call.params.get("storage")
+    here = [storage for storage in cluster.storages if storage.on(call.node) and _takes(storage, call)]
     if name and name not in {storage.name for storage in here}:
         raise invalid({"storage": "No such storage."})
-    seen = [s for s in here if name in {None, s.name} and allowed(cluster, call.token, f"/storage/{s.name}", *NEEDED)]
+    seen = [storage for storage in here if name in {None, storage.name} and _reaches(storage, call)]
+    return [
+        _entry(cluster, call, storage)
+        for storage in seen
+        if allowed(cluster, call.token, f"/storage/{storage.name}", *NEEDED)
+    ]
+
+
+def _takes(storage: Storage, call: Call) -> bool:
+    wanted = set(formatted(call.params.get("content", "")))
+    return not wanted or not wanted.isdisjoint(storage.content)
+
+
+def _reaches(storage: Storage, call: Call) -> bool:
     target = call.params.get("target", "localhost")
-    if target not in {"localhost", call.node}:
-        seen = [storage for storage in seen if storage.shared and storage.on(target)]
-    return [_entry(cluster, call, storage) for storage in seen]
+    return target in {"localhost", call.node} or (storage.shared and storage.on(target))
 
 
 def _entry(cluster: Cluster, call: Call, storage: Storage) -> Row:
