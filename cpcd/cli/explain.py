@@ -53,14 +53,15 @@ def explained(word: str) -> dict[str, Any]:
     )
     if reason or held:
         return reason | held
-    known = {name.lower(): name for name in (*(str(row.code) for row in TABLE), *REASONS, *CONDITIONS)}
-    near = [known[name] for name in difflib.get_close_matches(wanted, known, 3)]
-    hint = (
-        f"There are, near to it: {', '.join(near)}."
-        if near
-        else f"Codes are {', '.join(str(row.code) for row in TABLE)}."
-    )
-    raise Failure(Code.INPUT, f"there is no code, reason or condition called {word}", hint=hint)
+    raise _unknown(word, [*REASONS, *CONDITIONS])
+
+
+def _unknown(word: str, names: list[str]) -> Failure:
+    codes = [str(row.code) for row in TABLE]
+    known = {name.lower(): name for name in (*codes, *names)}
+    near = [known[name] for name in difflib.get_close_matches(word.strip().lower(), known, 3)]
+    hint = f"There are, near to it: {', '.join(near)}." if near else f"Codes are {', '.join(codes)}."
+    return Failure(Code.INPUT, f"there is no code, reason or condition called {word}", hint=hint)
 
 
 def _of(row: Entry) -> dict[str, Any]:

@@ -21,13 +21,16 @@ def find(document: dict[str, Any], words: str) -> Object:
     found = [entry for entry in objects if words in _names(entry)]
     if len(found) == 1:
         return found[0]
-    known = sorted(f"{entry['kind']}/{entry['name']}" for entry in objects)
     if found:
         several = ", ".join(f"{entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}" for entry in found)
         raise Failure(Code.INPUT, f"{words} could be any of {several}", hint="Write it as CLUSTER/KIND/NAME.")
+    raise _unknown(words, sorted(_objects(document)))
+
+
+def _unknown(words: str, known: list[str]) -> Failure:
     near = [name for name in known if words in name][:3] or difflib.get_close_matches(words, known, 3) or known[:3]
     hint = f"Known are, among others: {', '.join(near)}." if known else "There is no object yet; see `cpcd status`."
-    raise Failure(Code.INPUT, f"there is no object called {words}", hint=hint)
+    return Failure(Code.INPUT, f"there is no object called {words}", hint=hint)
 
 
 def key_of(entry: Object) -> str:

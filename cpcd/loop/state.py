@@ -105,14 +105,20 @@ class State:
         before = self._view
         gone = [scope for change in changes for scope in self._stale(change, before)]
         self._view = before.with_ledger(changes).without(gone)
-        for change in changes:
-            if isinstance(change, CloseOp):
-                self._known.pop(change.id, None)
+        self._forget(changes)
         try:
             await self._journal.commit(changes)
         except Failure as failure:
             self.frozen = failure
             raise
+        self._tell(changes, before, by)
+
+    def _forget(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if isinstance(change, CloseOp):
+                self._known.pop(change.id, None)
+
+    def _tell(self, changes: Iterable[Change], before: View, by: Key | None) -> None:
         for change in changes:
             for token in self._tokens(change, before):
                 self.signal(token, by=by)

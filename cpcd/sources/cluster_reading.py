@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Scope
-from cpcd.model.seen import AddonSeen, Api, Asked, Csr, Node, Pod
+from cpcd.model.seen import AddonSeen, Api, Asked, Csr, Node, Pod, Reference
 from cpcd.model.view import View
 from cpcd.plan import applyset
 from cpcd.ports.bundle import Ports, WrittenKubeconfig
@@ -75,26 +76,19 @@ class ClusterReader:
     async def _addon(self, kube: Kube, scope: Scope) -> AddonSeen:
         cluster = self._view().cluster(scope.owner)
         addons = {addon.name: addon for addon in cluster.addons} if cluster else {}
-        given = addons[scope.name].objects if scope.name in addons else ()
+        addon = addons.get(scope.name)
+        given = addon.objects if addon else ()
         where = await _places(kube, given)
         wanted = applyset.placed(given, where)
-        kept = {applyset.ref(obj) for obj in (*wanted, *(obj for one in addons.values() for obj in one.objects))}
+        kept = set(map(applyset.ref, chain(wanted, *(one.objects for one in addons.values()))))
         parent = await kube.get(PARENT, applyset.parent_name(scope.name), applyset.PARENT_NAMESPACE)
         members = await _members(kube, scope.name, parent) if parent else []
         others = [one for one in members if applyset.ref(one) not in kept]
-        going, staying = (
-            tuple(decode.reference(one) for one in others if ("deletionTimestamp" in one["metadata"]) is gone)
-            for gone in (True, False)
-        )
-        objects = applyset.objects(scope.name, wanted, (*staying, *going)) if scope.name in addons else ()
-        states = dict(
-            zip(map(applyset.ref, objects), await asyncio.gather(*(_state(kube, o) for o in objects)), strict=True)
-        )
+        going, staying = _parted(others, gone=True), _parted(others, gone=False)
+        states = await _states(kube, applyset.objects(scope.name, wanted, (*staying, *going)) if addon else ())
         return AddonSeen(
-            missing=tuple(ref for ref, state in states.items() if state == "missing"),
-            drifted=tuple(ref for ref, state in states.items() if state == "drifted"),
-            surplus=staying, leaving=going, placed=tuple(sorted(where.items())),
-            parent=decode.reference(parent) if parent else None,
+            missing=states["missing"], drifted=states["drifted"], surplus=staying, leaving=going,
+            placed=tuple(sorted(where.items())), parent=decode.reference(parent) if parent else None,
         )  # fmt: skip
 
 
@@ -118,6 +112,20 @@ async def _pods(kube: Kube, node: str) -> tuple[Pod, ...]:
 async def _attachments(kube: Kube, node: str) -> tuple[str, ...]:
     listed, _ = await kube.list(ATTACHMENT)
     return tuple(sorted(one["metadata"]["name"] for one in listed if one.get("spec", {}).get("nodeName") == node))
+
+
+def _parted(members: Iterable[Object], *, gone: bool) -> tuple[Reference, ...]:
+    """Return those that are being deleted, or those that are not."""
+    return tuple(decode.reference(one) for one in members if ("deletionTimestamp" in one["metadata"]) is gone)
+
+
+async def _states(kube: Kube, objects: Sequence[Object]) -> dict[str, tuple[str, ...]]:
+    """Return the references of those objects that are not as they should be, by what they are."""
+    states = zip(
+        map(applyset.ref, objects), await asyncio.gather(*(_state(kube, each) for each in objects)), strict=True
+    )
+    found = dict(states)
+    return {kind: tuple(ref for ref in found if found[ref] == kind) for kind in ("missing", "drifted")}
 
 
 async def _state(kube: Kube, obj: Object) -> str:

@@ -100,15 +100,7 @@ def log_pass(done: Pass, *, name: str, at: Wall, news: bool, muted: bool = False
     told elsewhere.
     """
     log = structlog.get_logger("cpcd")
-    fields: dict[str, Any] = {**_identity(done.key, done.run), "outcome": done.outcome.value}
-    fields |= {word: value for word, value in (("verb", done.verb), ("target", done.target)) if value}
-    if done.failure:
-        fields |= {"code": str(done.failure.code), "hint": done.failure.hint, "failures": done.failures}
-    if done.failure and done.failure.code is Code.UNKNOWN:
-        fields["exc_info"] = done.failure.__cause__ or done.failure
-    if done.next_in is not None:
-        fields["next_in"] = round(done.next_in, 1)
-    sentence = told(done, name, at)
+    sentence, fields = told(done, name, at), _fields(done)
     match done.outcome:
         case _ if muted:
             log.debug(sentence, **fields)
@@ -122,6 +114,18 @@ def log_pass(done: Pass, *, name: str, at: Wall, news: bool, muted: bool = False
             log.info(sentence, **fields)
         case _:
             log.debug(sentence, **fields)
+
+
+def _fields(done: Pass) -> dict[str, Any]:
+    fields: dict[str, Any] = {**_identity(done.key, done.run), "outcome": done.outcome.value}
+    fields |= {word: value for word, value in (("verb", done.verb), ("target", done.target)) if value}
+    if done.failure:
+        fields |= {"code": str(done.failure.code), "hint": done.failure.hint, "failures": done.failures}
+    if done.failure and done.failure.code is Code.UNKNOWN:
+        fields["exc_info"] = done.failure.__cause__ or done.failure
+    if done.next_in is not None:
+        fields["next_in"] = round(done.next_in, 1)
+    return fields
 
 
 def log_event(event: Event) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cpcd.model.keys import Key, Kind, Wall
-from cpcd.model.report import Endpoint
+from cpcd.model.ledger import Machine
+from cpcd.model.report import Endpoint, Pass
 from cpcd.model.view import View
 from cpcd.status.cluster import cluster_conditions, counters
 from cpcd.status.report import Board, ObjectReport, Standing
@@ -144,19 +145,26 @@ def _object(view: View, report: ObjectReport) -> dict[str, Any]:
         "sentence": last.sentence,
         "outcome": last.outcome.value,
         "run": last.run,
-        "code": str(last.failure.code) if last.failure else "",
-        "hint": last.failure.hint if last.failure else "",
-        "next": expected(last, report.at) if last.failure else "",
+        **_failing(last, report.at),
         "parked": last.parked,
         "failures": last.failures,
         "at": stamp(report.at),
         "nextLook": stamp(report.at + last.next_in) if last.next_in is not None else "",
-        "group": row.group if row else "",
-        "node": row.node if row else "",
-        "vmid": row.vmid if row else None,
-        "address": row.address if row else "",
+        **_place(row),
         "conditions": [_condition(standing) for standing in report.conditions.values()],
     }
+
+
+def _failing(last: Pass, at: Wall) -> dict[str, str]:
+    if last.failure is None:
+        return {"code": "", "hint": "", "next": ""}
+    return {"code": str(last.failure.code), "hint": last.failure.hint, "next": expected(last, at)}
+
+
+def _place(row: Machine | None) -> dict[str, Any]:
+    if row is None:
+        return {"group": "", "node": "", "vmid": None, "address": ""}
+    return {"group": row.group, "node": row.node, "vmid": row.vmid, "address": row.address}
 
 
 def note_clusters(view: View, board: Board, at: Wall) -> None:

@@ -37,8 +37,7 @@ def within(moments: Moments, since: float, limits: Limits) -> Proof:
     gone = _gone(mine)
     there = [{each["vmid"] for each in machines} for machines in mine]
     most = max((len(vmids - _soon(moments, gone, at)) for at, vmids in enumerate(there)), default=0)
-    serving = (sum(each["running"] and each["node"] == "Ready" for each in machines) for machines in mine)
-    least = min(serving, default=0)
+    least = min(map(_serving, mine), default=0)
     left = max(map(_leaving, mine, gone), default=0)
     floor = limits.replicas - limits.unavailable
     kept = most <= limits.replicas + limits.surge and least >= floor and left <= 1
@@ -90,6 +89,10 @@ def _gone(groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[set[int]]:
         known = {each["vmid"] for each in there if each["node"] or each["vmid"] in known}
         found.append({each["vmid"] for each in there if each["vmid"] in known and each["node"] in {"", "Cordoned"}})
     return found
+
+
+def _serving(machines: Sequence[Mapping[str, Any]]) -> int:
+    return sum(each["running"] and each["node"] == "Ready" for each in machines)
 
 
 def _leaving(machines: Sequence[Mapping[str, Any]], gone: set[int]) -> int:

@@ -117,33 +117,45 @@ def whole(world: World, ledger: Ledger, *, masters: int, wanted: int) -> Iterato
 
 def leftovers(world: World, ledger: Ledger) -> list[str]:
     """Return as sentences what belongs to no machine: volumes, Nodes, members, rows, operations, numbers held back."""
-    vms = machines(world)
-    rows, there = set(ledger.rows.items()), {(_uid(vm), vm["vmid"]) for vm in vms}
-    names = sorted(vm["name"] for vm in vms)
-    members = sorted(member["name"] for cluster in world["clusters"] for member in cluster["members"])
-    left = [f"VM {vmid} ({uid}) has no row" for uid, vmid in sorted(there - rows)]
-    left += [f"the row of {uid} has no VM {vmid}" for uid, vmid in sorted(rows - there)]
+    left = _unpaired(world, ledger)
     left += [f"volume {each['volid']} is nobody's" for each in world["volumes"] if not each["used"]]
-    left += [f"VM {vm['vmid']} is locked ({vm['lock']})" for vm in vms if vm["lock"]]
-    if (nodes := sorted(node["name"] for node in _nodes(world))) != names:
-        left.append(f"Nodes are {listed(nodes)}, VMs {listed(names)}")
-    if members != (masters := [name for name in names if "-cp-" in name]):
-        left.append(f"members are {listed(members)}, control planes {listed(masters)}")
+    left += [f"VM {vm['vmid']} is locked ({vm['lock']})" for vm in machines(world) if vm["lock"]]
+    left += _strangers(world)
     left += [f"VMID {vmid} is in quarantine" for vmid in ledger.quarantine]
     return left + ([f"{ledger.ops} operations are open"] if ledger.ops else [])
+
+
+def _unpaired(world: World, ledger: Ledger) -> list[str]:
+    rows, there = set(ledger.rows.items()), {(_uid(vm), vm["vmid"]) for vm in machines(world)}
+    left = [f"VM {vmid} ({uid}) has no row" for uid, vmid in sorted(there - rows)]
+    return left + [f"the row of {uid} has no VM {vmid}" for uid, vmid in sorted(rows - there)]
+
+
+def _strangers(world: World) -> list[str]:
+    """Nodes and members of etcd that are not those of the VMs."""
+    names, left = sorted(vm["name"] for vm in machines(world)), []
+    if (nodes := sorted(node["name"] for node in _nodes(world))) != names:
+        left.append(f"Nodes are {listed(nodes)}, VMs {listed(names)}")
+    members = sorted(member["name"] for cluster in world["clusters"] for member in cluster["members"])
+    if members != (masters := [name for name in names if "-cp-" in name]):
+        left.append(f"members are {listed(members)}, control planes {listed(masters)}")
+    return left
 
 
 def repaired(before: World, after: World, *, gone: Vm, off: Vm) -> Iterator[Proof]:
     """Judge the repair of a worker that was stopped (`off`) and of one that was deleted (`gone`)."""
     now = {_uid(vm): vm for vm in machines(after)}
-    same = now.get(_uid(off), {})
-    pinned = all(same.get(key) == off[key] for key in ("vmid", "smbios1", "name")) and same.get("status") == "running"
-    yield Proof("the stopped machine was started, not replaced", pinned)
+    yield Proof("the stopped machine was started, not replaced", _started(off, now.get(_uid(off), {})))
     kept = {_uid(vm) for vm in machines(before)} - {_uid(gone)}
     fresh = [vm for uid, vm in now.items() if uid not in kept]
     successor = len(fresh) == 1 and "-general-" in fresh[0]["name"] and fresh[0]["status"] == "running"
     whole = kept <= now.keys() and _uid(gone) not in now and len(machines(after)) == len(machines(before))
     yield Proof("the deleted machine has one successor", successor and whole, ", ".join(vm["name"] for vm in fresh))
+
+
+def _started(off: Vm, now: Vm) -> bool:
+    same = all(now.get(key) == off[key] for key in ("vmid", "smbios1", "name"))
+    return same and now["status"] == "running"
 
 
 def replaced(before: World, after: World, *, since: float, templates: Collection[str]) -> Iterator[Proof]:

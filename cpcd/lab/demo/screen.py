@@ -1,7 +1,7 @@
 """The screen: acts, machines with progress bars and the last lines, live on a terminal, plain lines elsewhere."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from rich.console import Console, Group
@@ -19,19 +19,26 @@ JOBS: Final = {"prepare": 50, "init": 70, "join": 70}
 
 def progress(world: Mapping[str, Any], vmid: int) -> int:
     """Return how far the machine of a VM is, in hundredths, by what is there: its VM, its sshd, its Node."""
-    vm = next((each for each in world["vms"] if each["vmid"] == vmid), None)
-    if vm is None:
+    vm, guest = _of(world["vms"], vmid), _of(world["guests"], vmid)
+    if not vm:
         return 0
-    guest: Mapping[str, Any] = next((each for each in world["guests"] if each["vmid"] == vmid), {"ssh": False})
-    nodes = (node for cluster in world["clusters"] for node in cluster["nodes"])
-    node = next((each for each in nodes if vm["smbios1"] == f"uuid={each['systemUUID']}"), None)
     if vm["status"] != "running":
         return 10 if vm["lock"] else 20
-    if node is not None:
+    if node := _node(world, vm):
         return 100 if node["ready"] and not node["unschedulable"] else 85
-    if not guest["ssh"]:
+    if not guest.get("ssh"):
         return 30
     return JOBS.get(guest["job"], 60 if guest["prepared"] else 40)
+
+
+def _of(things: Iterable[Mapping[str, Any]], vmid: int) -> Mapping[str, Any]:
+    return next((each for each in things if each["vmid"] == vmid), {})
+
+
+def _node(world: Mapping[str, Any], vm: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The Node by the machine's UUID: one of its name may be its predecessor's."""
+    nodes = (node for cluster in world["clusters"] for node in cluster["nodes"])
+    return next((each for each in nodes if vm["smbios1"] == f"uuid={each['systemUUID']}"), None)
 
 
 class Screen:
