@@ -63,19 +63,24 @@ def source(module: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
+def imported(path: Path) -> set[tuple[str, str]]:
+    """Return (module, name) of what a file takes from modules of cpcd, modules themselves left out."""
+    return {
+        (node.module or "", name.name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cpcd")
+        for name in node.names
+        if source(f"{node.module}.{name.name}") is None
+    }
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_others_take_is_at_the_door(path: Path) -> None:
     """A name that another module imports is in the `__all__` of the one that it comes from.
 
     Not in `guest`, whose files travel to a machine together: there, what has no underscore is public.
     """
-    taken = {
-        (node.module, name.name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cpcd")
-        for name in node.names
-        if source(f"{node.module}.{name.name}") is None
-    }
+    taken = imported(path)
     offered = {module: door(found) for module, _ in taken if (found := source(module)) is not None}
     past = {(m, name) for m, name in taken if not m.startswith("cpcd.guest.") and name not in (offered[m] or ())}
 

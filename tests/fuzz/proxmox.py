@@ -175,6 +175,19 @@ SHAPES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+def _vm(config: Any, status: Any) -> Any:
+    decode.with_disks(Resource(VMID, NODE, "", "", template=True, tags=(), lock=""), config, frozenset({"local"}))
+    return decode.vm(NODE, config, status, (), "")
+
+
+def _tasks(value: Any) -> Any:
+    found = tuple(map(decode.task, value))
+    for task in found:
+        code, said, hint, retry = judged(task.exit or "unexpected status")
+        judge(Failure(code, f"clone of 9000 failed: {said}", hint=hint, retry=retry))
+    return found
+
+
 def _decoded(verb: str, value: Any) -> Any:
     """Go on as the readers do."""
     match verb:
@@ -187,21 +200,12 @@ def _decoded(verb: str, value: Any) -> Any:
         case "permissions":
             return missing(value)
         case "config" | "status" if value is not None:
-            other = proxmox_answers()["status" if verb == "config" else "config"]
-            pair = (value, json.loads(other.body)["data"])
-            config, status = pair if verb == "config" else pair[::-1]
-            decode.with_disks(
-                Resource(VMID, NODE, "", "", template=True, tags=(), lock=""), config, frozenset({"local"})
-            )
-            return decode.vm(NODE, config, status, (), "")
+            both = {each: json.loads(proxmox_answers()[each].body)["data"] for each in ("config", "status")}
+            return _vm(**both | {verb: value})
         case "pending":
             return decode.pending(value)
         case "tasks":
-            found_tasks = tuple(map(decode.task, value))
-            for task in found_tasks:
-                code, said, hint, retry = judged(task.exit or "unexpected status")
-                judge(Failure(code, f"clone of 9000 failed: {said}", hint=hint, retry=retry))
-            return found_tasks
+            return _tasks(value)
         case "task_log":
             return decode.made(value)
         case _:

@@ -57,14 +57,16 @@ def conforms(value: Any, hint: Any) -> bool:
         return conforms(value, hint.__supertype__)
     if origin in {types.UnionType, typing.Union}:
         return any(conforms(value, part) for part in parts)
+    return _conforming_all(value, origin, parts) if origin else _conforming_one(value, hint)
+
+
+def _conforming_all(value: Any, origin: Any, parts: tuple[Any, ...]) -> bool:
     if origin is tuple:
         return _conforming_tuple(value, parts)
     if origin in {list, frozenset}:
         return isinstance(value, origin) and all(conforms(item, parts[0]) for item in value)
-    if origin in {dict, Mapping}:
-        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
-        return isinstance(value, Mapping) and all(conforms(k, parts[0]) and conforms(v, parts[1]) for k, v in pairs)
-    return _conforming_one(value, hint)
+    assert origin in {dict, Mapping}, f"nobody knows how {origin} is compared"
+    return isinstance(value, Mapping) and all(_conforming_tuple(pair, parts) for pair in value.items())
 
 
 def _conforming_tuple(value: Any, parts: tuple[Any, ...]) -> bool:

@@ -19,12 +19,14 @@ WHAT = ("cpcd/plan", "cpcd/loop")
 SAMPLE = 300  # mutants: what the page stands for
 
 
+def _everything() -> list[Mutant]:
+    return [mutant for where in WHAT for path in sorted((ROOT / where).glob("*.py")) for mutant in mutants(ROOT, path)]
+
+
 def main() -> int:
     """Run, write the report, and return 0 when the score is reached."""
     given = _arguments()
-    everything = [
-        mutant for where in WHAT for path in sorted((ROOT / where).glob("*.py")) for mutant in mutants(ROOT, path)
-    ]
+    everything = _everything()
     chosen = _sample(everything, given)
     began, told = time.monotonic(), _Told(len(chosen))
     runner = Runner(ROOT, lambda: chosen, told, jobs=given.jobs)

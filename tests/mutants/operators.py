@@ -120,15 +120,19 @@ def _setter(items: list[Any], at: int) -> Callable[[Any], None]:
 def _places(node: Any, field: str) -> Iterator[_Place]:
     value = getattr(node, field)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PAUSES:
-        for one in (*node.args, *(keyword.value for keyword in node.keywords)):
-            if isinstance(one, ast.Constant) and isinstance(one.value, int | float):
-                one.pause = True  # type: ignore[attr-defined] # read by `_walk` alone
+        _mark_pauses(node)
     if isinstance(value, list):
         for at, item in enumerate(value):
             if isinstance(item, ast.AST):
                 yield from _walk(item, _setter(value, at))
     elif isinstance(value, ast.AST):
         yield from _walk(value, lambda new: setattr(node, field, new))
+
+
+def _mark_pauses(call: ast.Call) -> None:
+    for one in (*call.args, *(keyword.value for keyword in call.keywords)):
+        if isinstance(one, ast.Constant) and isinstance(one.value, int | float):
+            one.pause = True  # type: ignore[attr-defined] # read by `_walk` alone
 
 
 def _walk(node: Any, put: Callable[[Any], None]) -> Iterator[_Place]:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from cpcd.lab.guests import Guest
 from cpcd.lab.kube import Etcd, Member
-from cpcd.model.desired import Blast, Consent, Risk
+from cpcd.model.desired import Blast, Consent, Group, Risk
 from cpcd.model.keys import OpId, Role, Uid, system_uuid
 from cpcd.model.ledger import Machine, Op, OpenOp, PutMachine
 from tests.sim.gate import Call, Run
@@ -163,16 +163,18 @@ class FreshEvidence(Invariant):
     def _on_pod(self, call: Call) -> None:
         name, space = call.target.removeprefix("Pod "), call.given["namespace"]
         found = (cluster.store.objects.find("Pod", name, space) for cluster in self.house.world.clusters)
-        pod = next(filter(None, found), None)
-        if pod is None or not pod["spec"].get("nodeName"):
+        node = next((pod["spec"].get("nodeName") for pod in found if pod), None)
+        if not node:
             return  # gone meanwhile: the eviction has no effect
-        node = pod["spec"]["nodeName"]
         listed = self._demand(call, f"pods of {node}", "")
         if listed is not None and call.given["uid"] not in {one["metadata"]["uid"] for one in listed[0]}:
             self.breach(f"this pod was not listed; {call}")
-        held = {op.key.name for op in self.ops if op.disrupts}
-        if not any(row.name == node and row.uid in held for row in self.rows.values()):
+        if not self._is_held(node):
             self.breach(f"no disruption of {node} is open; {call}")
+
+    def _is_held(self, node: str) -> bool:
+        held = {op.key.name for op in self.ops if op.disrupts}
+        return any(row.name == node and row.uid in held for row in self.rows.values())
 
     def _on_member(self, call: Call) -> None:
         listed = self._demand(call, "etcd", "etcd")
@@ -265,10 +267,13 @@ def gravity(invariant: Invariant, op: Op) -> Risk | None:
     if row.vmid not in invariant.vms:
         return Risk.IN_PLACE
     group = cluster.group(row.group)
+    return Risk.REPLACE if group is not None and _succeeded(invariant, row, group) else Risk.DESTROY
+
+
+def _succeeded(invariant: Invariant, row: Machine, group: Group) -> bool:
+    """Whether somebody comes, or has come, in a machine's place."""
     left = [r for r in invariant.rows.values() if r.group == row.group and not r.retire and r.uid != row.uid]
-    short = group is not None and len(left) < group.replicas
-    succeeded = group is not None and any(r.revision != row.revision and r.created >= row.created for r in left)
-    return Risk.REPLACE if short or succeeded else Risk.DESTROY
+    return len(left) < group.replicas or any(r.revision != row.revision and r.created >= row.created for r in left)
 
 
 class ConsentGiven(Invariant):

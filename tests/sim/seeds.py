@@ -28,6 +28,7 @@ from tests.sim.stories import STORIES, Story
 __all__ = ["SITS", "Luck", "Seeded", "rate", "seeds", "sits"]
 
 
+NAMES: Final = [story.name for story in STORIES]
 SITS: Final = 8  # each so-manieth seed sits through three resyncs, the others have everything looked at
 
 
@@ -196,20 +197,26 @@ def rate(*, count: int = 5, first: int = 0, width: int = 2) -> float:
     return len(told) / (time.perf_counter() - began)
 
 
-def main() -> int:
-    """Play seeds of stories; exit 1 when one goes wrong, and say how to replay the first."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.seeds", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--story", action="append", choices=[story.name for story in STORIES])
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.seeds", description="Play seeds of stories.")
+    parser.add_argument("--story", action="append", choices=NAMES)
     parser.add_argument("--seeds", type=int, default=25, help="how many a story")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--width", type=int, default=2, help="processes at once")
     parser.add_argument("--trace", action="store_true", help="print the hash of all that happened")
     parser.add_argument("--tell", action="store_true", help="print every write, crash and pass")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def _chosen(given: argparse.Namespace) -> list[Story]:
+    return [story for story in STORIES if story.name in (given.story or NAMES)]
+
+
+def main() -> int:
+    """Play seeds of stories; exit 1 when one goes wrong, and say how to replay the first."""
+    given = _arguments()
     began, played, wrong = time.perf_counter(), 0, []
-    for story in STORIES:
-        if given.story and story.name not in given.story:
-            continue
+    for story in _chosen(given):
         numbers = range(given.first, given.first + given.seeds)
         for one in seeds(story, numbers, width=given.width, tell=given.tell, trace=given.trace):
             played += 1

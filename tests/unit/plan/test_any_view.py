@@ -162,6 +162,12 @@ def of_machine(rng: Rng, one: Machine, wanted: Cluster) -> dict[Scope, Seen[Any]
     }  # fmt: skip
 
 
+def waits(rng: random.Random, known: list[Machine]) -> dict[str, float]:
+    """Return since when each machine has been waiting for what."""
+    names = [f"{NAME}/machine/{one.uid}/{reason}" for one in known for reason in ("Booting", "NodeNotReady")]
+    return {name: NOW - rng.choice((0.0, 100.0, 5_000.0)) for name in names}
+
+
 def world(seed: int) -> View:
     """Return a view of which every part is possible; together they may be a world that nobody has seen yet.
 
@@ -182,15 +188,13 @@ def world(seed: int) -> View:
     if rng.random() < 0.6:
         facts |= build.identity()
     facts |= {f"recovered/{NAME}": NOW - 5} if rng.random() < 0.1 else {}
-    names = [f"{NAME}/machine/{one.uid}/{reason}" for one in known for reason in ("Booting", "NodeNotReady")]
-    since = {name: NOW - rng.choice((0.0, 100.0, 5_000.0)) for name in names}
     return build.view(
         wanted,
         rows=known,
         ops=[op for one in known for op in operations(rng, one)],
         known=facts,
         bulk=bulk,
-        since=since,
+        since=waits(rng, known),
     )
 
 
