@@ -11,6 +11,7 @@ import signal
 import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from cpcd.adapters.proxmox import ProxmoxApi, Slots
 from cpcd.adapters.requests import names_of
 from cpcd.daemon import Daemon, Parts
 from cpcd.loop.clock import WallClock
+from cpcd.model.desired import SecretRef
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.ledger import Ledger, Machine
 from cpcd.model.view import View
@@ -242,7 +244,7 @@ class Links:
                     wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
                 )
             )
-            secret = lambda: resolve(wanted.credentials, _read, os.environ, target=f"pve:{site}").reveal()  # noqa: E731 - read afresh at each use
+            secret = partial(_revealed, wanted.credentials, target=f"pve:{site}")  # read afresh at each use
             self._sites[site] = known = (wanted, transport, ProxmoxApi(transport, site, secret))
         return known[2]
 
@@ -308,6 +310,10 @@ def _sound(ledger: Path) -> bool:
 
 def _read(path: str) -> bytes:
     return Path(path).read_bytes()
+
+
+def _revealed(credentials: SecretRef, *, target: str) -> str:
+    return resolve(credentials, _read, os.environ, target=target).reveal()
 
 
 def _lab(url: str) -> Mapping[str, Any]:

@@ -79,13 +79,14 @@ def matches(base: Path, wanted: str) -> list[str]:
     """Return the files that a pattern stands for, looked for directory by directory: no pattern makes that a long walk."""
     level = [""]
     for piece in wanted.split("/"):
-        level = [os.path.join(place, name) for place in level for name in matching(piece, _names(base / place))]  # noqa: PTH118 - names, not paths
-    return [name for name in level if (base / name).is_file()]
+        level = [f"{place}/{name}" for place in level for name in matching(piece, _names(f"{base}{place}"))]
+    return [name[1:] for name in level if (base / name[1:]).is_file()]
 
 
-def _names(place: Path) -> list[str]:
+def _names(place: str) -> list[str]:
     try:
-        return os.listdir(place)  # noqa: PTH208 - names, not paths
+        with os.scandir(place) as found:
+            return [entry.name for entry in found]
     except OSError:
         return []
 

@@ -109,7 +109,7 @@ def _located(path: Path) -> tuple[Path, Path | None]:
 def _work_tree(spec: Path) -> Path | None:
     """Return the nearest directory at or above the spec that has a `.git` (a file in linked work trees)."""
     places = (spec, *spec.parents)
-    return next((place for place in places if os.path.exists(place / ".git")), None)  # noqa: PTH110 - Path.exists raises where a directory may not be entered
+    return next((place for place in places if os.access(place / ".git", os.F_OK)), None)
 
 
 def _below(name: str, base: str) -> str:

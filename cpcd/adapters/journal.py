@@ -65,6 +65,9 @@ _TALLY: Final = "CREATE TABLE IF NOT EXISTS tally (id INTEGER PRIMARY KEY CHECK 
 # Rows and checksums of each table: a page that a disk lost or misplaced can leave one that is sound, and empty.
 _COUNTED: Final = " || ' ' || ".join(f"(SELECT count(*) || '/' || total(sum) FROM {table})" for table in _ROWS)  # noqa: S608 - our own three table names
 
+_EVENT: Final = """
+INSERT INTO events (at, key, run, severity, reason, message, code, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _HISTORY: Final = """
 SELECT at, key, run, severity, reason, message, code, name FROM events
 WHERE :key IN ('', key) OR substr(key, 1, length(:key) + 1) = :key || '/' ORDER BY seq DESC LIMIT :limit
@@ -449,8 +452,7 @@ def _put(db: sqlite3.Connection, table: str, name: str, value: Any) -> None:
 def _store_events(db: sqlite3.Connection, events: list[Event]) -> None:
     if events:
         rows = [(e.at, e.key, e.run, e.severity, e.reason, _utf8(e.message), e.code, e.name) for e in events]
-        columns = "at, key, run, severity, reason, message, code, name"
-        db.executemany(f"INSERT INTO events ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - our own columns
+        db.executemany(_EVENT, rows)
         db.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (RETAINED_EVENTS,))
 
 

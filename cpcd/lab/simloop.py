@@ -13,6 +13,7 @@ import random
 import selectors
 import sys
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -90,6 +91,9 @@ class SimLoop(asyncio.BaseEventLoop):
     what goes past the loop to a socket, thread, or program while the loop runs (`simulate`).
     """
 
+    _ready: collections.deque[asyncio.Handle]
+    _asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]]
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._virtual = 0.0
@@ -114,7 +118,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._dice.seed(seed)
 
     def _run_once(self) -> None:
-        ready: collections.deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined] # BaseEventLoop's own
+        ready = self._ready
         if len(ready) > 1:
             shuffled = list(ready)
             self._dice.shuffle(shuffled)
@@ -124,7 +128,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None:
         """Close a forgotten generator on the spot: the collector comes at no set time, so nothing is scheduled."""
-        self._asyncgens.discard(agen)  # type: ignore[attr-defined] # BaseEventLoop's own
+        self._asyncgens.discard(agen)
         with contextlib.suppress(StopIteration):
             agen.aclose().__await__().__next__()
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -313,19 +314,19 @@ class GatedKube:
 
     async def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
         target = f"{obj['kind']} {obj['metadata']['name']}"
-        effect = lambda: self._inner.apply(obj, force=force, dry_run=dry_run)  # noqa: E731
+        effect = partial(self._inner.apply, obj, force=force, dry_run=dry_run)
         return await (self._read if dry_run else self._write)("apply", target, effect)
 
     async def patch(self, gvk: GVK, name: str, merge: Mapping[str, Any], *, namespace: str = "") -> Object:
-        effect = lambda: self._inner.patch(gvk, name, merge, namespace=namespace)  # noqa: E731
+        effect = partial(self._inner.patch, gvk, name, merge, namespace=namespace)
         return await self._write("patch", f"{gvk.kind} {name}", effect)
 
     async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
-        effect = lambda: self._inner.delete(gvk, name, namespace=namespace, uid=uid)  # noqa: E731
+        effect = partial(self._inner.delete, gvk, name, namespace=namespace, uid=uid)
         await self._write("delete", f"{gvk.kind} {name}", effect, given={"namespace": namespace, "uid": uid})
 
     async def evict(self, namespace: str, name: str, uid: str) -> bool:
-        effect = lambda: self._inner.evict(namespace, name, uid)  # noqa: E731
+        effect = partial(self._inner.evict, namespace, name, uid)
         return await self._write("evict", f"Pod {name}", effect, given={"namespace": namespace, "uid": uid})
 
     async def approve(self, csr: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from cpcd.adapters.answers import parse, part, words
-from cpcd.adapters.kube.aio import ApiException, ResourceNotFoundError
+from cpcd.adapters.kube.aio.parts import ApiException, ResourceNotFoundError
 from cpcd.adapters.kube.client import connect, credentials
 from cpcd.adapters.kube.discovery import Discovery, Resource
 from cpcd.adapters.kube.failures import details, mapped, message

@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from cpcd.adapters.kube.aio import ApiClient, Configuration, DynamicClient
+from cpcd.adapters.kube.aio.parts import ApiClient, Configuration, DynamicClient
 from cpcd.adapters.once import send_once
 from cpcd.model.errors import Code, Failure
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from cpcd.adapters.answers import parse, reason, words
-from cpcd.adapters.kube.aio import ApiException, ResourceNotFoundError
+from cpcd.adapters.kube.aio.parts import ApiException, ResourceNotFoundError
 from cpcd.model.errors import Code, Failure, NotServed, Unreachable
 
 __all__ = ["details", "mapped", "message"]

@@ -51,7 +51,7 @@ class PowerOff:
 
 
 Step = Sleep | Flock | Release | PowerOff
-Worker = Generator[Step, bool, None]
+Worker = Generator[Step, bool | None, None]
 
 
 class Interrupted(Exception):  # noqa: N818 - the name of the signal's effect, caught by workers that clean up
@@ -118,7 +118,7 @@ class Tasks:
             return
         self.changing()
         try:
-            step = task.worker.throw(error) if error else task.worker.send(answer)  # type: ignore[arg-type]  # None first
+            step = task.worker.throw(error) if error else task.worker.send(answer)
         except StopIteration:
             self._finish(task, f"WARNINGS: {task.warnings}" if task.warnings else "OK")
         except Refused as refused:

@@ -94,7 +94,7 @@ class _Login(asyncssh.SSHServer):
         self._connection = conn
         self._connections.add(conn)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Forget it."""
         if self._connection is not None:
             self._connections.discard(self._connection)
