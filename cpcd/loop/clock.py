@@ -78,6 +78,7 @@ async def within(clock: Clock, awaited: Coroutine[Any, Any, T], seconds: float) 
     """
     news, nap = asyncio.ensure_future(awaited), asyncio.ensure_future(clock.sleep(seconds))
     try:
+        # `wait` cancels neither of them, whether time is over or the waiter is cancelled; that is done below.
         await asyncio.wait({news, nap}, return_when=asyncio.FIRST_COMPLETED)
         if not news.done():
             raise TimeoutError
@@ -85,4 +86,6 @@ async def within(clock: Clock, awaited: Coroutine[Any, Any, T], seconds: float) 
     finally:
         news.cancel()
         nap.cancel()
+        # Awaited, so that nothing of it is running once the caller goes on, and no exception is left that nobody has
+        # seen.
         await asyncio.gather(news, nap, return_exceptions=True)

@@ -73,11 +73,15 @@ class Dispatcher:
         """Take keys and pass over them until cancelled; passes under way are cancelled with it."""
         async with asyncio.TaskGroup() as group:
             while True:
+                # Before anything is done: what blocks the loop behind this line is what the watchdog is for.
                 self.pulse.beat = now = self._clock.now()
+                # Not taken while every place is: a key that waits in the queue keeps its order there, and a front can
+                # still pass it.
                 key = self._queue.take() if len(self.pulse.running) < AT_ONCE else None
                 if key is None:
                     await self._queue.news(PATIENCE)
                     continue
+                # Counted before its task has run for the first time, because the next turn asks how many there are.
                 self.pulse.running[key] = now
                 group.create_task(self._one(key, now), name=f"pass {key}")
 
@@ -134,6 +138,7 @@ class Dispatcher:
 
     def _conclude(self, key: Key, found: Finding, run: str, duration: float) -> None:
         outcome, sentence, reason, next_in = self._verdict(key, found)
+        # After the verdict, which counts this failure or forgives the earlier ones.
         backoff, failure = self._backoff.get(key), found.failure
         retry = self._policy(key, failure, found.failed) if failure else Retry()
         self._wake_again(key, found, next_in)
@@ -162,11 +167,14 @@ class Dispatcher:
         wait, failure = found.wait, found.failure
         tokens = found.tokens | (set(wait.on) if wait else set())
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
+            # All that can wake a parked key; a guest or an API has no owner, so it is tried again after its backoff
+            # (ADR 0016).
             tokens.add(f"endpoint:{failure.endpoint}")
         self._state.interest.set(key, tokens)
         self._state.mark(key, wait.reason if wait else "")
         if next_in is not None:
             self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
+        # Neither a date nor a failure: the object is gone. A parked key has no date either, and goes on waiting.
         elif failure is None:
             self._state.forget(key)
 
@@ -192,14 +200,18 @@ class Dispatcher:
             return (Outcome.SETTLED, f"{key} is no more", "Gone", None)
         ready = next((c for c in found.plan.conditions if c.type == "Ready"), None)
         reason, said = (ready.reason, ready.message) if ready else ("Ready", f"{key} is as wanted")
+        # Spread: what settled together after a start would be looked at together for ever.
         return (Outcome.SETTLED, said, reason, RESYNC * self._random.uniform(0.9, 1.1))
 
     def _next(self, key: Key, failure: Failure, verb: str) -> float | None:
         if isinstance(failure, Unreachable) and self._owned(failure.endpoint):
+            # Not counted: an outage is one failure, that of the endpoint, and not one of each key that meets it (ADR
+            # 0016).
             self._endpoints.down(failure.endpoint, failure)
             return None  # parked: its owner wakes it
         backoff = self._backoff.setdefault(key, Backoff(self._random))
         after = backoff.failed(self._policy(key, failure, verb))
+        # The failure itself says when another try is worth it; it counts all the same, so that it can become degraded.
         if failure.retry is not None:
             return max(0.5, failure.retry)
         return SLOW if failure.stalls else after

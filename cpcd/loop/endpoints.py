@@ -32,6 +32,7 @@ class Endpoints:
         known = self._all.get(name)
         if known is None or known.up:
             self._put(known, Endpoint(name, Wall(self._clock.wall()), why))
+        # Everybody who meets the silence says so; only other words are news.
         elif str(known.failure) != str(why):
             self._put(known, replace(known, failure=why))
 
@@ -39,6 +40,7 @@ class Endpoints:
         """Note an answer and wake what is parked."""
         known = self._all.get(name)
         if known is None or not known.up:
+            # Before the signal: whoever is woken may ask `why` at once.
             self._put(known, Endpoint(name, Wall(self._clock.wall())))
             self._signal(f"endpoint:{name}")
 

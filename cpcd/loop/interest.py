@@ -26,9 +26,11 @@ class Interest(Generic[K]):
         old, new = self._tokens.get(key, frozenset()), frozenset(tokens)
         for token in old - new:
             self._keys[token].pop(key, None)
+            # Tokens name machines, facts and slots, which come and go: empty lines would pile up for ever.
             if not self._keys[token]:
                 del self._keys[token]
         for token in new - old:
+            # At the end of the line; a token that is kept is in neither difference and keeps its place.
             self._keys.setdefault(token, OrderedDict())[key] = None
         if new:
             self._tokens[key] = new

@@ -64,11 +64,14 @@ class Memory:
             try:
                 await (self._journal.commit(()) if self._state.frozen is None else self._thaw())
             except Failure as failure:
+                # A full disk lasts for hours and is tried every few seconds: said once, and again only in other words.
                 if str(failure) != str(self._state.frozen or ""):
                     self._freeze(failure)
 
     async def _thaw(self) -> None:
         await self._state.thaw()
+        # What has to be there before anything is made may be what could not be written: the very first commit fails on
+        # a disk that is full from the start.
         await self.put(*self._first(self._state.view))
         _log.warning("the ledger can be written again")
         await self._thawed()

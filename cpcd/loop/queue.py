@@ -26,8 +26,11 @@ class Queue(Generic[K]):
         self._clock = clock
         self._dirty: OrderedDict[K, float] = OrderedDict()
         self._running: set[K] = set()
+        # The dates that count. The heap is never searched: an entry whose date is not here any more is dropped when it
+        # ripens.
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
+        # Equal dates come in the order in which they were set, and keys need not be comparable.
         self._order = itertools.count()
         self._news = asyncio.Event()
 
@@ -57,8 +60,10 @@ class Queue(Generic[K]):
     def take(self) -> K | None:
         """Return the next key that is dirty and not running, which runs from now until `done`; None when there is none."""
         self._ripen()
+        # A key that became dirty during its own pass keeps its place here and is passed over until `done`.
         for key in self._dirty:
             if key not in self._running:
+                # Clean before its pass begins: whatever makes it dirty from now on may not have been seen by it.
                 del self._dirty[key]
                 self._running.add(key)
                 return key
@@ -67,6 +72,7 @@ class Queue(Generic[K]):
     async def news(self, patience: float) -> None:
         """Wait until there may be something to take, at most so many seconds; after a `take` nothing is missed."""
         self._ripen()  # what is due while every place is taken would make this wait none
+        # No await since the `take` that found nothing, so no `add` can have come in between and be cleared away here.
         self._news.clear()
         due = self._heap[0][0] - self._clock.now() if self._heap else patience
         with contextlib.suppress(TimeoutError):
@@ -75,6 +81,8 @@ class Queue(Generic[K]):
     def done(self, key: K) -> None:
         """End a key's pass."""
         self._running.discard(key)
+        # It may be this very key, which `take` has passed over, or one that found every place taken: nobody else wakes
+        # the dispatcher for them.
         if self._dirty:
             self._news.set()
 
@@ -95,5 +103,6 @@ class Queue(Generic[K]):
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
             at, _, key = heapq.heappop(self._heap)
+            # Another date, or none: it was moved, made dirty or forgotten meanwhile.
             if self._due.get(key) == at:
                 self.add(key)

@@ -72,6 +72,7 @@ class Runner:
         if found.failure is not None or busy is not None:
             found.wait = busy
             return
+        # What was closed decides what is read: after a clone it is the VM, no longer its task.
         if self._state.view.open_ops(key) != before:
             await self._observe(reconciler, key, found)
         found.plan = reconciler.plan(key, self._state.view)
@@ -87,9 +88,11 @@ class Runner:
         for _ in range(ROUNDS):
             view = self._state.view
             wanted = [scope for scope in reconciler.reads(key, view) if scope not in read]
+            # In every round: with what the last one saw, more may be a reason to look again.
             found.tokens |= {str(scope) for scope in reconciler.watches(key, view)}
             if not wanted:
                 return
+            # Once a pass each, whatever came back: a scope that could not be read would be asked for in every round.
             read.update(wanted)
             answers = await asyncio.gather(*(self._read(scope) for scope in wanted))
             self._state.observe(dict(zip(wanted, answers, strict=True)), by=key)
@@ -97,6 +100,8 @@ class Runner:
     async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
         """Resolve what is open; return what to wait for, holds aside."""
         for op in self._state.view.open_ops(key):
+            # By the age that this daemon has measured: a wall clock that was stepped would make an op look late, or
+            # never sent.
             wall = Wall(op.opened + self._state.age(op))
             match self._resolve(op, self._state.view, wall):
                 case Done(changes):
@@ -106,6 +111,8 @@ class Runner:
                     await self._state.commit((CloseOp(op.id),), by=key)
                 case Failed(code, sentence, changes, hint):
                     await self._state.commit((*changes, CloseOp(op.id)), by=key)
+                    # The first that failed ends the pass: one failure, one sentence, one backoff; the rest is still
+                    # open in the next.
                     found.failure, found.failed = Failure(code, sentence, target=str(op.target), hint=hint), op.verb
                     return None
                 case Running(after, sentence, late) if op.disrupts is None:
@@ -118,6 +125,7 @@ class Runner:
 
     def _permitted(self, action: Action, found: Finding) -> bool:
         """Ask the guards; with the opening of the op and the view's change this is one synchronous step."""
+        # Also for what is no op: nothing is begun of which no trace could be kept.
         self._state.refuse_when_frozen()
         view = self._state.view
         verdicts = (guard(action, view) for guard in self._guards)
@@ -147,12 +155,16 @@ class Runner:
         view = self._state.view
         op = self._open(action) if action.once else None
         changes = (*action.changes(view), *((OpenOp(op),) if op else ()))
+        # Nothing was awaited since the guards agreed, and `commit` changes the view before it waits for the disk: no
+        # other key can have been permitted in between.
         await self._state.commit(changes, by=action.key)
         found.acted.append(action)
         if action.local:
             found.again = 0.0
             return True
         self._state.stamp(action.key, action.verb)
+        # Whatever comes of this call, the op stays open: without a handle `resolve` finds what it began by what is
+        # listed.
         handle = await reconciler.apply(action, self._ports, op)
         if op is not None and handle is not None:
             await self._state.commit((SetHandle(op.id, handle),), by=action.key)

@@ -103,14 +103,17 @@ class State:
         if self.frozen is not None:
             raise self.frozen
         before = self._view
+        # With the change itself: nobody may decide on a VM that was looked up under a VMID which the row no longer has.
         gone = [scope for change in changes for scope in self._stale(change, before)]
         self._view = before.with_ledger(changes).without(gone)
         self._forget(changes)
         try:
             await self._journal.commit(changes)
         except Failure as failure:
+            # The view is not taken back: whether this was stored is unknown until the journal is read again (`thaw`).
             self.frozen = failure
             raise
+        # Only when it is on the disk: whoever is woken acts on it.
         self._tell(changes, before, by)
 
     def _forget(self, changes: Iterable[Change]) -> None:
@@ -128,6 +131,7 @@ class State:
 
     async def thaw(self) -> None:
         """Try whether the journal can be written again; its content replaces ours."""
+        # An empty commit is written and synced all the same; reading alone would find nothing wrong with a full disk.
         await self._journal.commit(())
         self._view = replace(self._view, ledger=await self._journal.load())
         self.frozen = None
@@ -162,6 +166,7 @@ class State:
 
         Waits start again after a restart, and a wall clock that jumps is no time (`failures.md` D12).
         """
+        # Set by the first look and not when it is opened, so that an op of an earlier life is as old as this one.
         return self._clock.now() - self._known.setdefault(op.id, self._clock.now())
 
     def signal(self, token: str, *, by: Key | None = None) -> None:

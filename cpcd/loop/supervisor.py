@@ -50,5 +50,6 @@ class Supervisor:
                 await service()
             except Exception as error:  # noqa: BLE001 - told and restarted; cancellation passes
                 self._failed(name, error)
+            # A service has no end of its own, so one that returned is started again like one that fell over.
             pause = 1.0 if self._clock.now() - began > 60 else min(60.0, pause * 2)
             await self._clock.sleep(pause)
