@@ -40,6 +40,7 @@ class ControlServer:
 
         Raises Failure(DependencyMissing) when the directory or group is missing or the path cannot be bound.
         """
+        # Signals are the daemon's own business.
         self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
@@ -100,6 +101,7 @@ class ControlServer:
 
     async def _events(self, request: web.Request) -> web.Response:
         limit = request.query.get("limit", "100")
+        # More than `isdecimal`, which takes the digits of every script, as `int` does.
         if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= EVENT_LIMIT:
             raise Failure(Code.INPUT, f"limit must be 1 to {EVENT_LIMIT}, not {limit[:20]!r}")
         return web.json_response(await self._control.events(request.query.get("key", ""), int(limit)))

@@ -104,6 +104,7 @@ def _content(path: Path) -> bytes:
 def _hash(files: Mapping[str, bytes]) -> str:
     whole = hashlib.sha256()
     for name in sorted(files):
+        # With its length, so that no two sets of files give the same text.
         whole.update(os.fsencode(name) + f"\0{len(files[name])}\0".encode())
         whole.update(files[name])
     return f"sha256:{whole.hexdigest()}"

@@ -150,6 +150,7 @@ class _Git:
         for line in (await self._run("ls-tree", "-r", "-z", "--full-tree", commit)).split(b"\0")[:-1]:
             meta, _, name = line.partition(b"\t")
             mode, kind, oid = meta.decode().split()
+            # 120000 is a symbolic link: its blob is where it points to and not what is there.
             if kind == "blob" and mode != "120000":
                 found[os.fsdecode(name)] = oid
         return found
@@ -179,6 +180,8 @@ class _Git:
 def _unpacked(names: Sequence[str], output: bytes) -> dict[str, bytes]:
     found, at = {}, 0
     for name in names:
+        # `<oid> SP <type> SP <size> LF <content> LF` for each, by length: the content may hold anything (git-cat-
+        # file(1)).
         end = output.index(b"\n", at)
         kind, size = output[at:end].split()[-2:]
         if kind != b"blob" or not size.isdigit():
@@ -204,6 +207,7 @@ async def _execute(argv: Sequence[str], given: bytes) -> tuple[int, bytes, bytes
         raise Failure(Code.TIMEOUT, f"git did not answer within {GIT_SECONDS:.0f} s", hint=KEPT) from error
     finally:
         if process.returncode is None:
+            # Also when the waiter is cancelled: nobody else would end it.
             process.kill()
             await process.wait()
     assert process.returncode is not None, "communicate waits for the end"
@@ -253,6 +257,8 @@ async def watch(
                 if now != seen:
                     seen = now
                     yield
+                # A directory was made, or a link points elsewhere: the watcher itself knows only those that it began
+                # with.
                 if places != await asyncio.to_thread(_places, given, tuple(also())):
                     break
 

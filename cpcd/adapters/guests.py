@@ -23,6 +23,7 @@ __all__ = ["GuestsOverSsh", "Playing"]
 JSON = Any
 
 PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
+# asyncssh sends none unless it is told to.
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
 
@@ -160,10 +161,13 @@ class GuestsOverSsh(Guests):
     @asynccontextmanager
     async def _connected(self, host: Host) -> AsyncIterator[_Line]:
         line = self._lines.setdefault(host, _Line())
+        # Counted before the connection is made, so that the end of another call does not let it be closed as idle.
         line.uses += 1
         if line.idle is not None:
             line.idle.cancel()
         try:
+            # One handshake a machine: sshd drops some of many that are not through yet (MaxStartups, `failures.md`
+            # S10).
             async with line.opening:
                 if line.connection is None or line.connection.is_closed():
                     line.connection, line.user = await self._open(host)
@@ -174,6 +178,7 @@ class GuestsOverSsh(Guests):
                 line.idle = asyncio.get_running_loop().call_later(self._idle / self._scale, self._forget, host, line)
 
     def _forget(self, host: Host, line: _Line) -> None:
+        # Not the one that has come in its place since `close` emptied the table.
         if self._lines.get(host) is line:
             del self._lines[host]
         _hang_up(line)
@@ -199,6 +204,7 @@ class GuestsOverSsh(Guests):
 
     async def _log_in(self, host: Host, user: str) -> asyncssh.SSHClientConnection:
         try:
+            # Read at each login, so that a key that was put in its place needs no restart.
             key, pinned = asyncssh.read_private_key(self._key), asyncssh.import_public_key(host.host_key)
         except (OSError, asyncssh.KeyImportError) as error:
             raise Failure(Code.AUTH, f"the private key or the pinned host key cannot be read: {error}") from error
@@ -207,6 +213,7 @@ class GuestsOverSsh(Guests):
             host.port,
             username=user,
             client_keys=[key],
+            # Nothing of the user that the daemon runs as has a say: no known_hosts, no ~/.ssh/config, no agent.
             known_hosts=([pinned], [], []),
             config=None,
             agent_path=None,
@@ -218,6 +225,7 @@ class GuestsOverSsh(Guests):
 
 async def _exchange(connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
     """Run the one command; when cancelled, its channel is closed without waiting (`failures.md` S05)."""
+    # As bytes: what a login shell prints beside the reply need not be UTF-8.
     process = await connection.create_process(COMMAND, encoding=None)
     try:
         stdout, stderr = await process.communicate(request)
@@ -284,9 +292,12 @@ def _check_job(output: Mapping[str, JSON]) -> None:
 
 def _no_reply(host: Host, verb: str, ended: _Ended) -> Failure:
     """Return what a missing reply means: cut off, no right to be root, still booting, no python, or unknown."""
+    # The end of it: banners come first, what went wrong comes last.
     text = words((ended.stderr + ended.stdout)[-2000:].decode(errors="replace").strip()[-500:])
+    # First, because what was cut off may have said anything until then.
     if ended.rc is None:
         return Unreachable(f"guest:{host.uid}", f"{host.name} was cut off while it ran {verb}")
+    # pam_nologin(8), which lets only root in until the boot is through (`failures.md` G08).
     if "System is booting up" in text:
         return Unreachable(f"guest:{host.uid}", f"{host.name} is still booting")
     if "sudo:" in text:

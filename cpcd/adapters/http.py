@@ -41,6 +41,7 @@ class AiohttpTransport:
         self._urls = [url.rstrip("/") for url in urls]
         self._current = 0
         self._tls = _verification(ca_file, fingerprint)
+        # A handshake takes real time, however fast the clock of a lab is: it keeps a second.
         self._limits = aiohttp.ClientTimeout(total=timeout / scale, sock_connect=max(1.0, _CONNECT / scale))
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
@@ -50,6 +51,7 @@ class AiohttpTransport:
         for attempt in range(len(self._urls)):
             try:
                 return await self._send(self._urls[self._current], request)
+            # The one error of which it is certain that nothing was sent (`_plain_errors`).
             except ConnectionRefusedError:
                 self._current = (self._current + 1) % len(self._urls)
                 if attempt == len(self._urls) - 1:
@@ -70,6 +72,7 @@ class AiohttpTransport:
 
     def _options(self, request: Request) -> dict[str, Any]:
         headers = {"Authorization": f"PVEAPIToken={request.token}"} if request.token else {}
+        # Who redirects is somebody in between; the token is not carried there.
         options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
         if not _in_query(request.method):
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -79,10 +82,12 @@ class AiohttpTransport:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                # Without a limit of its own: `proxmox/slots.py` has one for each node.
                 connector=aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=_IDLE, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),  # a cookie beside a good token is a 401, recorded(1415)
                 middlewares=(send_once,),
                 timeout=self._limits,
+                # Neither a proxy nor a ~/.netrc of the environment: the file says where Proxmox is.
                 trust_env=False,
             )
         return self._session
@@ -92,6 +97,8 @@ class AiohttpTransport:
         """Translate aiohttp's errors to the three that the port names; refused means that nothing was sent."""
         try:
             yield
+        # From narrow to wide, since the classes inherit from one another: ConnectionTimeoutError is a TimeoutError too,
+        # but one before anything was sent.
         except aiohttp.ServerFingerprintMismatch as error:
             raise ssl.SSLCertVerificationError(
                 f"the fingerprint at {base} is {_colons(error.got)}, pinned is {_colons(error.expected)}"
@@ -124,6 +131,7 @@ def _verification(ca_file: str, fingerprint: str) -> ssl.SSLContext | aiohttp.Fi
 
 def _target(base: str, request: Request) -> URL:
     query = f"?{_encoded(request.params)}" if request.params and _in_query(request.method) else ""
+    # `:`, `@` and `!` stand in UPIDs, as part of who began the task.
     return URL(f"{base}{quote(request.path, safe='/:@!')}{query}", encoded=True)
 
 

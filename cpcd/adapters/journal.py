@@ -179,6 +179,7 @@ class SqliteJournal:
         if isinstance(self.path, Path):
             self._check_place(self.path)
         with self._transaction():
+            # A write, for a file system that has become read-only has space all the same.
             db.execute("UPDATE probe SET count = count + 1")
 
     def _check_place(self, path: Path) -> None:
@@ -187,6 +188,7 @@ class SqliteJournal:
             raise _unusable(path, f"only {free >> 20} MiB are free on its disk, {RESERVE >> 20} are needed")
         if not path.exists():
             raise _unusable(path, "the file was removed while in use")
+        # SQLite would go on in the file that has no name any more, and the next start read the other one.
         if path.stat().st_ino != self._inode:
             self._let_go()
             raise _unusable(path, "the file was replaced while in use; the new one is looked at next")
@@ -194,6 +196,7 @@ class SqliteJournal:
     def _commit(self, changes: tuple[Change, ...]) -> None:
         if not changes:
             self._check()
+        # As many as are queued now: the event loop goes on queueing while this thread writes.
         written = len(self._pending)
         with self._transaction() as db:
             for change in changes:
@@ -236,6 +239,7 @@ class SqliteJournal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._db
+        # Takes the write lock at once; one that begins with a read may be refused the lock halfway.
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
@@ -257,6 +261,7 @@ def copy_ledger(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as own,
         contextlib.closing(sqlite3.connect(target)) as other,
     ):
+        # Not as a file: the newest commits are in its write-ahead log still.
         own.backup(other)
 
 
@@ -270,6 +275,7 @@ class StateLock:
     def acquire(self) -> None:
         """Take the lock at once or raise Failure(StateUnusable) that names the process which has it."""
         with _failures(self.path):
+            # Closed in children: a playbook that outlives the daemon would hold the lock of its successor.
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -331,6 +337,7 @@ def _open(path: Path | str) -> sqlite3.Connection:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
+    # Without an isolation level: the module would begin transactions of its own beside `_transaction`.
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
 
 
@@ -339,6 +346,7 @@ def _create(path: Path) -> None:
         raise _corrupt(path, "the file is gone but its write-ahead log is there")
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
+    # Before SQLite makes it, which goes by the umask.
     new.touch(0o600)
     db = _connect(f"{new.absolute().as_uri()}?mode=rw")
     try:
@@ -347,6 +355,7 @@ def _create(path: Path) -> None:
     finally:
         db.close()
     new.rename(path)
+    # The new name itself is durable only then (`failures.md` D02).
     _sync(path.parent)
 
 

@@ -49,6 +49,7 @@ class KubeconfigFiles:
         path = self._path(cluster)
         draft = path.with_suffix(".new")
         try:
+            # 0750 and 0640: the group of the daemon's user may read them, and nobody else.
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
                 file.write(text.encode())

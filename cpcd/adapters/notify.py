@@ -15,6 +15,7 @@ class Notify:
     """Built from the process's environment: NOTIFY_SOCKET, WATCHDOG_USEC."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
+        # `@` stands for the null byte of an abstract socket (sd_notify(3)).
         self._address = environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
         usec = environ.get("WATCHDOG_USEC", "")
         self.watchdog_interval = int(usec) / 2e6 if usec.isdecimal() else None
@@ -43,6 +44,7 @@ class Notify:
     def _send(self, message: str) -> None:
         if self._address:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                # A manager that does not read would stop the event loop.
                 sender.setblocking(False)
                 sender.sendto(message.encode(), self._address)
 

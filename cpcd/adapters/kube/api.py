@@ -53,6 +53,7 @@ class KubeApi:
             try:
                 await (await self._client.request("get", "/readyz", serialize=False)).read()
             except ApiException as error:
+                # A certificate that is not taken; any other answer comes from an API that is not ready.
                 if error.status == 401:
                     raise
                 return False
@@ -101,6 +102,7 @@ class KubeApi:
             path = await self._path(gvk, name, obj["metadata"].get("namespace", ""))
             options = {"dry_run": "All"} if dry_run else {}
             stored = await self._call(
+                # JSON is YAML; by this type alone a patch is a server-side apply.
                 "patch", path, body=obj, content_type="application/apply-patch+yaml", field_manager=FIELD_MANAGER,
                 force_conflicts=force, **options,
             )  # fmt: skip
@@ -121,6 +123,7 @@ class KubeApi:
 
     async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
         """See the port; dependents go in the background."""
+        # By now the name may be that of another object: a machine's successor registers under the same.
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
         with self._about(f"deleting {gvk.kind} {name}"):
@@ -142,6 +145,7 @@ class KubeApi:
             try:
                 await self._call("post", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body=body)
             except ApiException as error:
+                # 429: a disruption budget allows none now (`failures.md` K13).
                 if error.status == 429 or _ending(error):
                     return False
                 if not _absent(error):
@@ -160,6 +164,7 @@ class KubeApi:
             conditions.append({
                 "type": "Approved", "status": "True", "reason": "CpcdApproved", "message": "The machine is cpcd's own",
             })  # fmt: skip
+            # What was read goes back with its resourceVersion: a decision that somebody made in between is a conflict.
             await self._call("put", f"{path}/approval", body=request)
 
     async def watch(  # the server's limit; the client's own is in the request
@@ -214,6 +219,7 @@ class KubeApi:
             reply = await self._client.request(method, path, serialize=False, **options)
         except ApiException as error:
             if error.status == 404 and not _no_object(error):
+                # The path itself is not served: the kind has gone, or has moved to another version.
                 self._discovery.forget()
             raise
         body = await reply.read()

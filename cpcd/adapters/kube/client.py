@@ -70,6 +70,7 @@ def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) ->
             host=found.server,
             ca_cert_data=found.authority,
             cert_file=pair,
+            # The library would repeat writes too (`failures.md` rule 1).
             retries=None,
             connection_pool_maxsize=_CONNECTIONS,
             client_session_kwargs={"trust_env": False, "middlewares": (send_once,)},

@@ -38,6 +38,7 @@ class Discovery:
         self._get = get
         self._groups: dict[str, list[str]] = {}
         self._kinds: dict[str, dict[str, Resource]] = {}
+        # Many passes ask in the same moment: the first asks the API, the others find what it learned.
         self._one_at_a_time = asyncio.Lock()
 
     def forget(self) -> None:

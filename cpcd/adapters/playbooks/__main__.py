@@ -129,7 +129,9 @@ def _leave(run: Path, verdict: Mapping[str, JSON]) -> None:
 
 def main(run: Path) -> None:
     """Play the run in `run` to its end; an exception of ansible-runner is a failed run too."""
+    # What ansible-runner writes goes by it, and its artifacts hold the whole environment (`failures.md` R13).
     os.umask(0o077)
+    # First, for from now on the run is known by pid and start time and not by its mark alone.
     (run / "pid.json").write_text(json.dumps({"pid": os.getpid(), "start": start_time(os.getpid())}))
     order = json.loads((run / "order.json").read_text())
     watch = _Watch(deadline=time.monotonic() + order["deadline"])
@@ -144,6 +146,7 @@ def main(run: Path) -> None:
             "error": {"reason": "Internal", "message": f"{type(error).__name__}: {error}"},
         }
     finally:
+        # Before the result can be read: then nothing of this run may be at work on the machine any more.
         end(run)
     _leave(run, verdict)
 

@@ -119,6 +119,7 @@ class Playbooks:
         (run / "run.tmp").replace(run / "run.json")
 
     def _inventory(self, run: Path, host: Host) -> JSON:
+        # Like `adapters/guests`: the pinned key alone, nothing of the daemon's user, and a dead peer is found.
         ssh = f"-o UserKnownHostsFile={run}/known_hosts -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
         ssh += " -o IdentitiesOnly=yes -o PreferredAuthentications=publickey -F /dev/null -o ServerAliveInterval=15"
         control = run / "mux"
@@ -139,6 +140,7 @@ class Playbooks:
         """Start the run's process, in its own session and with a plain environment (`failures.md` R15)."""
         path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
         env = {"PATH": path, "LANG": "C.UTF-8", "HOME": str(run), MARK: str(run)}
+        # -P: what lies in the working directory, which is the run's, is no module.
         command = [sys.executable, "-P", "-m", "cpcd.adapters.playbooks", str(run)]
         with (run / "log").open("wb") as log:
             return subprocess.Popen(
@@ -147,11 +149,13 @@ class Playbooks:
 
     def _alive(self, run: Path) -> bool:
         child = self._children.get(run.name)
+        # Asked through `poll`, which also lets go of one that has ended: until then it has a pid.
         if child is not None:
             return child.poll() is None
         started = _json(run / "pid.json")
         if started:
             return bool(start_time(started["pid"]) == started["start"])
+        # Between its start and its pid.json only the mark tells of it.
         return not (run / "result.json").exists() and any(marked(run))
 
     def _poll(self, op: str) -> Mapping[str, JSON]:
@@ -162,6 +166,7 @@ class Playbooks:
         if self._alive(run):
             return {**state, "state": "running"}
         self._children.pop(op, None)
+        # After it was seen dead: a result is the last thing that it writes, so none now is none ever.
         result = _json(run / "result.json")
         if result:
             return {**state, **result, "state": "failed" if result["rc"] else "done"}

@@ -51,7 +51,9 @@ def marked(run: Path) -> Iterator[int]:
 def start_time(pid: int) -> str:
     """Return a process's start in clock ticks since boot, empty where there is none (pids are used again)."""
     try:
+        # After the last parenthesis: the name before it may have any letters in it (proc(5)).
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    # A zombie has ended. `starttime` is field 22, and the first two are cut off.
     return "" if fields[0] == "Z" else fields[19]

@@ -120,10 +120,13 @@ class ProxmoxApi:
     async def destroy(self, node: str, vmid: int) -> str:
         """See the port."""
         with self._about(f"destroying VM {vmid}", node, vmid):
+            # With the disks that no config names (a clone or a move that died leaves them) and its entries in backup
+            # jobs and HA.
             return _upid(await self._vm(node, vmid).delete(**{"purge": 1, "destroy-unreferenced-disks": 1}))
 
     async def tasks(self, node: str, *, vmid: int | None = None, typefilter: str = "") -> list[Row]:
         """See the port; the newest 500."""
+        # By default a node lists only tasks that have ended.
         options: Row = {"source": "all", "limit": _TASKS}
         options |= {"vmid": vmid} if vmid is not None else {}
         options |= {"typefilter": typefilter} if typefilter else {}

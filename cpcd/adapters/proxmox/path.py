@@ -38,6 +38,8 @@ class Session:
         for _ in range(TRIES - 1 if method == "GET" else 0):
             try:
                 response = await self.transport.send(request)
+            # Not a time-out, which has taken 40 s already, and not a refusal, which the transport has taken to every
+            # address.
             except (ConnectionResetError, ConnectionAbortedError):
                 continue
             if response.status not in _LOST_ON_THE_WAY:
@@ -106,5 +108,6 @@ def _foreign(response: Response) -> bool:
 def _said(reason: str, reply: Mapping[str, Any]) -> str:
     """The error text: `message` is whole, the reason phrase its first line; either may be missing (T07)."""
     message = str(reply.get("message") or "").strip()
+    # A phrase of the standard says no more than the number (HTTP/2 and some proxies drop what Proxmox said).
     standard = {status.phrase for status in HTTPStatus}
     return message or ("" if reason in standard else reason) or reason
