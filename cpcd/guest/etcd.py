@@ -31,9 +31,11 @@ def in_etcd(machine: Machine, argv: list[str]) -> Ran:
     ctr = ["ctr", "-n", "k8s.io"]
     named = machine.run([*ctr, "containers", "ls", "-q", 'labels."io.kubernetes.container.name"==etcd']).out.split()
     tasks = [line.split() for line in machine.run([*ctr, "tasks", "ls"]).out.splitlines()]
+    # A container that has ended stays listed under the same name.
     running = [task[0] for task in tasks if task[0] in named and task[-1] == "RUNNING"]
     if not running:
         return Ran(1, err="no running etcd container and no etcdctl on this machine")
+    # An exec id may be in use once only in a container.
     return machine.run([*ctr, "tasks", "exec", "--exec-id", f"cpcd-{time.time_ns()}", running[0], *argv])
 
 
@@ -121,6 +123,7 @@ def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
         size = source.stat().st_size
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(source, f"{target}.part")
+        # Every Secret of the cluster is in it.
         Path(f"{target}.part").chmod(0o600)
         Path(f"{target}.part").replace(target)
     finally:

@@ -31,6 +31,7 @@ def cloud_init(machine: Machine) -> JSON:
         text = machine.run(["cloud-init", "status", "--long"]).out
         report = dict(re.findall(r"^(status|detail): *(.*)$", text, re.MULTILINE))
     status = report.get("status", "error")
+    # `not run` and `not started`: it will.
     status = "running" if status.startswith("not ") else status
     return {"status": status, "detail": "; ".join(report.get("errors") or []) or report.get("detail", "")}
 
@@ -95,6 +96,7 @@ def certificates(machine: Machine) -> dict[str, float]:
         found = re.search(r"client-certificate-data: *(\S+)", kubeconfig)
         texts[f"{name}.conf"] = base64.b64decode(found.group(1)).decode() if found else ""
     for name in ("client", "server"):
+        # Links that the kubelet turns to the newest pair when it rotates.
         texts[f"kubelet-{name}"] = machine.read(f"/var/lib/kubelet/pki/kubelet-{name}-current.pem")
     ends = {name: end_of(machine, text) for name, text in texts.items() if text}
     return {name: end for name, end in ends.items() if end is not None}

@@ -44,6 +44,7 @@ def unit_of(op: str) -> str:
 
 def submit(machine: Machine, verb: str, given: JSON, op: str) -> JSON:
     """Start a long verb once and for all: an op that was begun here is only reported."""
+    # Before the lock: an op that was begun here is told, whoever holds the machine now.
     known = poll(machine, {}, op)
     if known["state"] == "absent":
         with host_lock(machine):
@@ -58,11 +59,14 @@ def begin(machine: Machine, verb: str, given: JSON, op: str) -> None:
     machine.write(f"{job}.json", json.dumps({"op": op, "verb": verb, "given": given}))
     machine.write(f"{job}.py", machine.source.decode())
     machine.write(f"{STATE}/ops/{op}/verb", verb)
+    # The last of the files: from here on the op is known, so all that its unit reads is there.
     machine.write(f"{STATE}/ops/{op}/boot_id", boot_id(machine))
+    # -I: nothing from the environment, the working directory or a user's packages is imported as root.
     script = ["python3", "-I", str(machine.path(f"{job}.py")), str(machine.path(f"{job}.json"))]
     # --collect: an ended unit would keep its name (recorded [83, 86]); the result file is what tells the end.
     ran = machine.run(["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(op), *script])
     if ran.rc:
+        # systemd took no unit, so nothing has begun: the op is absent again, and may be submitted anew.
         shutil.rmtree(machine.path(f"{STATE}/ops/{op}"))
         for suffix in (".json", ".py"):
             machine.path(job + suffix).unlink()

@@ -66,6 +66,7 @@ def secret_file(machine: Machine, text: str) -> Iterator[str]:
 def place(machine: Machine, manifests: Mapping[str, str]) -> None:
     """Write static pod manifests; only below /etc/kubernetes."""
     for path, text in manifests.items():
+        # The path comes over the wire, and root writes there.
         if os.path.normpath(path) != path or not path.startswith(f"{KUBERNETES}/"):
             raise Refused("InvalidInput", f"manifest {path} is not below {KUBERNETES}")
         machine.write(path, text)
@@ -92,9 +93,13 @@ def init(machine: Machine, given: JSON) -> JSON:
     """
     ignore = ["--ignore-preflight-errors=all"] if half_made(machine) else []
     manifests = given.get("manifests") or {}
+    # Before init, which waits for the endpoint: the address is kube-vip's to announce (docs/adr/0007).
     place(machine, manifests)
     with secret_file(machine, given["config"]) as config:
+        # Without a limit of ours: kubeadm has its own for each phase (4 min for the control plane), and cut off it
+        # leaves more to mend.
         machine.checked("init", ["kubeadm", "init", "--config", config, *ignore], timeout=None)
+    # RBAC is there now. super-admin.conf goes past it, and this machine alone has one.
     place(machine, {path: text.replace("super-admin.conf", "admin.conf") for path, text in manifests.items()})
     voters = [member for member in member_list(machine) if not member.get("isLearner")]
     return {"ca_hash": ca_hash(machine), "voters": len(voters), "config_maps": uploaded(machine)}

@@ -45,6 +45,8 @@ class Ran:
 def run_command(argv: list[str], *, stdin: str = "", timeout: float | None = 120) -> Ran:
     """Run a command with a plain environment; never raises for what the command does."""
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    # Words are classified by their text (`reasons.py`), so they come in one language; before 3.4 etcdctl spoke v2
+    # unless told.
     env = {"PATH": path, "LC_ALL": "C", "HOME": "/root", "ETCDCTL_API": "3"}
     try:
         done = subprocess.run(
@@ -91,6 +93,7 @@ class Machine:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        # Without its directory the new name may be lost with the power.
         directory = os.open(path.parent, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)

@@ -57,6 +57,7 @@ def guarded(attempt: Callable[[], dict[str, JSON]], failed: Callable[[Refused], 
 def execute(machine: Machine, job: Path) -> None:
     """Be the unit: take the job (its file is deleted once read), do it under the lock, leave the result."""
     request = json.loads(job.read_text())
+    # Before anything else: the secrets of a join are in it.
     job.unlink()
     job.with_suffix(".py").unlink()
 

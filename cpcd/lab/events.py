@@ -66,9 +66,12 @@ class Events:
         if self._during is not None:
             return
         limit = self._clock()
+        # Also without a due effect: requests since the last look may have changed the world by themselves.
         self.changed()
         try:
             while (due := self.next_due()) is not None and due <= limit:
+                # `now` is this moment and not the clock's, or each effect of a chain would come late by what the last
+                # look missed.
                 self._during = due
                 heapq.heappop(self._heap)[2].run()
                 self.changed()

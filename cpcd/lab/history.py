@@ -68,6 +68,7 @@ class History:
         if self._trace == before:
             return
         now, last = self._moment(), self._moments[-1]
+        # The short look takes in more than a moment tells, such as an object's revision.
         if replace(now, time=last.time) != last:
             self._moments.append(now)
 

@@ -103,6 +103,7 @@ class LabGuests:
         if guest is None:
             await self._sleep(REFUSED)
             raise Unreachable(endpoint, f"{host.name} ({host.address}) refuses the connection")
+        # Type and key; the comment behind them is no part of it.
         if guest.host_key.split()[:2] != host.host_key.split()[:2]:
             raise Failure(Code.AUTH, f"the host key of {host.name} is not the pinned one", target=endpoint)
         return guest

@@ -100,6 +100,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.wakes = 0  # times that a process would have been woken
         self._dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._selector = _NoSelector(self)
+        # BaseEventLoop takes timers that are due within it as due; virtual time is exact, so little is enough.
         self._clock_resolution = 1e-6
         self.numbers = itertools.count()
         self.set_task_factory(_task)  # type: ignore[arg-type] # typeshed wants the loop's base class
@@ -110,6 +111,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
+        # A timer that is overdue asks for less than nothing.
         self._virtual += max(0.0, seconds)
         self.wakes += seconds > 0
 
@@ -119,6 +121,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         ready = self._ready
+        # Handles that are ready together are in no order in the real loop's contract either: what relies on one fails
+        # under some seed.
         if len(ready) > 1:
             shuffled = list(ready)
             self._dice.shuffle(shuffled)

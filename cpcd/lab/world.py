@@ -66,6 +66,7 @@ class World:
     def shutdown(self, vm: Vm) -> None:
         """Press the power button; without an operating system nobody hears it."""
         guest = self.guests[vm.vmid]
+        # Of this boot alone: reset or power-cycled meanwhile, the machine has forgotten the button.
         boot = guest.boot_id
         if not guest.system:
             return
@@ -91,6 +92,7 @@ class World:
         guest = self.guests.pop(vm.vmid, None)
         if guest is None:
             return
+        # First, so that its kubelet and etcd stop like any that lose their power.
         guest.power_off()
         if guest.disk.kubelet is not None and guest.disk.cluster is not None:
             guest.disk.cluster.forget(guest.disk.kubelet)
