@@ -120,6 +120,7 @@ class Daemon:
 
         A ledger that cannot be used freezes all mutation and is reported; everything else goes on.
         """
+        # First, since whoever looks at Proxmox without it would take every VM for somebody else's.
         await self.memory.load()
         await self.look_at_spec(first=True)
         await self._first_look()
@@ -145,6 +146,7 @@ class Daemon:
     async def stop(self) -> None:
         """Stop working and write what is queued: an optimisation of `kill -9`, nothing depends on it."""
         await self.supervisor.stop()
+        # After the passes: one that is under way would open its connection again.
         await self.ports.guests.close()
         try:
             await self.journal.close()
@@ -154,6 +156,7 @@ class Daemon:
     async def look_at_spec(self, *, first: bool = False) -> None:
         """Read the spec; put it in force, or publish its mistakes and keep the last good one."""
         news = await self.specs.look()
+        # A daemon that starts with a broken file goes on with the last good one, which is on the disk.
         if news.desired is None and first:
             kept = self.specs.last_good()
             if kept is not None and kept.desired is not None:

@@ -86,6 +86,7 @@ class Prune(Action):
         after = replace(before, surplus=tuple(one for one in before.surplus if one != self.obj), parent=kept)
         addon = _wanted(self.key, view)
         if addon is not None and (parent := _objects(addon, after)[0]) != _objects(addon, before)[0]:
+            # Its parent names the kinds that are left, so with the last of a kind it has to be applied again.
             after = replace(after, drifted=(*after.drifted, applyset.ref(parent)))
         return _see(self.key, view, after)
 

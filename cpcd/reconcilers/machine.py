@@ -131,6 +131,7 @@ def plan(key: Key, view: View) -> Plan:
         return Plan(conditions=_retained(key, view, row))
     group = cluster.group(row.group)
     case = Case(key, view, row, cluster, group or cluster.groups[0])
+    # Before anything else: every call is made to the node that the row names.
     if case.moved:
         return Plan(steps=(effects.Relocate(key=key, row=row, node=case.moved),))
     if row.retire:
@@ -241,6 +242,7 @@ async def _sweep(action: effects.Drain, ports: Ports) -> None:
     """
     kube, first = ports.kube(action.row.cluster), None
     await kube.patch(NODE, action.row.name, {"spec": {"unschedulable": True}})
+    # By uid: a StatefulSet's next pod has the same name, and may be where it is to stay.
     for namespace, name, uid in action.pods:
         try:
             await kube.evict(namespace, name, uid)

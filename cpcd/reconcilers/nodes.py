@@ -198,6 +198,8 @@ def _merged(present: Mapping[str, str], merge: Mapping[str, Any]) -> dict[str, s
 
 def _taints(node: Node, group: Group, applied: list[tuple[Any, ...]]) -> tuple[tuple[str, str, str], ...]:
     wanted = {(t.key, t.effect): t.value for t in group.taints}
+    # Kubernetes and others set taints too (not-ready, disk pressure); the list is replaced whole, so they are kept in
+    # it.
     foreign = [t for t in node.taints if (t[0], t[2]) not in wanted and (t[0], t[2]) not in applied]
     return (*foreign, *((k, v, e) for (k, e), v in wanted.items()))
 

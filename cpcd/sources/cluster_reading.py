@@ -95,6 +95,7 @@ class ClusterReader:
 async def _api(kube: Kube) -> Api:
     if not await kube.readyz():
         return Api(ready=False, version="")
+    # The uid of this namespace is the cluster's identity: another cluster at the same address has another.
     system = await kube.get(NAMESPACE, "kube-system")
     return Api(ready=True, version=await kube.version(), uid=system["metadata"]["uid"] if system else "")
 

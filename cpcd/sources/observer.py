@@ -62,6 +62,7 @@ class Observer:
             began = self._clock.now()
             await self.look(site)
             self.first_look.set()
+            # From the beginning of the last look: a slow Proxmox is not asked more seldom for it.
             await self._clock.sleep(max(0.5, TICK - (self._clock.now() - began)))
 
     async def look(self, site: str) -> None:
@@ -79,9 +80,11 @@ class Observer:
                 await self._privileges(site)
             return
         claims = await self._look_at_claims(site, began, found)
+        # Before the resources are known: no cluster may decide on them while nobody has asked whose those VMs are.
         self._state.observe({scopes.claims(site): claims})
         self._known(site, began, found, quorum)
         self.silent.pop(endpoint, None)
+        # Last, since it wakes all that are parked: they find what this look has seen.
         self._endpoints.up(endpoint)
 
     async def _look_at_claims(self, site: str, began: Instant, found: Mapping[int, Resource]) -> Seen[Any]:
@@ -94,8 +97,10 @@ class Observer:
 
     async def _bulk(self, site: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         proxmox = self._ports.proxmox(site)
+        # Side by side, so that a list is judged by the quorum of the same moment.
         rows, status = await asyncio.gather(proxmox.resources(), proxmox.cluster_status())
         if self._in_doubt(f"pve:{site}"):
+            # Before what was listed is used: what a token may not see is in no list.
             await self._privileges(site)
         return rows, status
 
@@ -220,6 +225,7 @@ class Observer:
         seen: dict[Scope, Seen[Any]] = {scopes.nodes(cluster): Seen(dict(nodes), began, complete=True)}
         ours = {row.name for row in self._state.view.rows(cluster)}
         for name in sorted({*before, *nodes} & ours):
+            # Only those that changed: a thousand Nodes would wake a thousand keys at each event.
             if before.get(name) != nodes.get(name):
                 seen[scopes.node(cluster, name)] = Seen(nodes.get(name), began, complete=True)
         self._state.observe(seen)

@@ -57,6 +57,7 @@ class Jobs:
         self._step(self._running, disk)
 
     def _step(self, job: _Job, disk: Disk) -> None:
+        # Killed since this was planned, and perhaps another runs by now.
         if job is not self._running:
             return
         op = disk.ops[job.op]

@@ -148,9 +148,12 @@ class Machine:
     def _boot(self) -> None:
         self.booted, self.halting = self.now, False
         self.boot_id = str(uuid.UUID(int=self.world.random.getrandbits(128), version=4))
+        # Compared with the disk: a clone, or any change of what the drive says, makes cloud-init do its work once more
+        # (G10).
         if self.disk.instance != self.hardware.instance:
             self._new_instance()
         boot = self.boot_id
+        # Bound to this boot: power that was lost and came back meanwhile plans another.
         self.world.events.at(self.durations.kubelet, lambda: self._boot_kubelet(boot))
 
     @recorded(1089, 1111)

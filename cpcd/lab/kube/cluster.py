@@ -101,6 +101,7 @@ class Cluster:
         """Tell whether etcd runs on a machine; its data directory exists from the first time on."""
         since = kubelet.static_since("etcd", self.lags.static_pod)
         running = kubelet.alive and kubelet.member is not None and since is not None and since <= self.now
+        # Stays when etcd stops: the data is what a second init or join stumbles over.
         kubelet.etcd_data = kubelet.etcd_data or running
         return running
 
@@ -164,6 +165,7 @@ class Cluster:
         if self._holder is not None and self._fit(self._holder):
             return self._holder
         if self._holder is not None:
+            # Its manifest is gone while its machine lives, so it was told to end and gave up its lease.
             ended = self._holder.alive and f"{MANIFESTS}/kube-vip.yaml" not in self._holder.files
             self._free = self.now + (self.lags.vip_retry if ended else self.lags.vip_lease)
             self._holder = None
@@ -202,6 +204,8 @@ class Cluster:
     def _turn(self) -> float:
         if not self._served:
             self._return()
+        # Looked at in each turn: that nobody holds the address is noticed when somebody looks, and its lease runs from
+        # then.
         self.virtual()
         turn = Turn(
             now=self.now, store=self.store, lags=self.lags, kubelets=self.kubelets, memory=self._memory,

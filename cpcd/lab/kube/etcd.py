@@ -64,7 +64,9 @@ class Etcd:
     def listed(self) -> list[Member]:
         """Return the members of a linearizable list; refused without quorum."""
         self._linearizable()
-        return [member for member in self.members if self.up(member) or True]
+        for member in self.members:
+            self.up(member)  # one that has started meanwhile has a name by now
+        return list(self.members)
 
     def _linearizable(self) -> None:
         if not self.quorum():

@@ -84,6 +84,7 @@ class Store:
         if (disputed := conflicts(before, applied, paths, manager)) and not force:
             raise _disputed(disputed)
         entries, gone = note_apply(before, paths, {path for path, _ in disputed}, manager, self._stamp())
+        # Deeper ones first: a field goes before the one that it stands in.
         for path in sorted(gone, reverse=True):
             remove(before, path)
         after = _defaulted(merge(before, {key: value for key, value in applied.items() if key != "status"}))
@@ -118,6 +119,7 @@ class Store:
 
     def expel(self, obj: Object) -> None:
         """Begin to delete: bound pods and namespaces end later, finalizers hold, everything else is gone at once."""
+        # Its objects first: without their kind nobody could name them.
         if obj["kind"] == "CustomResourceDefinition":
             self.objects.purge(obj)
         bound = obj["kind"] == "Pod" and obj["spec"].get("nodeName")

@@ -165,9 +165,11 @@ def _work(cluster: Cluster, task: Task, order: _Order) -> Worker:
     seconds = _estimate(cluster, source, order)
     yield Flock(config_path(order.source), shared=not source.running, timeout=LOCK_WAIT, seconds=seconds)
     yield Flock(config_path(order.target), timeout=LOCK_WAIT, seconds=seconds)
+    # Again, under the locks: the fork and the wait took time in which all of it may have changed.
     vm = _load_and_check(cluster, order)
     task.log.append(f"creating a clone of VM {order.source} with ID {order.target}")
     final = _new_config(cluster, vm, order)
+    # On another node: the check has looked at its own alone, and a VMID has one file in the whole cluster.
     if order.target in cluster.vms:
         path = f"/etc/pve/nodes/{order.node}/qemu-server/{order.target}.conf"
         raise failed(f"close (rename) atomic file '{path}' failed: File exists")

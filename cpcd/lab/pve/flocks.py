@@ -94,6 +94,7 @@ class Flocks:
         self._serve(set(keys))
 
     def _serve(self, keys: set[Key]) -> None:
+        # A copy: who is served leaves the list, and may ask for another lock at once.
         for waiting in [w for w in self.waits if w.key in keys]:
             if self.take(waiting.key, waiting.owner, shared=waiting.shared, seconds=waiting.until):
                 waiting.deadline.cancel()

@@ -30,8 +30,10 @@ def power_gone(cluster: Cluster, vm: Vm) -> None:
     if not vm.running:
         return
     vm.booted, vm.paused = None, False
+    # Forgotten before the start that it leads to, or that VM would be started again whenever it is stopped.
     again, vm.rebooting = vm.rebooting, False
     cluster.tasks.power_gone(vm.vmid)
+    # A reboot is a stop and a cold start, which is why it applies what is pending and a reset does not.
     if again:
         apply_pending(cluster, vm)
         start_task(cluster, vm.node, vm.vmid, ROOT)
@@ -80,6 +82,7 @@ def _start(cluster: Cluster, task: Task, vmid: int, *, skip: bool) -> Worker:
 
 def switched_on(cluster: Cluster, vm: Vm, *, pid: int) -> None:
     """Note that the VM's process runs."""
+    # A copy: what is configured from now on is not what this process was started with.
     vm.booted = dict(vm.config)
     vm.since, vm.pid = cluster.events.now, pid
     cluster.backend.power_on(vm)
@@ -313,6 +316,7 @@ def _pause(cluster: Cluster, call: Call, kind: str, *, paused: bool) -> str:
 @source("P21", "P22")
 def node_gone(cluster: Cluster, host: Host) -> None:
     """Lose a node: its workers and guests are gone, config locks stay; the other nodes notice a little later."""
+    # At once; the others believe it only when corosync has missed it for a while (`notice`).
     host.up = False
     cluster.tasks.node_died(host.node.name)
     for vm in [vm for vm in cluster.vms.values() if vm.node == host.node.name and vm.running]:

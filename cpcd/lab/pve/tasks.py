@@ -103,6 +103,7 @@ class Tasks:
     @recorded(314, 339, 1175)
     def start(self, kind: str, node: str, task_id: str, *, user: str, worker: Callable[[Task], Worker]) -> str:
         """Fork a worker and return its UPID; a clone's carries the *source* VMID (`failures.md` P22)."""
+        # Grows, with gaps: a pid is part of the UPID, and no two of a node and second may be equal.
         pid = 7000 + len(self.tasks) * 9 + self.random.randrange(1, 9)
         start = self.settings.epoch + self.events.now
         pstart = int((400_000 + self.events.now) * 100) & 0xFFFFFFFF
@@ -149,6 +150,7 @@ class Tasks:
 
         def granted() -> None:
             task.log.append(" OK")
+            # As an event of its own: the lock was let go by a task that is in the middle of something.
             task.wake = self.events.at(0, lambda: self._resume(task))
 
         self.flocks.wait(
@@ -167,6 +169,7 @@ class Tasks:
 
     def power_gone(self, vmid: int) -> None:
         """Wake the workers that wait for this VM's process to end."""
+        # Taken out first: one that goes on may wait for the same VM again.
         for task in self.awaiting.pop(vmid, []):
             if task.wake:
                 task.wake.cancel()
@@ -201,6 +204,7 @@ class Tasks:
         if task.wake:
             task.wake.cancel()
         try:
+            # A worker that catches it may go on for a while, to clean up: whatever it yields is waited for.
             self._take(task, task.worker.throw(Interrupted()))
         except Refused as refused:
             self._finish(task, refused.text)

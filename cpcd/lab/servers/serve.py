@@ -97,6 +97,7 @@ class Lab:
         runner = web.AppRunner(
             served, access_log=None, handler_cancellation=True, shutdown_timeout=_LINGER, keepalive_timeout=proxmox.IDLE
         )
+        # Before it is set up, so that a port in use leaves nothing open.
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, self.settings.address, port, ssl_context=tls).start()
@@ -108,6 +109,7 @@ class Lab:
             self.world.events.settle()
             await self.listeners.follow()
             due = self.world.events.next_due()
+            # In real seconds; at a high rate what is next may be due already, and then others get a turn all the same.
             wait = _TICK if due is None else (due - self.clock.now()) / self.clock.rate
             await asyncio.sleep(min(_TICK, max(_LEAST, wait)))
 
