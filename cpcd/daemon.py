@@ -93,6 +93,7 @@ class Daemon:
         )  # fmt: skip
         self.board, self.metrics = Board(), Metrics()
         self._publish = Publisher(
+            # What people read has the time of the system, stepped or not; only decisions go by the steady one.
             board=self.board, metrics=self.metrics, journal=self.journal, clock=parts.clock, view=lambda: self.state.view
         )  # fmt: skip
         self._listeners = parts.listeners
@@ -133,9 +134,11 @@ class Daemon:
         """Take the ledger, the spec and one fresh look at everything; change nothing and return the view."""
         await self.memory.load()
         await self.look_at_spec(first=True)
+        # The spec has brought its watches with it; here everything is looked at once and nothing followed.
         await self.supervisor.stop()
         for site in self.state.view.desired.sites:
             await self.observer.look(site)
+        # Reads lead to reads, as in a pass of the loop.
         for module in (one for _ in range(ROUNDS) for one in RECONCILERS):
             scopes = {scope for key in module.keys(self.state.view) for scope in module.reads(key, self.state.view)}
             ordered = sorted(scopes)

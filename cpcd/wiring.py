@@ -58,6 +58,7 @@ def main(settings: Settings) -> int:
     configure_logs(settings.log_level, pretty=pretty)
     _make(settings.state_dir)
     lock = StateLock(settings.state_dir)
+    # Before anything in there is opened: a second daemon would carry on the same operations.
     lock.acquire()
     try:
         asyncio.run(_run(settings))
@@ -144,12 +145,15 @@ async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None
     try:
         daemon.supervisor.serve("pages", lambda: _show(pages, daemon))  # first: a start that hangs shows on /readyz
         await daemon.start()
+        # Only now: commands are answered from a view that has a spec and a look at Proxmox, or says what is wrong with
+        # them.
         await control.start()
         daemon.supervisor.serve("systemd", lambda: _tell(notify, daemon))
         notify.ready(daemon.sentence())
         await done.wait()
         notify.stopping()
     finally:
+        # First, so that no command is taken by a daemon that ends.
         await control.close()
         await daemon.stop()
 

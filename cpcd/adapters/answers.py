@@ -25,6 +25,8 @@ def parse(body: bytes) -> Any:
     """Return the value of JSON text in UTF-8; ValueError for all else, also for NaN and what nests too deep."""
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refused, parse_float=_finite)
+        # Only then, since it writes the whole answer once more: half a pair would be refused by whoever stores or shows
+        # it.
         if _LONE.search(body):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:

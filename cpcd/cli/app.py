@@ -52,6 +52,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
             return None
         if cmd_name in _STAYING:
+            # `main` turns it off for commands, which are over at once; these stay.
             gc.enable()
         command: click.Command = importlib.import_module(f"cpcd.cli.{cmd_name}").command
         return command

@@ -32,6 +32,7 @@ class Inside:
             for row in self._due(cluster):
                 self._asked[row.uid] = self._clock.now()
                 seen = await self._read(scopes.guest(row))
+                # The row may have gone while its machine was asked.
                 if seen.complete and row.uid in self._state.view.machines:
                     self._state.observe({scopes.guest(row): seen})
             await self._clock.sleep(PAUSE)

@@ -168,6 +168,7 @@ class Reader:
             if len(self._made) >= REMEMBERED:
                 self._made.clear()
             made = decode.made(await proxmox.task_log(node, task.upid))
+            # The log of a clone that has only begun does not name it yet, and is read again.
             if made:
                 self._made[task.upid] = made
         return decode.with_made(task, self._made.get(task.upid, 0))
@@ -217,6 +218,7 @@ class Reader:
         """Ask the control planes one after the other: one healthy peer's linearizable list is enough."""
         rows = [r for r in self._view().rows(scope.owner) if r.role is Role.CONTROL_PLANE and r.joined]
         last: Failure = Failure(Code.NETWORK, "no control plane has joined yet", target=str(scope))
+        # Who is on the way out comes last: it may be without its member by now.
         for row in sorted(rows, key=lambda r: (not r.wanted, r.index)):
             try:
                 return decode.members(await self._ports.guests.call(self._ports.host(row), "etcd_members", {}))

@@ -42,6 +42,7 @@ class Publisher:
         steps = steps_of(done, at, name)
         self._metrics.note(done, at)
         log_pass(done, name=name, at=at, news=event is not None or bool(steps), muted=muted)
+        # Steps first: in history they stand before what the pass came to.
         self._record(*steps, *((event,) if event else ()))
         self._remember(done, at, muted=muted)
 

@@ -26,6 +26,7 @@ def mapped(endpoint: str, what: str) -> Iterator[None]:
         yield
     except ApiException as error:
         raise _refused(endpoint, what, error) from error
+    # The library's own, for a kind that is not served; not a 404 of an object.
     except ResourceNotFoundError as error:
         raise NotServed(endpoint, f"{what} failed: the cluster does not serve this kind") from error
     except aiohttp.ContentTypeError as error:
@@ -103,6 +104,7 @@ def _unanswered(endpoint: str, what: str, error: BaseException) -> Failure:
             Code.AUTH, f"{what} failed: the API's certificate is not trusted: {why}", target=endpoint,
             hint="Something else answers at this address, or the cluster's CA was replaced.",
         )  # fmt: skip
+    # OpenSSL's word for what the other side objected to: here our certificate.
     if "alert" in str(error).lower():
         return Failure(
             Code.AUTH, f"{what} failed: the API refused the client certificate: {error}", target=endpoint,

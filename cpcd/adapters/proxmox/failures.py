@@ -83,12 +83,14 @@ def _refused(about: About, error: ResourceException) -> Failure:
                 f"{about.what} failed: Proxmox refused the token: {text}",
                 target=f"pve:{about.site}",
             )
+        # pveproxy's own, for the way behind it: a write may have arrived all the same.
         case 595 | 596 | 597 | 598 | 599:
             return _inner_hop(about, f"{status} {text}")
         case _ if "RPCEnvironment init request failed" in text:  # recorded(1200): pmxcfs is down
             return Unreachable(f"pve:{about.site}", f"{about.what} failed: {text}")
         case 400:
             refused = _spoken(about, fields or text)
+            # A text that `model/texts.py` knows to pass by itself keeps its own time.
             refused.retry = SELDOM if refused.retry is None else refused.retry
             return refused
         case _:
@@ -112,5 +114,6 @@ def _inner_hop(about: About, text: str) -> Failure:
 
 def _spoken(about: About, text: str) -> Failure:
     code, said, hint, retry = judged(text)
+    # By text, because the status is 500 for nearly everything that Proxmox says.
     kind = AnswerError if _ANSWER.search(text) else Failure
     return kind(code, f"{about.what} failed: {said}", target=about.target, hint=hint, retry=retry)

@@ -82,6 +82,7 @@ class Stage:
 
     async def start(self) -> None:
         """Start the daemon."""
+        # In a session of its own, so that a Ctrl-C at the terminal reaches the demo alone, which ends both in order.
         with (self.directory / "cpcd.log").open("ab") as log:
             self.daemon = await asyncio.create_subprocess_exec(
                 *self.program, "run", "--spec", str(self.tree.spec), "--state-dir", str(self.state),
@@ -123,6 +124,7 @@ class Stage:
                 )  # fmt: skip
             self.about = {**await self._told(), "metricsPort": _free_port()}
             token = self.directory / "pve-token"
+            # Before there is anything in it to read.
             token.touch(0o600)
             token.write_text(self.about["token"], encoding="utf-8")
             self.tree.lay_out(self.about["proxmox"], self.about["fingerprint"], token)
@@ -178,6 +180,7 @@ def _alone() -> Iterator[None]:
         _bind(claim, CLAIM)
         for place in USED:
             with socket.socket() as probe:
+                # What the last demo left in TIME_WAIT is nobody's.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 _bind(probe, place)
         yield

@@ -36,6 +36,7 @@ class _Waiting:
         fault = self.fault
         if fault.port != port or not self.pattern.search(words):
             return False
+        # Counted also when it does not strike: `skip` counts calls.
         self.met += 1
         if self.met <= fault.skip or (fault.times is not None and self.struck >= fault.times):
             return False
@@ -65,6 +66,7 @@ class Armed:
         """Disarm all, and undo what lasts: slowness, full disks, lost quorum."""
         self._armed.clear()
         self.told.clear()
+        # In the opposite order: what was taken twice was first taken from what it was.
         while self._undo:
             self._undo.pop()()
 

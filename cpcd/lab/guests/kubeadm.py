@@ -162,6 +162,7 @@ def discover(machine: Machine, config: Configuration) -> Generator[Stage, None, 
         elif not (why := token_refused(cluster, config.token)):
             _check_hash(config, cluster)
             return cluster
+        # A wrong token is refused at once; one that is unknown may be one that is not there yet, and is waited for.
         if machine.now >= deadline or "failed to verify" in why:
             raise _doubt(why)
         yield "discovery", 5.0

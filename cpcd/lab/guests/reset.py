@@ -23,6 +23,7 @@ def reset(machine: Machine, _given: dict[str, Any]) -> Program:
     if _knows_cluster(machine):
         _leave(machine)
     yield "cleanup", _seconds(machine) / 2
+    # Before its files go: an etcd that ran until now has left its data, which goes too.
     machine.stop_kubelet()
     disk = machine.disk
     if disk.cluster is not None and disk.kubelet is not None:

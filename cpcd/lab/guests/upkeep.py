@@ -55,6 +55,7 @@ def etcd_snapshot(machine: Machine, given: dict[str, Any]) -> Program:
     """Save a snapshot on the machine; output `{path, hash, revision, size}`. It needs no quorum."""
     etcd_running(machine, "etcd_snapshot")
     yield "snapshot", machine.durations.snapshot
+    # Again: it may have stopped while the snapshot was written.
     etcd_running(machine, "etcd_snapshot")
     assert machine.disk.cluster is not None, "etcd runs for a cluster"
     revision = machine.disk.cluster.store.objects.revision

@@ -30,6 +30,7 @@ def namespaces(turn: Turn) -> None:
 def _end(turn: Turn, space: Object) -> None:
     turn.changed(space, status={"phase": "Terminating"})
     inside = [o for o in turn.objects.everything() if o["metadata"].get("namespace") == space["metadata"]["name"]]
+    # What has a finalizer stays until that is gone, and keeps the namespace with it.
     for obj in inside:
         turn.store.expel(obj)
     if not inside:

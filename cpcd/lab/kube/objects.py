@@ -93,6 +93,8 @@ class Objects:
             metadata |= {key: before["metadata"][key] for key in ("uid", "creationTimestamp")}
         if "spec" in obj:
             old = before["metadata"].get("generation", 1) if before else 0
+            # Counts what is asked for and not what is said of it, so status and labels do not move it (API
+            # conventions).
             metadata["generation"] = old + (before is None or before.get("spec") != obj["spec"])
         return obj
 
@@ -108,9 +110,11 @@ class Objects:
             del self._shelf(obj)[_name(obj)]
         else:
             self._shelf(obj)[_name(obj)] = obj
+        # The oldest line is about to fall out: who has seen no more than that can no longer be told all.
         if len(self._log) == _LOG:
             self._oldest = self._log[0].revision
         self._log.append(Change(self.revision, kind, obj))
+        # A copy: a watch may end while it is told.
         for listener in tuple(self.listeners):
             listener()
         return obj

@@ -46,6 +46,7 @@ def schedule(turn: Turn) -> None:
             names = [node["metadata"]["name"] for node in nodes if fits(pod, node)]
             if names:
                 chosen = min(names, key=lambda name: (load[name], name))
+                # Pods of one turn count for each other, or all of them would go to one node.
                 load[chosen] += 1
                 turn.changed(pod, spec={**pod["spec"], "nodeName": chosen})
 
@@ -65,6 +66,7 @@ def run(turn: Turn) -> None:
 
 def _ends(turn: Turn, pod: Object, *, known: bool, heard: bool) -> bool:
     """Tell whether a bound pod is gone now: orphaned for long enough, or stopped by a kubelet that is heard."""
+    # Its Node is gone, so no kubelet will say that it has ended: pod garbage collection does.
     if not known:
         return turn.lasted("orphan", pod, turn.lags.orphan)
     return heard and "deletionTimestamp" in pod["metadata"] and turn.lasted("stop", pod, turn.lags.pod_stop)

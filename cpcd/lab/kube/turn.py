@@ -53,6 +53,7 @@ class Turn:
 
     def reached(self, at: float) -> bool:
         """Tell whether a time has come; if not, there will be a turn then."""
+        # The earliest that any controller has asked for; a turn that is not needed any more does no harm.
         if at > self.now:
             self.due = min(self.due, at)
         return at <= self.now

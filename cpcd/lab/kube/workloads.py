@@ -115,6 +115,7 @@ def replica_sets(turn: Turn) -> None:
             suffix = "".join(turn.random.choices(_LETTERS, k=5))
             turn.objects.put(_pod(each, f"{each['metadata']['name']}-{suffix}", [*_LOST]))
         newest_first = pods[::-1]
+        # The order is stable: of those that are equally ready the newest goes first.
         doomed = sorted(newest_first, key=is_ready)[: max(0, len(pods) - size)]
         for pod in doomed:
             turn.store.expel(pod)

@@ -128,6 +128,7 @@ class Cluster:
 
     def expect_votes(self, votes: int) -> None:
         """Take another number of votes for all there are."""
+        # Before the new number counts: the status goes on saying this until somebody comes or goes.
         self.noticed = (self._present(), self.told_quorate)
         self.expected = votes
 

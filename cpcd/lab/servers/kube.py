@@ -98,6 +98,7 @@ async def _answer(api: Api, request: web.Request) -> web.StreamResponse:
         return _health(api, path)
     if path == "/version":
         return web.json_response(_version(api.version))
+    # Whether it lives, and which version it is, an API server tells without etcd; nothing else.
     await _quorum(api)
     if (found := document(path, api.resources())) is not None:
         return web.json_response(found)

@@ -93,6 +93,7 @@ class Listeners:
             await listener.open()
         except OSError as error:
             self.troubles[str(key)] = str(error)
+            # What it had open by then; it is made anew at the next look.
             await listener.close()
             return
         self.troubles.pop(str(key), None)
@@ -100,6 +101,7 @@ class Listeners:
 
     def _machines(self) -> Mapping[Hashable, Callable[[], Listener]]:
         up = [guest for guest in self._world.guests.values() if guest.ssh_up and loopback(guest.address)]
+        # With the machine itself: one that was rebuilt at the same address is another, with another host key.
         return {("ssh", guest.address, id(guest)): self._machine(guest) for guest in up}
 
     def _machine(self, guest: Guest) -> Callable[[], Listener]:

@@ -51,6 +51,7 @@ class Machine:
             agent_forwarding=False,
             x11_forwarding=False,
             gss_host=None,
+            # A machine that reboots listens again at the same place while old connections linger.
             reuse_address=True,
         )
 

@@ -26,6 +26,7 @@ async def lines(
     over.add_done_callback(lambda _: news.set())
     try:
         while not over.done():
+            # Before the log is read: what comes while it is written out is found in the next turn.
             news.clear()
             for change in store.changes(gvk, seen):
                 seen = str(change.revision)
