@@ -48,7 +48,9 @@ def submit(machine: Machine, verb: str, given: JSON, op: str) -> JSON:
     known = poll(machine, {}, op)
     if known["state"] == "absent":
         with host_lock(machine):
-            begin(machine, verb, given, op)
+            # Again: another submit of it may have come and gone between the look and the lock.
+            if poll(machine, {}, op)["state"] == "absent":
+                begin(machine, verb, given, op)
         known = poll(machine, {}, op)
     return {"state": known["state"], "boot_id": known["boot_id"]}
 

@@ -1,11 +1,14 @@
 """submit and poll: begun once, never lost from sight, whatever dies in between."""
 
+import contextlib
 import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cpcd.guest import jobs
 from cpcd.guest.jobs import poll, submit
 from cpcd.guest.machine import Machine, Ran, Refused
 from cpcd.guest.ops import answer, execute
@@ -44,6 +47,26 @@ def test_submit_starts_a_unit_and_hands_secrets_over_in_a_private_file(root: Pat
     job = root / "run/cpcd/op1.json"
     assert job.stat().st_mode & 0o777 == 0o600
     assert json.loads(job.read_text())["given"] == GIVEN
+
+
+def test_two_submits_of_one_op_begin_it_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first comes and goes while the second waits for the lock: its files are not the second's to take away."""
+    taken = {
+        "systemd-run": Ran(1, "", "Unit cpcd-op1.service already exists."),
+        "systemctl show cpcd-op1": RUNNING["systemctl show cpcd-op1"],
+    }
+    lock = jobs.host_lock
+
+    @contextlib.contextmanager
+    def late(waiting: Machine) -> Iterator[None]:
+        monkeypatch.setattr(jobs, "host_lock", lock)
+        submit(machine(root, RUNNING), "join", GIVEN, "op1")
+        with lock(waiting):
+            yield
+
+    monkeypatch.setattr(jobs, "host_lock", late)
+
+    assert "running" == submit(machine(root, taken), "join", GIVEN, "op1")["state"]
 
 
 def test_a_finished_op_is_done_and_its_secrets_are_gone(root: Path) -> None:
