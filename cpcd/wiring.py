@@ -126,6 +126,7 @@ async def _run(settings: Settings) -> None:
             "spec": str(settings.spec.absolute()), "worktree": settings.worktree, "state_dir": str(settings.state_dir.absolute()),
         },
     )  # fmt: skip
+    daemon.supervisor.serve("links", links.tidy)
     try:
         await _serve(settings, daemon, commands)
     finally:
@@ -205,7 +206,7 @@ class Links:
         self._sites: dict[str, tuple[Any, Slots, ProxmoxApi]] = {}
         self._kubes: dict[str, tuple[str, KubeApi]] = {}
         private, self.public_key = key
-        self._replaced: dict[Slots | KubeApi, asyncio.Future[None]] = {}
+        self._replaced: asyncio.Queue[Slots | KubeApi] = asyncio.Queue()
         playbooks = None if lab else Playbooks(settings.state_dir / "playbooks", key=private)
         self._guests = GuestsOverSsh(key=private, playbooks=playbooks, scale=clock.rate)
         self.kubeconfigs = KubeconfigFiles(settings.state_dir / "kubeconfigs")
@@ -221,19 +222,18 @@ class Links:
     async def close(self) -> None:
         """Close every client."""
         clients = [transport for _, transport, _ in self._sites.values()]
-        for ending in self._replaced.values():
-            ending.cancel()
-        for client in (*clients, *(kube for _, kube in self._kubes.values()), *self._replaced):
+        replaced = [self._replaced.get_nowait() for _ in range(self._replaced.qsize())]
+        for client in (*clients, *(kube for _, kube in self._kubes.values()), *replaced):
             await client.close()
 
-    def _leave(self, client: Slots | KubeApi) -> None:
-        """Close what an edit replaced, though not before the calls that may be on their way in it are over."""
-        self._replaced[client] = asyncio.ensure_future(self._end(client))
-
-    async def _end(self, client: Slots | KubeApi) -> None:
-        await self._clock.sleep(REPLACED_CLIENT_S)
-        del self._replaced[client]
-        await client.close()
+    async def tidy(self) -> None:
+        """Close what edits replaced, though not before the calls that may be on their way in it are over."""
+        while True:
+            client = await self._replaced.get()
+            try:
+                await self._clock.sleep(REPLACED_CLIENT_S)
+            finally:
+                await client.close()
 
     def _proxmox(self, site: str) -> Proxmox:
         wanted = self._view().desired.sites.get(site)
@@ -242,7 +242,7 @@ class Links:
         known = self._sites.get(site)
         if known is None or known[0] != wanted:
             if known is not None:
-                self._leave(known[1])
+                self._replaced.put_nowait(known[1])
             transport = Slots(
                 AiohttpTransport(
                     wanted.urls, ca_file=wanted.ca_file, fingerprint=wanted.fingerprint, scale=self._clock.rate
@@ -259,7 +259,7 @@ class Links:
         known = self._kubes.get(cluster)
         if known is None or known[0] != text:
             if known is not None:
-                self._leave(known[1])
+                self._replaced.put_nowait(known[1])
             cache = self._settings.state_dir / "cache"
             cache.mkdir(mode=0o700, exist_ok=True)
             api = KubeApi(text, endpoint=f"kube:{cluster}", cache_dir=cache, scale=self._clock.rate)

@@ -88,8 +88,10 @@ async def test_a_client_that_was_replaced_is_closed_while_the_daemon_lives(
         links.kubeconfigs.write("demo", admin, server=server, context="demo")
         clients.append(given.kube("demo"))
     at_once = list(closed)
+    tidying = asyncio.ensure_future(links.tidy())
     while not closed:
         await asyncio.sleep(0.01)
+    tidying.cancel()
     later = list(closed)
     await links.close()
 
