@@ -1,5 +1,6 @@
 # Every target works in a fresh clone: it makes the virtual environment first, and compiles cpcd as pip does for a
-# package that is not editable, so that no start pays for it.
+# package that is not editable, so that no start pays for it. What others wrote is compiled on all cores, which pip does
+# on one; a file that is none of this Python's is forgiven, as pip forgives it.
 # The distribution's own Python comes first where it can be used: it is what the unit runs, and it is built to be fast,
 # which one that somebody built is often not (half as fast: `make bench` says so).
 FIT := import sys, venv, ensurepip; assert sys.version_info >= (3, 11)
@@ -16,8 +17,9 @@ $(STAMP): pyproject.toml
 	  { echo 'cpcd needs Python 3.11 or later with venv (Debian: apt install python3-venv), or PYTHON=...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --editable . --group dev
-	$(BIN)/python -m compileall -q cpcd
+	$(BIN)/pip install --quiet --no-compile --editable . --group dev
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	$(BIN)/python -m compileall -q -j 0 cpcd
 	@touch $@
 
 # KEEP=1 leaves everything running, to look around.
