@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c '$(FIT)' 2> /dev/null || \
 	  { echo 'cpcd needs Python 3.11 or later with venv (Debian: apt install python3-venv), or PYTHON=...' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --no-compile --editable . --group dev
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
@@ -34,7 +34,7 @@ check: $(STAMP)
 
 # Two workers: what uses the lab's fixed addresses goes to one of them, test by test.
 test: check
-	$(BIN)/pytest tests -n 2 --dist loadgroup
+	$(BIN)/pytest tests -n 2 --no-loadscope-reorder
 
 # The contract suite of the Kubernetes port on a real Kubernetes, built with Go at the first time: docs/lab.md.
 test-kube: $(STAMP)

@@ -354,7 +354,6 @@ def told() -> Iterator[dict[int, Outcome]]:
         yield dict(branches.join())
 
 
-@pytest.mark.xdist_group("planted")  # they share one past
 @pytest.mark.parametrize("number", range(len(BUGS)), ids=lambda number: f"{BUGS[number].breaks}: {BUGS[number].told}")
 def test_a_planted_bug_is_named(told: dict[int, Outcome], number: int) -> None:
     """The invariant that a bug breaks says so, by its name."""
