@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo test test-kube check proof sim chaos fuzz mutants format clean
+.PHONY: bench demo test test-kube test-machines check proof sim chaos fuzz mutants format clean
 
 # Debian has venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml
@@ -40,6 +40,12 @@ test: check
 test-kube: $(STAMP)
 	nice $(BIN)/python -m tests.real.binaries
 	$(BIN)/pytest tests/real/kube_port.py
+
+# Machines that boot, below the lab's Proxmox API: `make test-machines PART=boot`; root, and a network of their own.
+test-machines: $(STAMP)
+	tests/real/machines/tools.sh
+	nice $(BIN)/python -m tests.real.machines.image
+	unshare --net $(BIN)/pytest --capture=no tests/real/machines/$(or $(PART),boot).py
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

@@ -5,7 +5,6 @@ in a cache under a name that follows from those files, the flags and the compile
 a second call finds them made. `python -m tests.real.binaries` builds all and says which versions they are.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.real.cache import alone, cache, say
 
 __all__ = ["CONTROL_PLANE", "ETCD", "Family", "made"]
 
@@ -57,12 +56,6 @@ CONTROL_PLANE: Final = Family(
 ETCD: Final = Family("etcd", {"etcd": "go.etcd.io/etcd/server/v3"})
 
 
-def _cache() -> Path:
-    """Return where built programs are kept: $CPCD_TEST_CACHE, else the user's cache directory."""
-    given = os.environ.get("CPCD_TEST_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cpcd-tests"
-
-
 def made(family: Family) -> Path:
     """Return the directory with a family's programs, built first where they are not there yet.
 
@@ -74,8 +67,8 @@ def made(family: Family) -> Path:
         raise RuntimeError(
             "Go is missing: install Go 1.25 or later (https://go.dev/dl), which builds the real Kubernetes."
         )
-    place = _cache() / f"{family.module}-{_digest(family, go)}"
-    with _alone(place):
+    place = cache() / f"{family.module}-{_digest(family, go)}"
+    with alone(place):
         for name, package in family.programs.items():
             if not (place / name).exists():
                 _build(go, family, package, place / name)
@@ -88,19 +81,10 @@ def _digest(family: Family, go: str) -> str:
     return hashlib.sha256(b"\0".join([version, family.ldflags.encode(), *pinned])).hexdigest()[:16]
 
 
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Two test runs on one machine build once."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _build(go: str, family: Family, package: str, target: Path) -> None:
     """Build one program and put it in place whole, or not at all."""
     began = time.monotonic()
-    _say(f"building {target.name} …")
+    say(f"building {target.name} …")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         out = Path(scratch) / target.name
@@ -110,12 +94,7 @@ def _build(go: str, family: Family, package: str, target: Path) -> None:
         if done.returncode:
             raise RuntimeError(f"building {target.name} failed: {done.stderr[-4000:].strip()}")
         out.replace(target)
-    _say(f"built {target.name} in {time.monotonic() - began:.0f} s")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    say(f"built {target.name} in {time.monotonic() - began:.0f} s")
 
 
 def main() -> None:
@@ -127,7 +106,7 @@ def main() -> None:
             sys.exit(str(error))
         for name in family.programs:
             done = subprocess.run([place / name, "--version"], capture_output=True, text=True, check=True)
-            _say(f"{place / name}: {done.stdout.splitlines()[0]}")
+            say(f"{place / name}: {done.stdout.splitlines()[0]}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""The machines' network: bridges in a network namespace that nobody else uses, so that nothing has to be removed.
+
+Whoever drives the machines runs in it too and reaches them at their own addresses; there is no way out of it.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Final
+
+__all__ = ["NETWORK", "bridge", "plug"]
+
+NETWORK: Final = "10.78.0"  # /24; .1 is the bridge, where the tests are
+
+
+def bridge(name: str = "vmbr0", address: str = f"{NETWORK}.1/24") -> None:
+    """Make a bridge with an address; raises RuntimeError outside of a namespace of our own."""
+    links = json.loads(subprocess.run(["ip", "-json", "link"], capture_output=True, check=True).stdout)
+    if strangers := [link["ifname"] for link in links if link.get("link_type") != "loopback"]:
+        raise RuntimeError(f"this needs a network namespace of its own (unshare --net), not one with {strangers}")
+    for argv in (
+        ("link", "set", "lo", "up"), ("link", "add", name, "type", "bridge"), ("address", "add", address, "dev", name),
+        ("link", "set", name, "up"),
+    ):  # fmt: skip
+        subprocess.run(["ip", *argv], check=True)
+
+
+def plug(place: Path, name: str) -> Path:
+    """Return a program that puts a tap, its argument, on a bridge, as QEMU wants one; the tap ends with QEMU."""
+    script = place / f"plug-{name}"
+    script.write_text(f'#!/bin/sh\nexec ip link set "$1" master {name} up\n')
+    script.chmod(0o755)
+    return script
