@@ -41,11 +41,12 @@ test-kube: $(STAMP)
 	nice $(BIN)/python -m tests.real.binaries
 	$(BIN)/pytest tests/real/kube_port.py
 
-# Machines that boot, below the lab's Proxmox API: `make test-machines PART=boot`; root, and a network of their own.
+# Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
+PART := boot prepare
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
-	nice $(BIN)/python -m tests.real.machines.image
-	unshare --net $(BIN)/pytest --capture=no tests/real/machines/$(or $(PART),boot).py
+	nice $(BIN)/python -m tests.real.machines.image $(PART)
+	unshare --net $(BIN)/pytest --capture=no $(PART:%=tests/real/machines/%.py)
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

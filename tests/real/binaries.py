@@ -1,4 +1,4 @@
-"""Real programs for tests, built from their published Go modules: Kubernetes, etcd.
+"""Real programs for tests, built from their published Go modules: Kubernetes, etcd, CNI plugins, CoreDNS.
 
 What is built is pinned by the `go.mod` and `go.sum` beside this file, every module by its checksum. The programs stand
 in a cache under a name that follows from those files, the flags and the compiler, so nothing stale is ever used, and
@@ -18,7 +18,7 @@ from typing import Final
 
 from tests.real.cache import alone, cache, say
 
-__all__ = ["CONTROL_PLANE", "ETCD", "Family", "made"]
+__all__ = ["CNI", "CONTROL_PLANE", "COREDNS", "ETCD", "ETCD_TOOLS", "KUBERNETES", "MACHINE", "OWN", "Family", "made"]
 
 HERE: Final = Path(__file__).parent
 KUBERNETES: Final = "1.35.4"
@@ -53,7 +53,17 @@ CONTROL_PLANE: Final = Family(
     _commands("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     _stamp(KUBERNETES),
 )
+MACHINE: Final = Family("kubernetes", _commands("kubeadm", "kubelet", "kubectl", "kube-proxy"), CONTROL_PLANE.ldflags)
 ETCD: Final = Family("etcd", {"etcd": "go.etcd.io/etcd/server/v3"})
+ETCD_TOOLS: Final = Family("etcd", {"etcdctl": "go.etcd.io/etcd/etcdctl/v3", "etcdutl": "go.etcd.io/etcd/etcdutl/v3"})
+_PLUGINS: Final = "github.com/containernetworking/plugins/plugins"
+CNI: Final = Family("cni", {
+    "bridge": f"{_PLUGINS}/main/bridge", "loopback": f"{_PLUGINS}/main/loopback",
+    "host-local": f"{_PLUGINS}/ipam/host-local", "portmap": f"{_PLUGINS}/meta/portmap",
+})  # fmt: skip
+COREDNS: Final = Family("coredns", {"coredns": "github.com/coredns/coredns"})
+OWN: Final = Family("programs", {"pause": "./pause"})
+"""Stands in for what is no Go module; each program says what for."""
 
 
 def made(family: Family) -> Path:
@@ -77,7 +87,8 @@ def made(family: Family) -> Path:
 
 def _digest(family: Family, go: str) -> str:
     version = subprocess.run([go, "version"], capture_output=True, check=True).stdout
-    pinned = [(HERE / family.module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    place = HERE / family.module
+    pinned = [path.read_bytes() for path in (place / "go.mod", place / "go.sum", *sorted(place.rglob("*.go")))]
     return hashlib.sha256(b"\0".join([version, family.ldflags.encode(), *pinned])).hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ import pytest
 from cpcd.adapters.http import AiohttpTransport
 from cpcd.adapters.proxmox import ProxmoxApi
 from tests.real.machines import image, network
+from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
 
 KEPT = pytest.StashKey[Path]()
@@ -25,10 +26,16 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
         disk.unlink()
 
 
+@pytest.fixture(scope="session")
+def template() -> Image:
+    """Return the image of the lab's template: the plain one, where a module has no other."""
+    return image.made()
+
+
 @pytest.fixture
-async def lab(place: Path) -> AsyncIterator[Lab]:
+async def lab(place: Path, template: Image) -> AsyncIterator[Lab]:
     """Return the lab while it answers."""
-    async with Lab(place, image.made()).running() as running:
+    async with Lab(place, template).running() as running:
         yield running
 
 

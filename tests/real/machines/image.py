@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.real import binaries
 from tests.real.cache import alone, cache, say
+from tests.real.machines import oci, payload
 
 __all__ = ["GIB", "Image", "made"]
 
@@ -53,26 +56,38 @@ class Image:
     initrd: Path
 
 
-def made() -> Image:
-    """Return the image, made first where it is not there yet: some two minutes. Raises RuntimeError with the reason."""
-    recipe = repr((SUITE, GIB, PACKAGES, BEFORE, AFTER))
+def made(*, kubernetes: bool = False) -> Image:
+    """Return the plain image, or the one with Kubernetes in it, made first where it is not there yet.
+
+    Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
+    """
+    packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
+    recipe = repr((SUITE, GIB, packages, BEFORE, AFTER)) + (_contents() if kubernetes else "")
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     with alone(place):
         if not image.disk.exists():
-            _make(place, image)
+            _make(place, image, packages, payload.install if kubernetes else lambda _: None)
     return image
 
 
-def _make(place: Path, image: Image) -> None:
+def _contents() -> str:
+    """Return what the second image depends on: how it is made and, by their names, the programs in it."""
+    families = (binaries.CONTROL_PLANE, binaries.ETCD, binaries.CNI, binaries.COREDNS, binaries.OWN)
+    how = [Path(module.__file__ or "").read_text() for module in (oci, payload)]
+    return "".join([*how, *(binaries.made(family).name for family in families)])
+
+
+def _make(place: Path, image: Image, packages: tuple[str, ...], install: Callable[[Path], None]) -> None:
     """Make all three; the disk, which comes last, is put in place whole."""
     began = time.monotonic()
     say(f"making a root of Debian {SUITE} …")
     with tempfile.TemporaryDirectory(dir=place) as scratch:
         root, disk = Path(scratch) / "root", Path(scratch) / "disk.raw"
         # In a mount namespace: what it mounts below the root goes with it, however it ends.
-        _run("unshare", "--mount", "mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--essential-hook={BEFORE}",
+        _run("unshare", "--mount", "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", f"--essential-hook={BEFORE}",
              f"--customize-hook={AFTER}", SUITE, str(root))  # fmt: skip
+        install(root)
         for target, found in ((image.kernel, "vmlinuz-*"), (image.initrd, "initrd.img-*")):
             shutil.copyfile(next((root / "boot").glob(found)), target)
         say(f"a root after {time.monotonic() - began:.0f} s; making a disk of it …")
@@ -88,8 +103,16 @@ def _run(*argv: str) -> None:
         raise RuntimeError(f"{argv[0]} failed: {done.stderr[-4000:].strip()}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Make what the named parts of the tier boot: all but `boot` want Kubernetes."""
+    parts = set(sys.argv[1:])
     try:
-        made()
+        for kubernetes in (False, True):
+            if (parts - {"boot"}) if kubernetes else ("boot" in parts):
+                made(kubernetes=kubernetes)
     except (OSError, RuntimeError) as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

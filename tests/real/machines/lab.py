@@ -61,13 +61,18 @@ class Lab:
             await runner.setup()
             await web.TCPSite(runner, f"{NETWORK}.1", 8006, ssl_context=server_context(self._certificate)).start()
             ticker = asyncio.create_task(self._tick())
+            ticker.add_done_callback(_stopped)
             stack.callback(ticker.cancel)
             yield self
-            if ticker.done():
-                ticker.result()  # its error: the world had stopped
 
     async def _tick(self) -> None:
         while True:
             self._events.settle()
             self.machines.look(self.pve.powered_off)
             await asyncio.sleep(_TICK_S)
+
+
+def _stopped(ticker: asyncio.Task[None]) -> None:
+    """Say why nothing happens any more in the lab, at once: whoever waits for it would only see that it takes long."""
+    if not ticker.cancelled():
+        say(f"the lab has stopped: {ticker.exception()!r}")

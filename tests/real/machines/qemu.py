@@ -98,6 +98,7 @@ class Machines:
     def destroyed(self, vm: Vm) -> None:
         """See Backend: no process and no file is left."""
         self._kill(vm.vmid)
+        self.images.pop(vm.vmid, None)
         shutil.rmtree(self._home(vm.vmid), ignore_errors=True)
 
     def cloned(self, source: Vm, target: Vm) -> None:

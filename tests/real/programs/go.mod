@@ -1,0 +1,3 @@
+module cpcd.test/programs
+
+go 1.25.0
