@@ -1,6 +1,6 @@
 """The cloud-init drive that a VM's configuration describes, as Proxmox VE writes it for Linux: NoCloud.
 
-Texts are Proxmox's to the byte, held to what one dumped (`tests/unit/test_machine_seed.py`). Next: `qemu.py`.
+Texts are Proxmox's to the byte, held to what one dumped (`tests/contract/test_seed.py`). Next: `qemu.py`.
 """
 
 import hashlib
