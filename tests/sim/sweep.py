@@ -210,7 +210,7 @@ def main() -> int:
     given = parser.parse_args()
     stories = [story for story in STORIES if not given.story or story.name in given.story]
     if given.call is not None:
-        return report(iter([replay(stories[0], given.call, given.fate, tell=given.tell)]))
+        return report(replay(story, given.call, given.fate, tell=given.tell) for story in stories[:1])
     wrong = 0
     for story in stories:
         say(f"{story.name}:")
