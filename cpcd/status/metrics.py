@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from cpcd import __version__
 from cpcd.model.errors import Code
@@ -40,6 +48,7 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
+PROCESS: Final = "process"  # what the client library itself says of any process, under the names that all of them have
 VERBS: Final = tuple(sorted({RetireMachine.verb, effects.Hold.verb, *effects.OPS}))  # what becomes an operation
 _OBJECT: Final = ("cluster", "site", "kind", "name")  # `site` for what belongs to a Proxmox, which has no cluster
 
@@ -91,6 +100,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("cpcd_spec_uncommitted", "gauge", "1 when the file has an edit that is not committed."),
     Metric("cpcd_spec_generation_info", "gauge", "Always 1; the generation in force.", ("generation",)),
     Metric("cpcd_ledger_writable", "gauge", "1 when the ledger can be written, 0 while nothing is changed for that."),
+    Metric("process_open_fds", PROCESS, "Files and sockets that the daemon has open."),
+    Metric("process_max_fds", PROCESS, "How many it may have open."),
+    Metric("process_resident_memory_bytes", PROCESS, "Memory that it holds."),
+    Metric("process_virtual_memory_bytes", PROCESS, "Memory that it has reserved."),
+    Metric("process_cpu_seconds_total", PROCESS, "Processor time that it has used, a counter."),
+    Metric("process_start_time_seconds", PROCESS, "Wall time at which it was started."),
 )
 
 
@@ -114,6 +129,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
+        ProcessCollector(registry=self.registry)
         for metric in METRICS:
             self._register(metric)
         for kind in Kind:
@@ -158,7 +174,7 @@ class Metrics:
                 self._histograms[metric.name] = Histogram(
                     metric.name, metric.help, metric.labels, registry=self.registry, buckets=BUCKETS
                 )
-            case _:
+            case "gauge":
                 self._gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
 
     def _preset(self, kind: Kind) -> None:

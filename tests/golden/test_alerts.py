@@ -36,6 +36,7 @@ def test_the_alerts_of_the_issue_are_there() -> None:
         "CertificateExpiring",
         "CertificateExpired",
         "BackupOld",
+        "FilesRunOut",
     }
 
     assert {f"Cpcd{name}" for name in expected} == {rule["alert"] for rule in RULES}
@@ -45,7 +46,7 @@ def test_the_alerts_of_the_issue_are_there() -> None:
 def test_a_rule_uses_metrics_and_labels_that_exist(rule: dict[str, Any]) -> None:
     """An expression over a metric that nobody exports would never fire."""
     metrics = {metric.name: set(metric.labels) for metric in METRICS}
-    used = re.findall(r"(cpcd_[a-z_]+)(?:\{(\w+)[=!~])?", rule["expr"])
+    used = re.findall(r"((?:cpcd|process)_[a-z_]+)(?:\{(\w+)[=!~])?", rule["expr"])
 
     assert [] == [
         (name, label) for name, label in used if name not in metrics or (label and label not in metrics[name])

@@ -300,7 +300,7 @@ _DNS: Final = (
 )  # fmt: skip
 
 _DAEMON: Final = (
-    own("D01", "Files and sockets are not closed", still="open files are neither counted nor bounded"),
+    own("D01", "Files and sockets are not closed", "http::test_whatever_becomes_of_a_call_its_socket_is_closed links::test_a_client_that_was_replaced_is_closed_while_the_daemon_lives"),
     own("D02", "A power cut while state is written", "journal::test_a_commit_survives_the_process journal::test_a_torn_page_is_noticed"),
     out("D03", "The disk is full", "luck::test_a_disk_that_takes_no_writes_stops_all_changes journal::test_check_finds_a_nearly_full_disk real::test_a_full_disk_stops_changes_before_they_start"),
     own("D04", "Damaged state is read as none", "luck::test_a_corrupt_ledger_is_kept_and_nothing_is_changed luck::test_a_lost_ledger_is_not_an_empty_proxmox"),

@@ -1,6 +1,7 @@
 """The HTTPS transport against real sockets: trust, several addresses, and requests exactly as Proxmox wants them."""
 
 import asyncio
+import itertools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -259,3 +260,35 @@ async def test_node_is_asked_by_three_readers_and_two_writers_at_most(ca_file: s
 def test_tls_error_is_what_the_port_promises() -> None:
     """The port names ssl.SSLError; a certificate error is one."""
     assert issubclass(ssl.SSLCertVerificationError, ssl.SSLError)
+
+
+async def test_whatever_becomes_of_a_call_its_socket_is_closed(ca_file: str) -> None:
+    """Cut short, reset, silent, refused: none leaves a file open behind it (`failures.md` D01)."""
+    turn = itertools.count()
+
+    async def bad(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        match next(turn) % 3:
+            case 0:
+                request.transport.abort()
+            case 1:
+                request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+                request.transport.close()
+            case _:
+                await asyncio.sleep(3600)
+        return web.Response()
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async with serving(bad) as url:
+        before = open_files()
+        async with transport(url, ca=ca_file, timeout=0.05) as opened, transport(dead_url(), ca=ca_file) as refused:
+            failed = [await resources(each) for each in (opened, refused) * 12]
+            during = open_files()
+        await asyncio.sleep(0.05)
+        after = open_files()
+
+    assert {Unreachable} == {type(one) for one in failed}
+    assert during <= before + 4
+    assert after <= before
