@@ -276,7 +276,7 @@ _FILES: Final = (
     out("F08", "A half-written file", "load::test_a_half_written_file_is_recognised luck::test_a_daemon_started_on_a_broken_file_keeps_the_last_good_one"),
     own("F09", "Own writes and neighbours wake the daemon", "files::test_foreign_files_wake_nobody"),
     out("F10", "The file is not there at the start", "files::test_a_file_that_appears_later_is_noticed"),
-    own("F11", "The watcher's thread outlives its cancellation", still="no test times the end of a watch"),
+    own("F11", "The watcher's thread outlives its cancellation", "files::test_the_watchers_thread_ends_with_the_watch"),
     unused("F12", "Changes are lost between two reads", "mended in the watchfiles that is required"),
     out("F13", "Several files change one after the other", "files::test_what_is_committed_is_read", why="inside git a commit is taken whole"),
 )  # fmt: skip

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -503,3 +505,22 @@ async def test_the_tick_finds_what_no_event_told(tmp_path: Path, monkeypatch: py
         noticed = await heard(queue)
 
     assert noticed
+
+
+def in_the_watcher() -> int:
+    """Return how many of anyio's threads run what they were given, which is no Python; an idle one waits in its queue."""
+    frames = sys._current_frames()
+    tops = (frames[one.ident] for one in threading.enumerate() if one.ident in frames and one.name.startswith("AnyIO"))
+    return sum(Path(top.f_code.co_filename).name == "_asyncio.py" for top in tops)
+
+
+async def test_the_watchers_thread_ends_with_the_watch(tmp_path: Path) -> None:
+    """The next look by itself is an hour off: what is cancelled is told so, and does not wait for it (`failures.md` F11)."""
+    (tmp_path / "cluster.yaml").write_bytes(ADDON)
+    async with watching(watch(tmp_path / "cluster.yaml", tick=3600)):
+        during = in_the_watcher()
+    async with asyncio.timeout(60):
+        while in_the_watcher():
+            await asyncio.sleep(0.01)
+
+    assert during == 1
