@@ -56,9 +56,10 @@ sim: $(STAMP)
 proof: $(STAMP)
 	nice $(BIN)/python -m tests.sim.proof $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) $(if $(EVERY),--every $(EVERY))
 
-# The daemon as a process over real sockets: killed, cut off, without disk, stopped; figures go to docs/chaos.json.
+# The daemon as a process over real sockets: killed, cut off, without disk, stopped; figures go to docs/proof.md too.
 chaos: $(STAMP)
 	nice $(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.sim.proof --render
 
 # Damaged input of every kind, reproducible by seed: `make fuzz CASES=100000 SEED=1`; exit code 1 when anything is found.
 fuzz: $(STAMP)

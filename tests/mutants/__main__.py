@@ -9,25 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import report
-from tests.mutants.live import Mutant, mutants
+from tests.mutants.live import Mutant, everything
 from tests.mutants.runner import SURVIVED, UNREACHED, Runner
 
 ROOT = Path(__file__).parents[2]
 TESTS = ("tests/unit/plan", "tests/unit/loop", "tests/unit/reconcilers")
 QUIET = "addopts=--strict-markers --import-mode=importlib"  # without the terminal plugin there is no -q
-WHAT = ("cpcd/plan", "cpcd/loop")
 SAMPLE = 300  # mutants: what the page stands for
-
-
-def _everything() -> list[Mutant]:
-    return [mutant for where in WHAT for path in sorted((ROOT / where).glob("*.py")) for mutant in mutants(ROOT, path)]
 
 
 def main() -> int:
     """Run, write the report, and return 0 when the score is reached."""
     given = _arguments()
-    everything = _everything()
-    chosen = _sample(everything, given)
+    whole = everything(ROOT)
+    chosen = _sample(whole, given)
     began, told = time.monotonic(), _Told(len(chosen))
     runner = Runner(ROOT, lambda: chosen, told, jobs=given.jobs)
     pytest.main(
@@ -38,7 +33,7 @@ def main() -> int:
         _say(f"the tests fail without any mutant: {', '.join(runner.broken[:5]) or 'none was run'}")
         return 2
     seconds = time.monotonic() - began
-    figures = report.summary(runner.results, root=ROOT, seed=given.seed, whole=len(everything), seconds=seconds)
+    figures = report.summary(runner.results, root=ROOT, seed=given.seed, whole=len(whole), seconds=seconds)
     if given.count >= SAMPLE and not (given.only or given.keep):  # a smaller sample is no figure for the docs
         report.write(figures, ROOT / "docs")
     _say(
@@ -47,8 +42,8 @@ def main() -> int:
     return 0 if figures["score"] >= given.score else 1
 
 
-def _sample(everything: list[Mutant], given: argparse.Namespace) -> list[Mutant]:
-    wanted = [one for one in everything if given.only in str(one)]
+def _sample(whole: list[Mutant], given: argparse.Namespace) -> list[Mutant]:
+    wanted = [one for one in whole if given.only in str(one)]
     if len(wanted) <= given.count:
         return wanted
     chosen = random.Random(given.seed).sample(range(len(wanted)), given.count)

@@ -10,11 +10,13 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.mutants.operators import Site, sites
 
-__all__ = ["Mutant", "load", "mutants", "target"]
+__all__ = ["Mutant", "everything", "load", "mutants", "target"]
+
+WHAT: Final = ("cpcd/plan", "cpcd/loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} {self.scope}: {self.what}"
+
+
+def everything(root: Path) -> list[Mutant]:
+    """Return all mutants of what decides, packages within included."""
+    return [one for where in WHAT for path in sorted((root / where).rglob("*.py")) for one in mutants(root, path)]
 
 
 def mutants(root: Path, path: Path) -> list[Mutant]:

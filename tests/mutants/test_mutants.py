@@ -102,3 +102,10 @@ def test_the_report_tells_score_modules_and_survivors() -> None:
     assert (50.0, 4, 2, 2, 9) == tuple(figures[name] for name in ("score", "mutants", "killed", "survived", "whole"))
     assert {"cpcd/plan/x.py": 50.0} == {path: one["score"] for path, one in figures["modules"].items()}
     assert "- `cpcd/plan/x.py:2 f: a → b [survived]`" in report.page(figures)
+
+
+def test_a_package_within_is_changed_too() -> None:
+    """What became one later stays in the sample: effects decide as well."""
+    rooms = {Path(one.path).parent.as_posix() for one in live.everything(Path(__file__).parents[2])}
+
+    assert {"cpcd/loop", "cpcd/plan", "cpcd/plan/effects"} <= rooms
