@@ -1,6 +1,7 @@
 """One machine's case: its row with everything that is wanted and seen of it, for the deciding functions."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cpcd.model.desired import Cluster, Group
@@ -46,7 +47,7 @@ def acting(reason: str, action: Action) -> Plan:
     return Plan(steps=(action,), conditions=progressing(reason, action.sentence))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: each is asked for again and again in one pass, and a view never changes
 class Case:
     """A row in its view; `group` is the group as wanted now."""
 
@@ -56,7 +57,7 @@ class Case:
     cluster: Cluster
     group: Group
 
-    @property
+    @cached_property
     def vm(self) -> Vm | None:
         """The VM, None while unknown."""
         seen: Vm | None = self.view.known(scopes.vm(self.row))
@@ -66,59 +67,59 @@ class Case:
         """Return a plan that waits for what cannot be seen, with why it cannot."""
         return waiting(reason, f"{sentence}{because(self.view, scope)}", after=after)
 
-    @property
+    @cached_property
     def moved(self) -> str:
         """The Proxmox node that the VM was migrated to, "" while it is where its row says."""
         vm = self.vm
         marked = vm is not None and fields.owner(vm) == (self.view.installation, self.row.cluster, self.row.uid)
         return vm.node if vm is not None and marked and vm.node != self.row.node else ""
 
-    @property
+    @cached_property
     def facts(self) -> Facts | None:
         """The machine from inside, None while unknown."""
         seen: Facts | None = self.view.known(scopes.guest(self.row))
         return seen
 
-    @property
+    @cached_property
     def node(self) -> Node | None:
         """Our Node: the name and the SMBIOS UUID agree; None when unknown, absent or somebody else's."""
         seen: Node | None = self.view.known(scopes.node(self.row.cluster, self.row.name))
         return seen if seen is not None and seen.of(self.row.uid) else None
 
-    @property
+    @cached_property
     def node_seen(self) -> Seen[Any] | None:
         """The observation of the Node of our name, whoever's it is."""
         return self.view.bulk.get(scopes.node(self.row.cluster, self.row.name))
 
-    @property
+    @cached_property
     def api(self) -> Api | None:
         """The cluster's API, None while unknown."""
         seen: Api | None = self.view.known(scopes.api(self.row.cluster))
         return seen
 
-    @property
+    @cached_property
     def members(self) -> Members | None:
         """The member list, None while unknown."""
         seen: Members | None = self.view.known(scopes.etcd(self.row.cluster))
         return seen
 
-    @property
+    @cached_property
     def member(self) -> Member | None:
         """Our etcd member, by peer URL (an unstarted one has no name: recorded [253])."""
         return self.members.at(self.row.address) if self.members else None
 
-    @property
+    @cached_property
     def hold(self) -> Op | None:
         """The open disruption of this machine."""
         return next((op for op in self.view.open_ops(self.key) if op.disrupts), None)
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str] | None:
         """What proves that the cluster exists: CA hash and kube-system UID."""
         fact: dict[str, str] | None = self.view.facts.get(f"identity/{self.row.cluster}")
         return fact
 
-    @property
+    @cached_property
     def control_plane(self) -> bool:
         """Whether this machine carries a control plane."""
         return self.row.role is Role.CONTROL_PLANE

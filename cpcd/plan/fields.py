@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -46,6 +47,7 @@ DISK: Final = re.compile(r"(scsi|virtio|sata|ide)\d+")
 EXTENT: Final = 1 / 64  # GiB; storages round a disk up to whole extents, which is no wish to shrink it
 
 
+@lru_cache(maxsize=256)  # each pass over a machine asks, and deployments are few
 def revision(spec: MachineSpec, *, in_place: bool = True) -> str:
     """Hash what can only change by replacement: template, clone mode, disk slot, network, cloud-init access.
 
