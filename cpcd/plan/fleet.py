@@ -4,86 +4,23 @@ Scaling, rolling replacement and the last rung of remediation are all the same t
 chosen one at a time so that limits are looked at afresh before each.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import replace
 
-from cpcd.model.desired import Cluster, Consent, Group, Remedy, Risk
+from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan, Refusal, Wait
-from cpcd.model.seen import Members, Node
 from cpcd.model.view import View
-from cpcd.plan import alloc, consent, effects, fields, scopes
-from cpcd.plan.case import Case, machine_key, offline
+from cpcd.plan import alloc, consent, effects, scopes
+from cpcd.plan.case import machine_key
 from cpcd.plan.consent import Lapse
 from cpcd.plan.effects import AddMachine, ElectInit, RetireMachine, destroyed, healed
+from cpcd.plan.group import Fleet, fleet_of, lost
 from cpcd.plan.recover import Recover, recover
-from cpcd.plan.upkeep import sick_for
 
 __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
-
-
-# Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
-# or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
-NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """One group's machines, sorted into what they are."""
-
-    view: View
-    cluster: Cluster
-    group: Group
-    rows: tuple[Machine, ...]
-    current: str
-    lost: tuple[Machine, ...] = field(default=())
-
-    def ready(self, row: Machine) -> bool:
-        """Joined, its Node Ready and schedulable by the last look, and a control plane's etcd member not ill."""
-        nodes: Mapping[str, Node] = self.view.known(scopes.nodes(self.cluster.name)) or {}
-        node = nodes.get(row.name)
-        return row.joined and node is not None and node.ready == "True" and not node.unschedulable and not self.ill(row)
-
-    def ill(self, row: Machine) -> bool:
-        """Whether its etcd member is a voter that does not answer; no other can join beside it."""
-        members: Members | None = self.view.known(scopes.etcd(self.cluster.name))
-        own = members.at(row.address) if members is not None and row.role is Role.CONTROL_PLANE else None
-        return row.joined and own is not None and not own.learner and not own.healthy
-
-    def outdated(self, row: Machine) -> bool:
-        """Made from another template or network than wanted now."""
-        return fields.outdated(self.group, row)
-
-    @property
-    def old(self) -> list[Machine]:
-        """Those that are outdated."""
-        return [row for row in self.rows if self.outdated(row)]
-
-    @property
-    def surplus(self) -> int:
-        """How many there are beyond what is wanted and what a rollout itself made: its surge is no scale-down."""
-        made = sum(not self.outdated(row) or not row.joined for row in self.rows)  # one that never served is its, too
-        never = self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER
-        surge = min(made, self.group.max_surge) if self.old and not never else 0
-        return len(self.rows) - self.group.replicas - surge
-
-    @property
-    def outdone(self) -> str:
-        """Why machines are replaced; consent is to this configuration and to no later one."""
-        return f"it is outdated and replaced, by configuration {fields.group_revision(self.group)[:8]}"
-
-    @property
-    def scaled(self) -> str:
-        """Why machines go that are more than wanted."""
-        return f"{self.group.name} is scaled to {self.group.replicas}"
-
-    def causes(self, row: Machine) -> tuple[str, ...]:
-        """Why the machine may be asked for, now or when it is its turn."""
-        sick = "" if _spent(self) else _hopeless(self, row)
-        return (sick, self.outdone if self.outdated(row) else "", self.scaled if self.surplus > 0 else "")
 
 
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
@@ -98,10 +35,10 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     unasked = _unasked(key, view, cluster)
     if unasked is not None:
         return Plan(steps=(unasked,))
-    lost = _quorum_lost(view, cluster)
-    if lost is not None:
-        return lost
-    groups = [_group(key, _fleet_of(view, cluster, group)) for group in cluster.groups]
+    quorate = _quorum_lost(view, cluster)
+    if quorate is not None:
+        return quorate
+    groups = [_group(key, fleet_of(view, cluster, group)) for group in cluster.groups]
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
     steps = [step for plan in plans for step in plan.steps]
     added = [step for step in steps if isinstance(step, AddMachine)]
@@ -115,7 +52,7 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
 def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
     """Too few control planes have a VM for etcd to decide anything: their rows are kept for what a person puts back."""
     rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE and row.joined and row.wanted]
-    gone = [row.name for row in rows if _lost(view, row)]
+    gone = [row.name for row in rows if lost(view, row)]
     if not gone or len(rows) - len(gone) >= len(rows) // 2 + 1:
         return None
     what = (
@@ -133,7 +70,7 @@ def _unasked(key: Key, view: View, cluster: Cluster) -> Lapse | None:
     given = consent.given(view, *(f"{cluster.name}/{verb}/" for verb in (RetireMachine.verb, Recover.verb)))
     if not given or _blind(view, cluster):
         return None
-    whole = [_fleet_of(view, cluster, group) for group in cluster.groups]
+    whole = [fleet_of(view, cluster, group) for group in cluster.groups]
     causes = [(row, why) for one in whole for row in one.rows for why in one.causes(row) if why]
     causes += [(row, _ungrouped(row)) for row in _left(view, cluster)]
     asked = {f"{cluster.name}/{RetireMachine.verb}/{effects.about(row, why)}" for row, why in causes}
@@ -145,30 +82,29 @@ def _blind(view: View, cluster: Cluster) -> bool:
     return f"identity/{cluster.name}" in view.facts and view.known(scopes.nodes(cluster.name)) is None
 
 
-def _fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
-    rows = tuple(row for row in view.rows(cluster.name) if row.group == group.name and row.wanted)
-    lost = tuple(row for row in rows if _lost(view, row))
-    current = fields.group_revision(group)
-    return Fleet(view, cluster, group, rows, current, lost)
-
-
-def _lost(view: View, row: Machine) -> bool:
-    """Its VM is proved absent although it was started once."""
-    seen = view.known(scopes.vm(row))
-    return row.started and seen is not None and not seen.exists
-
-
 def _group(key: Key, one: Fleet) -> Plan | None:
     """An edit goes before what nobody can mend: it may be the mend. What only waits for it does not."""
-    hopeless = [(row, why) for row in one.rows if (why := _hopeless(one, row))]
-    decided = _replace_lost(key, one) or _scale_up(key, one) or _move(key, one, hopeless)
+    hopeless = [(row, why) for row in one.rows if (why := one.hopeless(row))]
+    decided = _replace_lost(key, one) or _scale_up(key, one) or _moves(key, one, hopeless)
     return decided if decided and decided.steps else _given_up(one, hopeless) or decided
 
 
-def _move(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    """Of the moves that retire machines the first that may be made now, so that none holds up another."""
-    moves = (_scale_down(key, one, hopeless), _sick(key, one, hopeless), _roll(key, one))
-    return min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
+def _moves(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
+    """A remedy, and beside it of the other moves the first that may be made now: none holds up another.
+
+    A remedy is for who stays as it is: who goes anyhow is left to the scale-down, and who is outdated to the rollout,
+    which takes the sick first; where that may not be, it is a remedy after all.
+    """
+    leaving = {row.uid for row in one.leaving}
+    staying = [(row, why) for row, why in hopeless if row.uid not in leaving]
+    fresh = [(row, why) for row, why in staying if not one.outdated(row)]
+    stale = [(row, why) for row, why in staying if one.outdated(row)]
+    moves = (_scale_down(key, one), _roll(key, one), _sick(key, one, stale))
+    best = min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
+    remedy = _sick(key, one, fresh)
+    if remedy is None or best is None:
+        return remedy or best
+    return replace(best, steps=(*remedy.steps, *best.steps))
 
 
 def _leave(one: Fleet, plan: Plan) -> int:
@@ -193,14 +129,14 @@ def _scale_up(key: Key, one: Fleet) -> Plan | None:
 
 def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
     """The last rung: what start and reset did not mend, and what never became a Node in time, is replaced."""
-    if not hopeless or _spent(one):
+    if not hopeless or one.spent:
         return None
     row, why = hopeless[0]
     return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
 
 
 def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    if not hopeless or Remedy.REPLACE not in one.cluster.health.ladder or not _spent(one):
+    if not hopeless or Remedy.REPLACE not in one.cluster.health.ladder or not one.spent:
         return None
     row, why = hopeless[0]
     count = len(healed(one.view, one.cluster.name, one.group.name, one.current))
@@ -209,52 +145,32 @@ def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | Non
         f"Look why: cpcd events {row.name}, or the VM's console. Another template or configuration in the file "
         "is tried at once; the same one again six hours after the first replacement."
     )
-    return Plan(refusal=Refusal(Code.EXECUTION, "TooManyUnhealthy", what, hint))
-
-
-def _spent(one: Fleet) -> bool:
-    """Whether replacing is no remedy here, or none any more."""
-    health = one.cluster.health
-    if Remedy.REPLACE not in health.ladder:
-        return True
-    return len(healed(one.view, one.cluster.name, one.group.name, one.current)) >= health.max_retry
-
-
-def _hopeless(one: Fleet, row: Machine) -> str:
-    health, wall = one.cluster.health, one.view.wall
-    case = Case(machine_key(row), one.view, row, one.cluster, one.group)
-    if not row.joined:
-        if row.strikes >= health.max_retry:
-            return f"{row.strikes} joins failed"
-        stuck = [one.view.since.get(f"{case.key}/{reason}") for reason in NOT_UP]
-        late = any(at is not None and wall - at > health.startup_timeout for at in stuck)
-        return "it does not come up" if late else ""
-    late_by = sick_for(case)
-    last = one.view.facts.get(f"remedy/{row.uid}", 0.0)
-    tried = row.strikes > 0 or Remedy.RESET not in health.ladder or offline(row, one.view)  # no reset reaches it there
-    if late_by is not None and late_by > 0 and tried and wall - last > health.patience:
-        return "its node stays unhealthy after a reset"
-    return ""
+    return Plan(refusal=Refusal(Code.EXECUTION, "RemediesSpent", what, hint))
 
 
 def _roll(key: Key, one: Fleet) -> Plan | None:
     """Surge first, then retire the oldest outdated machine, as many at once as `maxUnavailable` spares.
 
-    Nothing is added before the retirement that it is for has consent.
+    Nothing is added before the retirement that it is for has consent. Who is to go by a scale-down is replaced as the
+    others are as long as that is not consented to.
     """
     old = one.old
-    if not old or one.surplus > 0:
+    if not old:
         return None
-    have, want = len(one.rows), one.group.replicas
-    ill = any(map(one.ill, old))
+    beside, have = set(one.surge.values()), len(one.rows)
+    want, ill = one.group.replicas + one.surplus, any(map(one.ill, old))
     agreed = {row.uid for row in old if consent.free(_outdone(key, one, row), one.view)}
     turns = sorted(
-        old, key=lambda row: (not one.ill(row), row.uid not in agreed, one.ready(row), row.created, row.index)
-    )
-    if have < want + one.group.max_surge and have - len(old) < want and not ill:
-        instead = _outdone(key, one, turns[have - want])
-        if have <= want or instead.row.uid in agreed:
-            return _add(key, one, f"{len(old)} of {have} {one.group.name} machines are outdated", instead)
+        old,
+        key=lambda row: (
+            not one.ill(row), row.uid not in agreed, one.ready(row), row.uid not in beside, row.created, row.index,
+        ),
+    )  # fmt: skip
+    whose = turns[0] if have <= want else next((row for row in turns if row.uid not in beside), None)
+    surges = have < want + one.group.max_surge and have - len(old) < want and not ill
+    if whose and surges and (have <= want or whose.uid in agreed):
+        why = f"{len(old)} of {have} {one.group.name} machines are outdated"
+        return _add(key, one, why, _outdone(key, one, whose))
     going, waits = turns[0], _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
@@ -269,26 +185,8 @@ def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
     return [row for row in one.rows if not one.ready(row) and row not in old]
 
 
-def _scale_down(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    if one.surplus <= 0:
-        return None
-    no_hope = {row.uid for row, _ in hopeless}
-    order = sorted(
-        one.rows,
-        key=lambda row: (row.uid not in no_hope, not one.outdated(row), one.ready(row), _turn(one.group, row)),
-    )
-    return _retire(key, one, order[0], one.scaled, Risk.DESTROY)
-
-
-def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
-    """Whose turn it is by `deletion.order`; uids are random, so their order is."""
-    match group.deletion_order:
-        case "Newest":
-            return (-row.created, -row.index, "")
-        case "Oldest":
-            return (row.created, row.index, "")
-        case _:
-            return (0.0, 0, row.uid)
+def _scale_down(key: Key, one: Fleet) -> Plan | None:
+    return next((_retire(key, one, row, one.scaled, Risk.DESTROY) for row in one.leaving), None)
 
 
 def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -> Plan:
@@ -329,7 +227,7 @@ def _retirement(  # noqa: PLR0917 - as above
     key: Key, one: Fleet, row: Machine, why: str, risk: Risk, remedy: Remedy | None = None
 ) -> RetireMachine:
     limit = max(1, one.group.max_unavailable, one.cluster.blast.max_unavailable)
-    kind = Risk.IN_PLACE if _lost(one.view, row) else risk
+    kind = Risk.IN_PLACE if lost(one.view, row) else risk
     return RetireMachine(key=key, row=row, why=why, kind=kind, remedy=remedy, limit=limit)
 
 
@@ -347,13 +245,13 @@ def _coming(key: Key, view: View, cluster: Cluster) -> str:
     if anybody serves at all. Nor is what no address or VMID is left for, once none comes free by itself any more: then
     one of the old makes room.
     """
-    whole = [_fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.WORKER]
+    whole = [fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.WORKER]
     serving = any(one.ready(row) for one in whole for row in one.rows)
     for one in whole:
         short = _scale_up(key, one)
         if short is not None and (short.refusal is None or alloc.freeing(view, cluster)):
             return one.group.name
-        late = (row.name for row in one.rows if not _arrived(one, row) and not (serving and _beyond(key, one, row)))
+        late = (row.name for row in one.rows if not one.arrived(row) and not (serving and _beyond(key, one, row)))
         if name := next(late, ""):
             return name
     return ""
@@ -361,15 +259,9 @@ def _coming(key: Key, view: View, cluster: Cluster) -> str:
 
 def _beyond(key: Key, one: Fleet, row: Machine) -> bool:
     """Whether it does not come up, and nobody but a person can do anything about it."""
-    why = _hopeless(one, row)
+    why = one.hopeless(row)
     move = _sick(key, one, [(row, why)]) if why else None
     return bool(why) and (move is None or not consent.free(move.steps[0], one.view))
-
-
-def _arrived(one: Fleet, row: Machine) -> bool:
-    node: Node | None = (one.view.known(scopes.nodes(one.cluster.name)) or {}).get(row.name)
-    late = sick_for(Case(machine_key(row), one.view, row, one.cluster, one.group))
-    return row.joined and ((node is not None and node.ready == "True") or (late is not None and late > 0))
 
 
 def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:

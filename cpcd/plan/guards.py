@@ -185,9 +185,10 @@ def blast_radius(action: Action, view: View) -> Wait | None:
         return None
     recent = len(destroyed(view, cluster.name))
     if recent >= cluster.blast.max_destroys_per_hour:
-        return Wait("BlastRadius", f"{action.sentence}: waits, {recent} were destroyed within the hour", 60)
+        why = f"waits, {recent} were destroyed within the hour" if recent else "maxDestroysPerHour is 0"
+        return Wait("BlastRadius", f"{action.sentence}: {why}", 60)
     rows = view.rows(cluster.name)
-    limit = -(-len(rows) * cluster.blast.max_destroy_percent // 100)
+    limit = max(1, -(-len(rows) * cluster.blast.max_destroy_percent // 100))
     going = sum(op.before.get("risk") == Risk.DESTROY for op in _retirements(view, cluster))
     if going >= limit:
         words = f"waits, {going} of {len(rows)} machines are being destroyed, and {limit} may be"
@@ -221,7 +222,8 @@ def remediation(action: Action, view: View) -> Wait | None:
     others = [row for row in view.rows(cluster.name) if row.uid != action.row.uid and _in_remedy(row, cluster, view)]
     if len(others) < cluster.health.max_in_flight:
         return None
-    return Wait("Remediating", f"{action.sentence}: waits for the remedy of {others[0].name}", 15)
+    whose = f"waits for the remedy of {others[0].name}" if others else "maxInFlight is 0, so nothing is healed"
+    return Wait("Remediating", f"{action.sentence}: {whose}", 15)
 
 
 def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:

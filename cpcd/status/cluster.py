@@ -17,6 +17,7 @@ from cpcd.model.seen import Api, Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 from cpcd.plan.certificates import Expiry, expiries, expiring
+from cpcd.plan.group import fleet_of
 from cpcd.status.report import Board, ObjectReport
 from cpcd.status.words import called, silence
 
@@ -160,25 +161,23 @@ def _rolling_out(p: Picture) -> Verdict:
 
 
 def _scaling_up(p: Picture) -> Verdict:
-    short = [(g, n) for g, n in _sizes(p) if n < g.replicas]
+    groups = p.cluster.groups if p.cluster else ()
+    joined = [(g, sum(row.group == g.name and row.wanted and row.joined for row in p.rows)) for g in groups]
+    short = [(group, count) for group, count in joined if count < group.replicas]
     return _told(bool(short), "ScalingUp", _size_words(short))
 
 
 def _scaling_down(p: Picture) -> Verdict:
+    """More than wanted: beside a rollout's surge, which is no scale-down, and whom a rollout replaces."""
     going = [row.name for row in p.rows if not row.wanted]
-    over = [(g, n) for g, n in _sizes(p) if n > g.replicas]
+    fleets = [fleet_of(p.view, p.cluster, group) for group in p.cluster.groups] if p.cluster else []
+    over = [(one.group, len(one.rows)) for one in fleets if one.surplus]
     words = _size_words(over) or f"to be removed: {_names(going)}"
     return _told(bool(over or (going and not _rolling(p))), "ScalingDown", words)
 
 
 def _rolling(p: Picture) -> bool:
     return any(p.stale(row) for row in p.rows)
-
-
-def _sizes(p: Picture) -> list[tuple[Group, int]]:
-    """Groups with their rows that are to stay and have joined, or count as surge."""
-    groups = p.cluster.groups if p.cluster else ()
-    return [(g, sum(row.group == g.name and row.wanted and not p.stale(row) for row in p.rows)) for g in groups]
 
 
 def _size_words(groups: list[tuple[Group, int]]) -> str:

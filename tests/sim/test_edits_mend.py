@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cpcd.model.ledger import Machine
 from tests.sim.house import House, spec
-from tests.sim.test_stories import built, members, nodes, tell
+from tests.sim.test_stories import built, destroyed, members, nodes, tell
 
 HOUR = 3600.0
 
@@ -27,7 +28,7 @@ def test_a_template_that_does_not_boot_can_be_taken_back_or_mended(tmp_path: Pat
         house.world.pve.add_template(9020, "pve1", "tpl-9020", "cpcd-ubuntu", disk="10", storage="shared")
         house.file.commit(spec(template=9010))
         await asyncio.sleep(3 * HOUR)
-        (refused,) = {one.failure.hint for one in house.passes if one.reason == "TooManyUnhealthy" and one.failure}
+        (refused,) = {one.failure.hint for one in house.passes if one.reason == "RemediesSpent" and one.failure}
         assert "Another template or configuration in the file is tried at once" in refused
         house.file.commit(spec(template=template, workers=workers, destroy="Auto"))
         await asyncio.sleep(1)
@@ -150,3 +151,87 @@ def test_a_pool_that_left_the_file_does_not_wait_for_what_never_comes(tmp_path: 
     house = tell(tmp_path, tale, text=text("general", "extra"))
 
     assert ("demo-extra-1" in nodes(house)) == ("general" not in kept)
+
+
+def general(house: House) -> list[Machine]:
+    """Return the rows of the workers."""
+    assert house.daemon is not None
+    return [row for row in house.daemon.state.view.rows("demo") if row.group == "general" and row.wanted]
+
+
+def test_a_second_template_in_the_middle_of_a_rollout_asks_for_nothing(tmp_path: Path) -> None:
+    """The machine that the first one added is replaced in its turn: nothing was scaled."""
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        house.world.pve.add_template(9020, "pve1", "tpl-9020", "cpcd-ubuntu", disk="10", storage="shared")
+        house.file.commit(spec(masters=1, workers=3, template=9010))
+        await house.until(lambda: sum(row.joined for row in general(house)) == 4, limit=HOUR, what="a fourth")
+        house.file.commit(spec(masters=1, workers=3, template=9020))
+        await asyncio.sleep(1)
+        await house.converged(limit=3 * HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+
+    assert [9020, 9020, 9020] == [row.template for row in general(house)]
+    assert not [said for one in house.passes for _, said in one.steps if "is scaled to" in said]
+
+
+def test_who_is_sick_is_not_destroyed_for_a_scale_down_that_asks(tmp_path: Path) -> None:
+    """Workers 3 → 2, nobody has consented, and one falls silent: as a remedy nothing would take its place."""
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        (vmid,) = (vmid for vmid, name in house.vms().items() if name == "demo-general-1")
+        house.file.commit(spec(masters=1, workers=2))
+        await asyncio.sleep(120)
+        house.world.guests[vmid].unplug()
+        await asyncio.sleep(1.5 * HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+
+    assert [] == destroyed(house)
+    assert {"demo-general-1"} == {said.split()[1].rstrip(":") for said in waiting(house) if said.startswith("retire")}
+
+
+def test_a_scale_down_does_not_wait_for_a_rollout_that_asks(tmp_path: Path) -> None:
+    """Workers 3 → 4 → 3 while a new template waits for consent: the fourth goes, which nobody is asked about."""
+
+    def text(template: int, workers: int) -> str:
+        asking = spec(masters=1, workers=workers, template=template)
+        return asking.replace("{Destroy: Approve}", "{Replace: Approve, Destroy: Auto}")
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        for workers in (3, 4, 3):
+            house.file.commit(text(9010, workers))
+            await asyncio.sleep(HOUR / 2)
+
+    house = tell(tmp_path, tale, text=text(9000, 3))
+
+    assert 1 == len(destroyed(house))
+    assert 3 == len(general(house))
+
+
+def test_a_template_mends_what_is_too_sick_for_remedies(tmp_path: Path) -> None:
+    """Half of the machines fall silent one after another: no remedy, but the edit is carried out."""
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        numbers = {name: vmid for vmid, name in house.vms().items()}
+        for name in ("demo-general-1", "demo-general-2"):
+            house.world.guests[numbers[name]].unplug()
+            await asyncio.sleep(450)
+        house.file.commit(spec(masters=1, workers=3, template=9010))
+        await asyncio.sleep(1)
+        await house.converged(limit=3 * HOUR)
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
+
+    assert [9010, 9010, 9010] == [row.template for row in general(house)]
+
+
+def waiting(house: House) -> list[str]:
+    """Return what the objects wait for."""
+    assert house.daemon is not None
+    return [report.last.sentence for report in house.daemon.board.objects.values()]

@@ -5,11 +5,11 @@ When each is chosen stands in `plan/fleet.py`; what follows is the machines' own
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cpcd.model.desired import Remedy, Risk
 from cpcd.model.keys import Key, Role, Scope
-from cpcd.model.ledger import Change, Evidence, Machine, PutFact, PutMachine
+from cpcd.model.ledger import Change, DropFact, Evidence, Machine, PutFact, PutMachine
 from cpcd.model.plan import Action
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
@@ -17,7 +17,9 @@ from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.effects.base import about, see
 
-__all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "healed"]
+__all__ = ["SURGE", "AddMachine", "ElectInit", "RetireMachine", "destroyed", "healed"]
+
+SURGE: Final = "surge/"
 
 
 def healed(view: View, cluster: str, group: str, revision: str) -> list[float]:
@@ -38,7 +40,8 @@ def destroyed(view: View, cluster: str) -> list[float]:
 class AddMachine(Action):
     """Allocate a row: uid, name, VMID, address, node, template.
 
-    `instead` is the retirement that it is added for: nothing is made for one that is not consented to.
+    `instead` is the retirement that it is added for: nothing is made for one that is not consented to, and the fact
+    `surge/UID` tells for whom it stands beside the others until that one goes.
     """
 
     verb: ClassVar[str] = "add-machine"
@@ -57,7 +60,8 @@ class AddMachine(Action):
         return f"add {self.row.name} (VMID {self.row.vmid}, {self.row.address}, {self.row.node}): {self.why}"
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutMachine(self.row),)
+        surge = (PutFact(f"{SURGE}{self.row.uid}", self.instead.row.uid),) if self.instead else ()
+        return (PutMachine(self.row), *surge)
 
     def expect(self, view: View) -> View:
         view = see(view, scopes.vm(self.row), Vm(exists=False))
@@ -114,15 +118,20 @@ class RetireMachine(Action):
         return {"risk": self.kind.value, "remedy": self.remedy.value if self.remedy else ""}
 
     def changes(self, view: View) -> tuple[Change, ...]:
-        spent = self.spent
-        row = PutMachine(replace(self.row, retire=self.why))
+        own = f"{SURGE}{self.row.uid}"
+        over = (
+            name
+            for name, whom in view.facts.items()
+            if name == own or (name.startswith(SURGE) and whom == self.row.uid)
+        )
+        always: tuple[Change, ...] = (PutMachine(replace(self.row, retire=self.why)), self.spent, *map(DropFact, over))
         if self.remedy is not None:
             counted = healed(view, self.row.cluster, self.row.group, self.row.revision)
             now = [[at, self.row.revision] for at in (*counted, view.wall)]
-            return (row, spent, PutFact(f"healed/{self.row.cluster}/{self.row.group}", now))
-        if self.kind is not Risk.DESTROY:
-            return (row, spent)
-        return (row, spent, PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]))
+            always += (PutFact(f"healed/{self.row.cluster}/{self.row.group}", now),)
+        if self.kind is Risk.DESTROY:
+            always += (PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]),)
+        return always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

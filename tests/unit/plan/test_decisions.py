@@ -440,9 +440,9 @@ def hopeless(*healed: float, limit: int = 3) -> str:
 def test_what_does_not_help_is_not_repeated_without_end() -> None:
     """Three in six hours, as the group is wanted now; then a person has to look."""
     assert "retire" == hopeless(60, 60)
-    assert "TooManyUnhealthy" == hopeless(60, 60, 60)
+    assert "RemediesSpent" == hopeless(60, 60, 60)
     assert "retire" == hopeless(60, 60, 6 * 3600)
-    assert "TooManyUnhealthy" == hopeless(60, 60, 6 * 3600 - 1)
+    assert "RemediesSpent" == hopeless(60, 60, 6 * 3600 - 1)
 
 
 @pytest.mark.parametrize(("order", "wanted"), [("Newest", "u4"), ("Oldest", "u2")])

@@ -308,9 +308,10 @@ def fresh(number: int, **changes: Any) -> tuple[Machine, Node]:
 
 
 def with_fresh(whole: View, *made: tuple[Machine, Node]) -> View:
-    """Return the view with machines of the new template among the Nodes."""
+    """Return the view with machines of the new template among the Nodes, added for the oldest of the old."""
     nodes = {**whole.known(scopes.nodes(NAME)), **{one.name: its for one, its in made if one.joined}}
-    return put(whole, *(one for one, _ in made), bulk={scopes.nodes(NAME): seen(nodes)})
+    surge = {f"surge/{one.uid}": "u2" for one, _ in made}
+    return put(whole, *(one for one, _ in made), bulk={scopes.nodes(NAME): seen(nodes)}, known=surge)
 
 
 def test_a_rollout_adds_before_it_takes() -> None:
@@ -407,6 +408,7 @@ def _play(whole: View) -> tuple[int, list[Risk], int]:
         whole = replace(whole, fresh=(f"t{turn}",))
         action = step(decided(whole))
         nodes = dict(whole.known(scopes.nodes(NAME)))
+        whole = whole.with_ledger(action.changes(whole)) if action else whole
         match action:
             case AddMachine(row=one):
                 made += 1
@@ -461,18 +463,63 @@ def test_a_replacement_is_made_with_the_consent_to_what_it_replaces(consented: t
 def test_with_two_more_than_wanted_each_is_made_for_one_of_its_own() -> None:
     """The second waits for consent to the second, and keeps the first from nothing."""
     two = cluster(group(CP, 1), group(WORKERS, 2, machine=NEW, max_surge=2), change_policy=REPLACE_ASKS)
-    made = member_row("u9", WORKERS, 3, revision=fields.revision(NEW), created=NOW)
-    both = put(outdated(two, "u2", "u3"), made)
-    serving = scopes.nodes(NAME)
-    one = outdated(two, "u3")
-    nodes = {**one.known(serving), made.name: node(made)}
-    one = put(one, made, bulk={serving: seen(nodes)})
+    both, first = (with_fresh(outdated(two, *consented), fresh(1)) for consented in (("u2", "u3"), ("u2",)))
 
     added = step(decided(both))
 
     assert isinstance(added, AddMachine)
     assert "u3" == (added.instead and added.instead.row.uid)
-    assert ("u3", Risk.REPLACE) == retired(one)
+    assert ("u2", Risk.REPLACE) == retired(first)
+
+
+def test_the_mark_of_a_surge_ends_with_whom_it_stands_beside() -> None:
+    """Or with the machine itself, whatever either is retired for."""
+    whole = with_fresh(rolling(), fresh(1))
+    goes = {
+        uid: effects.RetireMachine(key=KEY, row=of(whole, uid), why="", kind=Risk.REPLACE) for uid in ("u2", "u3", "n1")
+    }
+    left = {uid: whole.with_ledger(one.changes(whole)).facts.get("surge/n1") for uid, one in goes.items()}
+
+    assert {"u2": None, "u3": "u2", "n1": None} == left
+
+
+def newer(whole: View, **changes: Any) -> View:
+    """Return the view in which a third template is wanted, or other limits."""
+    now = cluster(group(CP, 1), group(WORKERS, 3, machine=spec(template=TemplateRef("ubuntu", vmid=9002)), **changes))
+    return replace(whole, desired=replace(whole.desired, clusters={NAME: now}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"max_surge": 0, "max_unavailable": 1}], ids=["template", "limits too"])
+def test_another_template_during_a_rollout_is_no_scale_down(changes: dict[str, Any]) -> None:
+    """What the rollout added stays its own when it is outdated itself."""
+    assert ("u2", Risk.REPLACE) == retired(newer(with_fresh(rolling(), fresh(1)), **changes))
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"), [(Consent.AUTO, Risk.DESTROY), (Consent.APPROVE, None), (Consent.NEVER, None)]
+)
+def test_a_scale_down_that_may_not_be_yet_keeps_no_rollout_from_being_made(
+    policy: Consent, wanted: Risk | None
+) -> None:
+    """Who is to go is replaced as the others are, until there is consent; what may be goes first."""
+    whole = rolling(want=2, change_policy={**build.AUTO, Risk.DESTROY: policy})
+    action = step(decided(whole))
+
+    assert wanted == (action.kind if isinstance(action, RetireMachine) else None)
+    assert isinstance(action, AddMachine) == (wanted is None)
+
+
+@pytest.mark.parametrize(("workers", "machine", "wanted"), [
+    (1, spec(), [("retire", Risk.DESTROY)]), (2, NEW, [("add-machine", Risk.IN_PLACE)]), (2, spec(), [("retire", Risk.REPLACE)]),
+], ids=["too many", "outdated", "neither"])  # fmt: skip
+def test_a_remedy_is_for_who_stays_as_it_is(workers: int, machine: Any, wanted: list[tuple[str, Risk]]) -> None:
+    """Of one too many nothing would take the place, which is a scale-down; and an edit may be the mend."""
+    policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+    wished = cluster(group(CP, 3), group(WORKERS, workers, machine=machine), change_policy=policy)
+    rest = built(cluster(group(CP, 3), group(WORKERS, 2)), now=wished)
+    whole = put(rest, replace(of(rest, "u5"), strikes=1), bulk=ill("u5"))
+
+    assert wanted == [(action.verb, action.risk) for action in decided(whole).steps]
 
 
 def test_a_rollout_that_waits_for_consent_does_not_keep_another_group_from_growing() -> None:

@@ -425,13 +425,14 @@ def radius(**changes: int) -> Cluster:
         (radius(max_destroy_percent=25), {}, 1, ""),
         (radius(max_destroy_percent=25), {}, 2, "BlastRadius"),
         (radius(max_destroy_percent=26), {}, 2, ""),
-        (radius(max_destroy_percent=0), {}, 0, "BlastRadius"),
+        (radius(max_destroy_percent=0), {}, 0, ""),
+        (radius(max_destroy_percent=0), {}, 1, "BlastRadius"),
     ],
 )
 def test_destruction_is_bounded_by_the_hour_and_by_the_share(
     wanted: Cluster, known: dict[str, Any], going: int, verdict: str
 ) -> None:
-    """Of eight machines; per cent rounds up."""
+    """Of eight machines; per cent rounds up, and one always may."""
     leaving = [replace(one, retire="scaled") for one in REST.rows(NAME) if one.uid in ("u5", "u6")[:going]]
     whole = put(built(ONE, now=wanted, known=known), *leaving, ops=[leaves(one) for one in leaving])
 
@@ -478,6 +479,16 @@ def test_a_wanted_machine_is_never_destroyed_or_stopped_hard(action: type[effect
 
     assert isinstance(verdict, Refusal)
     assert guards.protected(action(key=machine_key(going), row=going), REST) is None
+
+
+def test_healing_nobody_at_once_is_a_wait_with_its_reason() -> None:
+    """`maxInFlight: 0`, which is accepted, as is a rate of no destructions at all."""
+    nobody = cluster(group(CP, 3), group(WORKERS, 5), health=build.health(max_in_flight=0))
+    action = effects.ResetVm(key=machine_key(WORKER), row=WORKER)
+    verdict = guards.remediation(action, put(built(ONE, now=nobody), bulk=sick("u4")))
+
+    assert isinstance(verdict, Wait)
+    assert verdict.sentence.endswith("maxInFlight is 0, so nothing is healed")
 
 
 def sick(*uids: str) -> dict[Any, Any]:

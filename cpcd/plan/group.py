@@ -1,0 +1,152 @@
+"""One group's machines, sorted into what they are: serving, ill, outdated, beyond help, surge, surplus.
+
+What is done about it is decided in `fleet.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cpcd.model.desired import Cluster, Group, Remedy
+from cpcd.model.keys import Role, Uid
+from cpcd.model.ledger import Machine
+from cpcd.model.seen import Members, Node
+from cpcd.model.view import View
+from cpcd.plan import fields, scopes
+from cpcd.plan.case import Case, machine_key, offline
+from cpcd.plan.effects import SURGE, healed
+from cpcd.plan.upkeep import sick_for
+
+__all__ = ["Fleet", "fleet_of", "lost"]
+
+# Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
+# or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
+NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One group's machines, sorted into what they are."""
+
+    view: View
+    cluster: Cluster
+    group: Group
+    rows: tuple[Machine, ...]
+    current: str
+    lost: tuple[Machine, ...] = field(default=())
+
+    def ready(self, row: Machine) -> bool:
+        """Joined, its Node Ready and schedulable by the last look, and a control plane's etcd member not ill."""
+        nodes: Mapping[str, Node] = self.view.known(scopes.nodes(self.cluster.name)) or {}
+        node = nodes.get(row.name)
+        return row.joined and node is not None and node.ready == "True" and not node.unschedulable and not self.ill(row)
+
+    def ill(self, row: Machine) -> bool:
+        """Whether its etcd member is a voter that does not answer; no other can join beside it."""
+        members: Members | None = self.view.known(scopes.etcd(self.cluster.name))
+        own = members.at(row.address) if members is not None and row.role is Role.CONTROL_PLANE else None
+        return row.joined and own is not None and not own.learner and not own.healthy
+
+    def outdated(self, row: Machine) -> bool:
+        """Made from another template or network than wanted now."""
+        return fields.outdated(self.group, row)
+
+    @property
+    def old(self) -> list[Machine]:
+        """Those that are outdated."""
+        return [row for row in self.rows if self.outdated(row)]
+
+    @property
+    def surge(self) -> dict[Uid, Uid]:
+        """Whom a rollout added, and beside whom each stands until that one goes."""
+        here = {row.uid for row in self.rows}
+        marks = ((row.uid, self.view.facts.get(f"{SURGE}{row.uid}")) for row in self.rows)
+        return {uid: beside for uid, beside in marks if beside in here} if self.old else {}
+
+    @property
+    def surplus(self) -> int:
+        """How many there are beyond what is wanted and what a rollout itself added: its surge is no scale-down."""
+        return max(0, len(self.rows) - self.group.replicas - len(self.surge))
+
+    @property
+    def leaving(self) -> tuple[Machine, ...]:
+        """Who goes by a scale-down: who is no good first, then by `deletion.order`."""
+        if not self.surplus:
+            return ()
+        order = sorted(
+            self.rows,
+            key=lambda row: (not self.hopeless(row), not self.outdated(row), self.ready(row), _turn(self.group, row)),
+        )
+        return tuple(order[: self.surplus])
+
+    @property
+    def outdone(self) -> str:
+        """Why machines are replaced; consent is to this configuration and to no later one."""
+        return f"it is outdated and replaced, by configuration {fields.group_revision(self.group)[:8]}"
+
+    @property
+    def scaled(self) -> str:
+        """Why machines go that are more than wanted."""
+        return f"{self.group.name} is scaled to {self.group.replicas}"
+
+    def causes(self, row: Machine) -> tuple[str, ...]:
+        """Why the machine may be asked for, now or when it is its turn."""
+        sick = "" if self.spent else self.hopeless(row)
+        return (sick, self.outdone if self.outdated(row) else "", self.scaled if self.surplus else "")
+
+    @property
+    def spent(self) -> bool:
+        """Whether replacing is no remedy here, or none any more."""
+        health = self.cluster.health
+        if Remedy.REPLACE not in health.ladder:
+            return True
+        return len(healed(self.view, self.cluster.name, self.group.name, self.current)) >= health.max_retry
+
+    def hopeless(self, row: Machine) -> str:
+        """Why it is past everything but its replacement, "" when it is not: it never came up, or no reset helped."""
+        health, wall = self.cluster.health, self.view.wall
+        case = Case(machine_key(row), self.view, row, self.cluster, self.group)
+        if not row.joined:
+            if row.strikes and row.strikes >= health.max_retry:
+                return f"{row.strikes} joins failed"
+            stuck = [self.view.since.get(f"{case.key}/{reason}") for reason in NOT_UP]
+            late = any(at is not None and wall - at > health.startup_timeout for at in stuck)
+            return "it does not come up" if late else ""
+        late_by = sick_for(case)
+        last = self.view.facts.get(f"remedy/{row.uid}", 0.0)
+        # On a node that is offline no reset reaches it.
+        tried = row.strikes > 0 or Remedy.RESET not in health.ladder or offline(row, self.view)
+        if late_by is not None and late_by > 0 and tried and wall - last > health.patience:
+            return "its node stays unhealthy after a reset"
+        return ""
+
+    def arrived(self, row: Machine) -> bool:
+        """Whether it need not be waited for: it serves, or is sick past its time."""
+        node: Node | None = (self.view.known(scopes.nodes(self.cluster.name)) or {}).get(row.name)
+        late = sick_for(Case(machine_key(row), self.view, row, self.cluster, self.group))
+        return row.joined and ((node is not None and node.ready == "True") or (late is not None and late > 0))
+
+
+def fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
+    """Return a group of a cluster as it is in the view."""
+    rows = tuple(row for row in view.rows(cluster.name) if row.group == group.name and row.wanted)
+    return Fleet(
+        view, cluster, group, rows, fields.group_revision(group), tuple(row for row in rows if lost(view, row))
+    )
+
+
+def lost(view: View, row: Machine) -> bool:
+    """Return whether its VM is proved absent although it was started once."""
+    seen = view.known(scopes.vm(row))
+    return row.started and seen is not None and not seen.exists
+
+
+def _turn(group: Group, row: Machine) -> tuple[float, int, str]:
+    """Whose turn it is by `deletion.order`; uids are random, so their order is."""
+    match group.deletion_order:
+        case "Newest":
+            return (-row.created, -row.index, "")
+        case "Oldest":
+            return (row.created, row.index, "")
+        case _:
+            return (0.0, 0, row.uid)
