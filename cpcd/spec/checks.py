@@ -122,6 +122,19 @@ def _room(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding((*_PROXMOX, "vmIDRange"), f"holds {vmids} VMIDs, but there are {machines} machines")
 
 
+def _node_ranges(spec: ClusterSpec) -> Iterator[Finding]:
+    """One Node too many gets no range of the pods' network, and waits for a network for ever."""
+    block, masters = spec.cluster_network.pods.cidr_blocks[0], spec.control_plane
+    nodes = masters.replicas + masters.rollout.strategy.rolling_update.max_surge
+    nodes += sum(
+        one.replicas + one.rollout.strategy.rolling_update.max_surge for one in spec.workers.machine_deployments
+    )
+    ranges = 2 ** max(0, 24 - block.prefixlen)
+    if block.prefixlen <= 24 and ranges < nodes:
+        what = f"{block} has a /24 for {ranges} Node{'s' if ranges > 1 else ''}, but with rollouts there may be {nodes}"
+        yield Finding(_block("pods"), what, f"/{24 - (nodes - 1).bit_length()} is enough")
+
+
 def _pooled(host: str, proxmox: Proxmox) -> bool:
     address = _address(host)
     return address is not None and any(address in pool for pool in proxmox.ipv4_config.addresses)
@@ -238,11 +251,13 @@ _CHOICES: Final = " ".join(
 )
 _FULL: Final = " ".join(f"{machine}.full" for machine in MACHINES)
 _COUNTS: Final = "spec.controlPlane.replicas spec.workers.machineDeployments.*.replicas"
+_ROLLOUTS: Final = "spec.controlPlane.rollout.strategy spec.workers.machineDeployments.*.rollout.strategy"
 _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]] = (
     (_networks, f"spec.clusterNetwork {_PVE}.ipv4Config"),
     (_subnets, "spec.clusterNetwork"),
     (_endpoint, f"spec.controlPlaneEndpoint {_PVE}.ipv4Config"),
     (_room, f"{_COUNTS} spec.controlPlaneEndpoint {_PVE}.ipv4Config {_PVE}.vmIDRange"),
+    (_node_ranges, f"{_COUNTS} {_ROLLOUTS} spec.clusterNetwork"),
     (_zones, f"{_PVE}.availabilityZones.*.name spec.workers.machineDeployments.*.failureDomain"),
     (_labels, f"{_PVE}.availabilityZones spec.controlPlane.metadata spec.workers.machineDeployments.*.metadata"),
     (_trust, f"{_PVE}.tls"),

@@ -176,6 +176,10 @@ def test_each_mistake_has_its_place_and_sentence(complaints: Complaints, old: st
             "13:40: spec.clusterNetwork.pods.cidrBlocks[0]: 10.42.0.0/25 is too small for kubeadm; /24 is the smallest",
         ),
         (
+            "  clusterNetwork: {pods: {cidrBlocks: [10.42.0.0/24]}}",
+            "13:40: spec.clusterNetwork.pods.cidrBlocks[0]: 10.42.0.0/24 has a /24 for 1 Node, but with rollouts there may be 5; /21 is enough",
+        ),
+        (
             "  clusterNetwork: {pods: {cidrBlocks: [44.0.0.0/7]}}",
             "13:40: spec.clusterNetwork.pods.cidrBlocks[0]: 44.0.0.0/7 is too large for kubeadm; /8 is the largest",
         ),
