@@ -136,20 +136,24 @@ class _Reader:
         """Note what JSON has not, aliases expanded; what is left can be built."""
         left, waiting = MAX_VALUES, [root]
         while waiting and len(self.mistakes) <= MOST:
-            node = waiting.pop()
             left -= 1
             if left < 0:
                 self._wrong(root, (), f"holds more than {MAX_VALUES:,} values, aliases expanded")
                 return
-            if node.tag not in _JSON:
-                self._wrong(node, (), f"the tag {node.tag.replace(_TAG, '!!')} is not read", "JSON has no such value")
-            elif isinstance(node, yaml.MappingNode):
-                self._keys([key for key, _ in node.value])
-                waiting.extend(value for _, value in node.value)
-            elif isinstance(node, yaml.SequenceNode):
-                waiting.extend(node.value)
-            elif node.tag not in _TEXT and not _built(loader, node):
-                self._wrong(node, (), f"is no {node.tag.removeprefix(_TAG)} that JSON has", "put it in quotes")
+            waiting.extend(self._within(loader, waiting.pop()))
+
+    def _within(self, loader: _Loader, node: yaml.Node) -> Sequence[yaml.Node]:
+        """Note what is wrong with one value itself, and return the values that stand in it."""
+        if node.tag not in _JSON:
+            self._wrong(node, (), f"the tag {node.tag.replace(_TAG, '!!')} is not read", "JSON has no such value")
+        elif isinstance(node, yaml.MappingNode):
+            self._keys([key for key, _ in node.value])
+            return [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            return list(node.value)
+        elif node.tag not in _TEXT and not _built(loader, node):
+            self._wrong(node, (), f"is no {node.tag.removeprefix(_TAG)} that JSON has", "put it in quotes")
+        return ()
 
     def _keys(self, keys: Sequence[yaml.Node]) -> None:
         lines: dict[str, int] = {}
@@ -197,14 +201,17 @@ def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
     if not isinstance(document, dict):
         yield (), f"must be a Kubernetes object, not {seen(document)}", "a mapping with apiVersion, kind and metadata"
         return
-    metadata = document.get("metadata")
-    own = _written(metadata) if isinstance(metadata, dict) else {}
     for key in ("apiVersion", "kind"):
         yield from _worded((key,), document.get(key))
+    metadata = document.get("metadata")
     if isinstance(metadata, dict | None):
-        yield from _worded(("metadata", "name"), own.get("name"))
+        yield from _misnamed(_written(metadata or {}))
     else:
         yield ("metadata",), f"must be a mapping, not {seen(metadata)}", ""
+
+
+def _misnamed(own: Mapping[str, Any]) -> Iterator[tuple[Path, str, str]]:
+    yield from _worded(("metadata", "name"), own.get("name"))
     if not isinstance(own.get("namespace", ""), str):
         yield from _worded(("metadata", "namespace"), own["namespace"])
     for key in ("name", "namespace"):

@@ -5,7 +5,7 @@ clusters together tell. A part of wrong shape is taken out, and what looks at it
 for what a file holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -48,15 +48,12 @@ def read_spec(files: Mapping[str, bytes], *, referred: Mapping[str, bytes] | Non
     everything shall be deleted.
     """
     given = referred or {}
-    mistakes = [mistake for name in (*files, *given) for mistake in _unspeakable(name)]
-    documents = [document for file in sorted(files) for document in _loaded(file, files[file], mistakes)]
+    mistakes = _unspeakable((*files, *given))
+    documents = _documents(files, mistakes)
     checked = [found for document in documents if (found := _checked(document, mistakes)) is not None]
     base = next(iter(files), "").rpartition("/")[0]
     manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted(given.items())}
-    mistakes += few(mistake for one in checked for mistake in check_alone(one))
-    if referred is not None:
-        mistakes += few(mistake for one in checked for mistake in check_addons(one, manifests))
-    mistakes += few(check_across(checked))
+    mistakes += _judged(checked, manifests if referred is not None else None)
     if not documents and not mistakes:
         mistakes.append(Mistake("spec", 0, 0, "", "no file", "an absent spec never means: delete everything"))
     return _reading(checked, mistakes, given, manifests)
@@ -72,10 +69,18 @@ def _reading(
     return Reading(models, tuple(few(sorted(set(mistakes)))), digest(models, referred), manifests, sources)
 
 
-def _unspeakable(name: str) -> list[Mistake]:
+def _unspeakable(names: Iterable[str]) -> list[Mistake]:
     """A name that is no text would be in the ledger, the log and every message."""
-    shown = readable(name)
-    return [Mistake(shown, 0, 0, "", "the file's name is not UTF-8", "rename it")] if shown != name else []
+    shown = (readable(name) for name in names if readable(name) != name)
+    return [Mistake(name, 0, 0, "", "the file's name is not UTF-8", "rename it") for name in shown]
+
+
+def _judged(checked: Sequence[Checked], manifests: Mapping[str, tuple[Object, ...]] | None) -> list[Mistake]:
+    """Return what documents tell one by one, beside the files that they refer to, and together."""
+    found = few(mistake for one in checked for mistake in check_alone(one))
+    if manifests is not None:
+        found += few(mistake for one in checked for mistake in check_addons(one, manifests))
+    return [*found, *few(check_across(checked))]
 
 
 def _objects(base: str, name: str, content: bytes, mistakes: list[Mistake]) -> tuple[Object, ...]:
@@ -84,6 +89,10 @@ def _objects(base: str, name: str, content: bytes, mistakes: list[Mistake]) -> t
     found, wrong = read_manifest(readable(f"{base}/{name}" if base else name), content)
     mistakes.extend(wrong)
     return found
+
+
+def _documents(files: Mapping[str, bytes], mistakes: list[Mistake]) -> list[Document]:
+    return [document for file in sorted(files) for document in _loaded(file, files[file], mistakes)]
 
 
 def _loaded(file: str, content: bytes, mistakes: list[Mistake]) -> list[Document]:
