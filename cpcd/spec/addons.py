@@ -23,6 +23,7 @@ def check_addons(checked: Checked, manifests: Mapping[str, Sequence[Object]]) ->
     """Yield the mistakes of one cluster's addons; `manifests` are all objects by file."""
     if not checked.sound("spec.addons"):
         return
+    # Where no addon is called like a CNI, flannel is added: then there is one more than is written.
     defaulted = len(checked.model.spec.addons) > len(checked.document.value["spec"].get("addons") or ())
     for at, addon in enumerate(checked.model.spec.addons):
         for spot, source in enumerate(addon.manifests):

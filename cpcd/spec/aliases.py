@@ -46,6 +46,7 @@ _BY_OLD: Final = _index()
 
 def normalise(document: Document) -> tuple[Document, list[Mistake]]:
     """Return the document in the words of the models, and a mistake for each field that is there in two spellings."""
+    # Nearly every file is in the words of the models already: of it nothing is copied.
     if all(_word(path) == path[-1] for path in document.keys):
         return document, []
     doubled: list[tuple[Path, str]] = []
@@ -82,6 +83,7 @@ def _renamed(value: Any, path: Path, doubled: list[tuple[Path, str]]) -> Any:
     written: dict[str | int, str] = {}
     for key, child in value.items():
         word = _word((*path, key))
+        # The field in its own word is the one that is kept, whichever stands first.
         other = word if word != key and word in value else written.setdefault(word, key)
         if other != key:
             doubled.append(((*path, key), str(other)))

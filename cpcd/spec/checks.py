@@ -51,6 +51,7 @@ def check_alone(checked: Checked) -> Iterator[Mistake]:
         if checked.sound(looks):
             for finding in check(checked.model.spec):
                 yield checked.document.mistake(*finding)
+    # Not in the table, since it needs the name of the cluster, which stands beside its spec.
     if checked.sound("metadata spec.naming spec.workers.machineDeployments.*.name"):
         for finding in _hostnames(checked.model):
             yield checked.document.mistake(*finding)
@@ -93,9 +94,11 @@ def _endpoint(spec: ClusterSpec) -> Iterator[Finding]:
         return
     if endpoint.host is None:
         return
+    # One that is not written is the first address of the pool (`compile.py`), which is judged as a part of that.
     address = _address(endpoint.host)
     if address is None:
         yield Finding(_ENDPOINT, f'must be an address for kube-vip, not "{endpoint.host}"', "names go to extraSANs")
+    # kube-vip announces it by ARP (`plan/kubeadm.py`), which nobody hears outside of this network.
     elif address not in ipv4.network:
         yield Finding(_ENDPOINT, f"{address} is not inside the machines' network {ipv4.network}")
     elif address in (ipv4.gateway, ipv4.network.network_address, ipv4.network.broadcast_address):
@@ -113,6 +116,7 @@ def _room(spec: ClusterSpec) -> Iterator[Finding]:
     proxmox, endpoint = spec.infrastructure.proxmox, spec.control_plane_endpoint
     machines = spec.control_plane.replicas + sum(group.replicas for group in spec.workers.machine_deployments)
     pool = sum(len(addresses) for addresses in proxmox.ipv4_config.addresses)
+    # One outside of the pool takes nothing from it; one that is not written is taken from it.
     reserved = endpoint.provider == "kube-vip" if endpoint.host is None else _pooled(endpoint.host, proxmox)
     if pool < machines + reserved:
         needs = f"{machines} machines{' and the endpoint' if reserved else ''} need {machines + reserved}"
@@ -198,6 +202,7 @@ def _templates(spec: ClusterSpec) -> Iterator[Finding]:
 
 def _undecided(spec: ClusterSpec) -> Iterator[Finding]:
     known = sorted({template.name for template in spec.templates})
+    # With one template there is nothing to choose, and what machineDefaults choose is chosen for all.
     for path, machine in _overrides(spec) if len(known) > 1 and not spec.machine_defaults.choices() else ():
         if not machine.choices():
             yield Finding(path, "names no template, and there are several", f"template: {' or '.join(known)}")
@@ -276,6 +281,8 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
 def check_across(clusters: Sequence[Checked]) -> Iterator[Mistake]:
     """Yield the mistakes that show when clusters stand side by side; the later one in the order of reading has it."""
     yield from _namesakes(clusters)
+    # By host, so that only those are compared that share one: each with each would be half a million pairs for a
+    # thousand clusters.
     known: dict[str, list[int]] = {}
     for at, second in enumerate(clusters):
         hosts = _hosts(second) if second.sound(f"{_PVE}.url") else ()
@@ -331,6 +338,7 @@ def _described_twice(first: Checked, second: Checked) -> Iterator[Mistake]:
 
 
 def _told(proxmox: Proxmox, field: str) -> Any:
+    # In whatever order: a list of endpoints says no more than which there are.
     values = {"url": set(proxmox.url), "credentialsRef": proxmox.credentials_ref, "tls": proxmox.tls}
     return values[field]
 
@@ -360,6 +368,7 @@ def _shared_endpoints(first: Checked, second: Checked) -> Iterator[Mistake]:
     ports = [cluster.model.spec.control_plane_endpoint.port for cluster in (first, second)]
     if hosts[0] is not None and hosts[0] == hosts[1] and ports[0] == ports[1]:
         yield _clash(second, _ENDPOINT, f"{hosts[1]} is another cluster's endpoint", first, at=_ENDPOINT)
+    # Either way round: a machine would be given the address that the kube-vip of the other cluster holds.
     for here, there, host in ((second, first, hosts[1]), (first, second, hosts[0])):
         if host is not None and _pooled(host, there.proxmox):
             yield _clash(here, _ENDPOINT, f"{host} is in another cluster's pool", there, at=_POOL)

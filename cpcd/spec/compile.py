@@ -85,6 +85,7 @@ def fixed(cluster: Cluster) -> dict[str, str]:
 def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSite:
     """Return the document's Proxmox, by the host that names it already, else by the first one by alphabet."""
     proxmox = document.spec.infrastructure.proxmox
+    # The same endpoints in another order are the same Proxmox.
     urls = tuple(sorted(str(url) for url in proxmox.url))
     tls = proxmox.tls
     hosts = [urlsplit(url).hostname or url for url in urls]
@@ -215,6 +216,7 @@ def _machine(document: schema.ClusterDocument, override: Machine, operator_key: 
         tags=tuple(machine.tags),
         ssh_users=tuple(machine.ssh.users),
         ssh_port=machine.ssh.port,
+        # Whatever the file says: by this one alone cpcd itself reaches the machine.
         ssh_keys=(operator_key, *machine.ssh.keys),
         timezone=machine.timezone,
     )
@@ -231,6 +233,7 @@ def _template(document: schema.ClusterDocument, machine: Machine) -> TemplateRef
         tags = tuple(sorted(machine.template_selector.match_tags))
         return TemplateRef("+".join(tags), tags=tags)
     known = {template.name: template for template in document.spec.templates}
+    # The first where none is named: among several that is refused before (`checks.py`).
     entry = known.get(machine.template or "") or next(iter(known.values()), None)
     if entry is None:
         return TemplateRef("cpcd-ubuntu", tags=("cpcd-ubuntu",))
@@ -255,6 +258,7 @@ def _addon(document: schema.ClusterDocument, given: schema.Addon, manifests: Man
     """A preset's objects first, then those of its files in their order."""
     pods = str(document.spec.cluster_network.pods.cidr_blocks[0])
     brought = PRESETS[given.preset](pods) if given.preset else ()
+    # A file for which two patterns stand is applied once, at its first place.
     names = [name for source in given.manifests for name in matching(source.file, manifests)]
     objects = (*brought, *(obj for name in dict.fromkeys(names) for obj in manifests[name]))
     digest = hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:12]

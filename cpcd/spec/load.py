@@ -104,6 +104,7 @@ def decoded(file: str, content: bytes, *, most: int = MAX_BYTES) -> str | Mistak
     if len(content) > most:
         return Mistake(file, 0, 0, "", f"is {len(content) / 1024:,.0f} KiB", f"at most {most // 1024:,} KiB are read")
     try:
+        # Some editors begin a file with a byte order mark, which is no part of its first key.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
@@ -153,6 +154,7 @@ class _Builder:
             self.mistakes.append(syntax(self._file, text, error))
 
     def _document(self, start: Event) -> Iterator[Document]:
+        # In YAML an anchor ends with its document; so do the limits.
         self._values, self._keys, self._anchors = {}, {}, {}
         self._aliases = self._count = 0
         value = self._node(next(self._events), ())
@@ -170,6 +172,7 @@ class _Builder:
         self._tally(1, event, path)
         before = self._count
         value = self._value(event, path)
+        # Only now, so that nothing holds itself: an alias inside of it has no finished anchor yet.
         if event.anchor:
             self._anchors[event.anchor] = (value, self._count - before + 1)
         return value
@@ -195,6 +198,7 @@ class _Builder:
         while not isinstance(event := next(self._events), MappingEndEvent):
             if _merges(event):
                 self._wrong(event, path, "merge keys (<<) are not read", "`machine` already overrides machineDefaults")
+                # Read and thrown away: the next event is to be the next key.
                 self._node(next(self._events), (*path, "<<"))
                 continue
             key = self._key(event, path)
@@ -204,12 +208,14 @@ class _Builder:
                 self._wrong(event, here, f"is written twice, first in line {first}", "keep one of them")
             else:
                 self._keys[here] = _mark(event)
+            # Of a key that is there twice as well: its value may have mistakes of its own.
             found[key] = self._node(next(self._events), here)
         return found
 
     def _key(self, event: Event, path: Path) -> str:
         if not isinstance(event, ScalarEvent):
             hint = NO_TEMPLATE if isinstance(event, MappingStartEvent) else ""
+            # What stands below such a key has no path that a mistake could name.
             raise _GivenUpError(self._at(event, path, "a key must be text", hint))
         if event.implicit[0] and not isinstance(resolve(event.value), str):
             self._wrong(event, path, f"a key must be text, not {event.value or 'empty'}", "put the key in quotes")
@@ -223,11 +229,13 @@ class _Builder:
         if known is None:
             self._wrong(event, path, f"*{event.anchor} has no finished anchor &{event.anchor} before it")
             return {}
+        # With all that it repeats: it costs nothing here, but whoever walks the value meets all of it.
         self._tally(known[1], event, path)
         return known[0]
 
     def _tally(self, values: int, event: Event, path: Path) -> None:
         self._count += values
+        # Where it begins is told: a path of 64 parts is no sentence.
         if len(path) > MAX_DEPTH:
             raise _GivenUpError(self._at(event, path[:4], f"is nested deeper than {MAX_DEPTH} levels"))
         if self._count > MAX_VALUES:

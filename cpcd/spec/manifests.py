@@ -79,6 +79,7 @@ class _Reader:
             if not self._bounded(text):
                 return
             loader = _Loader(text)
+            # Document by document, as they are read: what stands before a syntax error is told beside it.
             while (
                 len(self.mistakes) <= MOST and (node := loader.get_node() if loader.check_node() else None) is not None
             ):
@@ -99,6 +100,7 @@ class _Reader:
     def _document(self, loader: _Loader, node: yaml.Node) -> Iterator[Object]:
         before = len(self.mistakes)
         self._plain(loader, node)
+        # What was objected to is not built: the constructor would raise for it, and end the file there.
         document = loader.construct_document(node) if len(self.mistakes) == before else None
         if document is not None:
             yield from self._items(document, node, ())
@@ -130,6 +132,7 @@ class _Reader:
         if name in self._lines:
             why = f"{name} is there twice, first in line {self._lines[name]}"
             self._wrong(node, path, why, "keep one of them")
+        # The first place stays: a third one is told of it too.
         self._lines.setdefault(name, node.start_mark.line + 1)
 
     def _plain(self, loader: _Loader, root: yaml.Node) -> None:
@@ -156,6 +159,7 @@ class _Reader:
         return ()
 
     def _keys(self, keys: Sequence[yaml.Node]) -> None:
+        # Before anything is built: in what is built the last of two would have taken the place of the first, unseen.
         lines: dict[str, int] = {}
         for key in keys:
             hint = NO_TEMPLATE if isinstance(key, yaml.MappingNode) else "put the key in quotes"
@@ -251,6 +255,7 @@ def _encoded(found: dict[str, Any]) -> dict[str, Any]:
     if not all(isinstance(value, str) for value in plain.values()):
         return found  # the API says what is wrong with it
     data = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+    # What stands in both is that of `stringData`, as at the API (Kubernetes: Secret v1).
     return {key: value for key, value in found.items() if key != "stringData"} | {
         "data": (found.get("data") or {}) | data
     }

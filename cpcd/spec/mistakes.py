@@ -112,8 +112,10 @@ def listing(mistakes: Iterable[Mistake], files: Mapping[str, bytes] | None = Non
 
 
 def _excerpt(mistake: Mistake, lines: Sequence[str]) -> tuple[str, ...]:
+    # Where a reference belongs people write the secret itself.
     if not 1 <= mistake.line <= len(lines) or "Ref" in mistake.path:
         return ()
+    # A file may be one line of a mebibyte: what is around the place is shown.
     start = max(0, mistake.column - 80)
     cut, caret = starred(lines[mistake.line - 1])[start : start + 100], mistake.column - 1 - start
     shown = "".join(c if c.isprintable() else " " for c in cut)

@@ -45,11 +45,13 @@ def _held(spec: ClusterSpec) -> Iterator[Finding]:
     pool = spec.infrastructure.proxmox.ipv4_config.addresses
     furthest = 0
     for count, at in enumerate(sorted(range(len(pool)), key=lambda at: pool[at].first)):
+        # With the one that reaches furthest, which need not be the last: a short range may lie inside of a long one.
         if count and pool[at].overlaps(pool[furthest]):
             before, after = sorted((at, furthest))
             yield Finding((*_POOL, after), f"{pool[after]} overlaps {pool[before]}")
         if not count or pool[at].last > pool[furthest].last:
             furthest = at
+    # Each by itself may be below the limit.
     if (held := sum(map(len, pool))) > MAX_ADDRESSES:
         yield Finding(_POOL, f"hold {held:,} addresses, at most {MAX_ADDRESSES:,} are used")
 

@@ -81,8 +81,10 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 def _read_duration(value: Any) -> float:
     text = _text(value, "a duration with a unit, such as 30s, 5m or 1h30m")
+    # ASCII, since `\d` alone takes the digits of every script.
     if not re.fullmatch(_DURATION, text, re.ASCII):
         raise refuse(f"must be a duration such as 30s, 5m or 1h30m, not {_shown(text)}")
+    # Floats add up to a little more or less than was written, and one time in two spellings would be two in the digest.
     return round(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), 3)
 
 
@@ -113,6 +115,7 @@ _MIB: Final = {"M": 1, "G": 1024, "T": 1024 * 1024}
 
 def _size(unit: str) -> Callable[[Any], int]:
     def read(value: Any) -> int:
+        # In Python true is 1, which would be one of the unit.
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -168,6 +171,7 @@ def _read_ipv4(value: Any) -> IPv4Address:
 def _read_network(value: Any) -> IPv4Network:
     text = _text(value, "a network such as 10.42.0.0/16")
     try:
+        # Not strictly: of a host with a prefix the network that was meant can be named.
         network = IPv4Network(text, strict=False)
     except ValueError as error:
         raise refuse(f"must be a network such as 10.42.0.0/16, not {_shown(text)}") from error
@@ -209,6 +213,7 @@ def _read_range(value: Any) -> AddressRange:
 
 
 def _hosts(network: IPv4Network) -> AddressRange:
+    # A /31 has no network or broadcast address (RFC 3021), and a /32 is one host.
     inner = 1 if network.prefixlen < 31 else 0
     return AddressRange(network[inner], network[-1 - inner])
 
@@ -316,6 +321,7 @@ def _read_url(text: str) -> str:
     host, _, port = text.lower().removeprefix("https://").rstrip("/").partition(":")
     if port and not 1 <= int(port) <= 65_535:
         raise refuse(f"port {port} of {_shown(text)} does not exist", "ports are 1 to 65535; Proxmox's own is 8006")
+    # The last part of a name is no number (RFC 1123, 2.1), so this is an address, or meant to be one.
     if host.rpartition(".")[2].isdecimal():
         _read_ipv4(host)
     return f"https://{host}:{int(port or 8006)}"

@@ -51,9 +51,12 @@ def read_spec(files: Mapping[str, bytes], *, referred: Mapping[str, bytes] | Non
     mistakes = _unspeakable((*files, *given))
     documents = _documents(files, mistakes)
     checked = [found for document in documents if (found := _checked(document, mistakes)) is not None]
+    # What is referred to is named from the directory of the spec, which all of its files are in: a mistake shows the
+    # whole path.
     base = next(iter(files), "").rpartition("/")[0]
     manifests = {name: _objects(base, name, content, mistakes) for name, content in sorted(given.items())}
     mistakes += _judged(checked, manifests if referred is not None else None)
+    # A file that cannot be read has its own mistake, and is not absent.
     if not documents and not mistakes:
         mistakes.append(Mistake("spec", 0, 0, "", "no file", "an absent spec never means: delete everything"))
     return _reading(checked, mistakes, given, manifests)
@@ -63,6 +66,7 @@ def _reading(
     checked: Sequence[Checked], mistakes: Sequence[Mistake], referred: Mapping[str, bytes],
     manifests: Mapping[str, tuple[Object, ...]],
 ) -> Reading:  # fmt: skip
+    # Where a part is gone another stands in for it (`remains.py`), which nobody has written and nobody may act on.
     whole = sorted((one for one in checked if not one.gone), key=lambda one: one.model.name)
     models = tuple(one.model for one in whole)
     sources = {one.model.name: one.document for one in whole}
@@ -78,6 +82,7 @@ def _unspeakable(names: Iterable[str]) -> list[Mistake]:
 def _judged(checked: Sequence[Checked], manifests: Mapping[str, tuple[Object, ...]] | None) -> list[Mistake]:
     """Return what documents tell one by one, beside the files that they refer to, and together."""
     found = few(mistake for one in checked for mistake in check_alone(one))
+    # Without them nobody can tell a pattern that fits no file from files that were not read.
     if manifests is not None:
         found += few(mistake for one in checked for mistake in check_addons(one, manifests))
     return [*found, *few(check_across(checked))]
@@ -109,6 +114,7 @@ def _checked(raw: Document, mistakes: list[Mistake]) -> Checked | None:
     if stranger := _stranger(raw):
         mistakes.append(stranger)
         return None
+    # First, since the models know one spelling of each field, and so does the table of what is not supported.
     document, doubled = normalise(raw)
     mistakes.extend(few((*doubled, *unsupported(document))))
     if (shaped := _shaped(document, mistakes)) is None:

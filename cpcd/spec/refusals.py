@@ -40,6 +40,7 @@ _SAYINGS: Final[Mapping[str, str]] = {
 def refusals(error: ValidationError, document: Document) -> Iterator[Mistake]:
     """Yield the mistakes that an error stands for."""
     for detail in error.errors(include_url=False):
+        # pydantic adds this word where the key of a mapping is meant; the file has no such step.
         path: Path = tuple(key for key in detail["loc"] if key != "[key]")
         context = detail.get("ctx", {})
         match detail["type"]:

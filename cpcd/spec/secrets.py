@@ -56,6 +56,7 @@ def resolve(
     `file` is a path, `systemdCredential` a name under `$CREDENTIALS_DIRECTORY`, `env` a variable. Raises Failure with
     Code.AUTH, naming the reference and never the value, when it is absent, unreadable, no text or empty.
     """
+    # Editors end a file with a line break, which no header of a request may hold.
     text = _read(ref, read, environment, target).strip()
     if not text:
         raise _refusal(ref, "is empty", target)

@@ -36,6 +36,7 @@ def _changed(reading: Reading, desired: Desired, ledger: Ledger) -> Iterator[Mis
     for name in desired.clusters.keys() & ledger.begun:
         before: dict[str, str] = ledger.facts.get(f"fixed/{name}", {})
         for word, value in fixed(desired.clusters[name]).items():
+            # What nobody has remembered of it can still be anything.
             if before.get(word, value) != value:
                 why = "upgrades are not supported yet" if word == "version" else "it cannot change after creation"
                 message = f"is {before[word] or 'empty'} and cannot become {value or 'empty'}: {why}"
@@ -56,6 +57,7 @@ def _taken(reading: Reading, new: Cluster, gone: str, ledger: Ledger) -> Iterato
     """Yield what a new cluster would take of one whose machines are kept."""
     infra, rows = new.infrastructure, ledger.rows.get(gone, [])
     known = {ledger.facts.get(f"fixed/{gone}", {}).get("infrastructure.proxmox", ""), *(row.site for row in rows)}
+    # On another Proxmox it can take nothing.
     if infra.site not in known:
         return
     own = {new.endpoint.host, *infra.addresses}

@@ -47,6 +47,7 @@ def _machine(parent: str) -> tuple[Unsupported, ...]:
         Unsupported(f"{parent}.disks.additionalVolumes", "machines have one disk"),
         *(
             Unsupported(f"{parent}.network.networkDevices.{at}", "machines have one network device, net0", ())
+            # Proxmox VE has net0 to net31.
             for at in range(1, 32)
         ),
         Unsupported(f"{parent}.network.networkDevices.0.defaultIPv4", "net0 carries the address", (True,)),
@@ -134,6 +135,7 @@ def _named(path: Path, value: Any) -> str:
 
 def _found(value: Any, branch: _Branch, path: Path) -> Iterator[tuple[Path, Any, Unsupported]]:
     for row in branch.rows:
+        # With its type, since in Python 0 is False and 1 is True.
         if not any(type(value) is type(harmless) and value == harmless for harmless in row.harmless):
             yield path, value, row
     for key, child in children(value) if branch.parts else ():
