@@ -17,6 +17,7 @@ __all__ = ["address", "freeing", "hostname", "index", "node", "template_copy", "
 def index(view: View, cluster: Cluster, group: Group) -> int:
     """Return the lowest index that no row of the group has."""
     used = {row.index for row in view.rows(cluster.name) if row.group == group.name}
+    # Of one number more than are used at least one is free.
     return next(n for n in range(1, len(used) + 2) if n not in used)
 
 
@@ -86,16 +87,21 @@ def node(view: View, cluster: Cluster, group: Group) -> str | None:
     """
     infra = cluster.infrastructure
     quorum = view.known(scopes.quorum(infra.site))
+    # As long as nobody has seen the quorum no node counts as online: unknown is no place for a machine.
     allowed = [
         n for n in infra.allowed_nodes or sorted(quorum.online if quorum else ()) if quorum and n in quorum.online
     ]
     reached = [n for n in allowed if template_copy(view, cluster, group, n)]
+    # A zone keeps its nodes, also those without the template: there a machine waits for it, rather than go where it was
+    # not meant to be (ADR 0008).
     zones = {name: [n for n in nodes if n in allowed] for name, nodes in infra.zones.items()} or {"": reached}
     zones = {name: nodes for name, nodes in zones.items() if nodes and group.failure_domain in {"", name}}
     if not zones:
         return None
     rows = [row for row in view.rows(cluster.name) if row.wanted]
     mates = [row for row in rows if row.group == group.name]
+    # The machines of its own group count first: three control planes in one zone look like three until it is lost (ADR
+    # 0008).
     zone = min(zones.values(), key=lambda nodes: (_count(mates, nodes), _count(rows, nodes)))
     return min(zone, key=lambda n: (_count(mates, [n]), _count(rows, [n]), n))
 

@@ -71,6 +71,7 @@ class Case:
     def moved(self) -> str:
         """The Proxmox node that the VM was migrated to, "" while it is where its row says."""
         vm = self.vm
+        # Without our mark it is another VM that has got the VMID by now (P06).
         marked = vm is not None and fields.owner(vm) == (self.view.installation, self.row.cluster, self.row.uid)
         return vm.node if vm is not None and marked and vm.node != self.row.node else ""
 

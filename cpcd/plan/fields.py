@@ -159,11 +159,13 @@ def first_options(cluster: Cluster, machine: Machine, spec: MachineSpec, config:
     options: dict[str, Any] = dict(delta(cluster, spec, config))
     options |= {
         "smbios1": f"uuid={system_uuid(machine.uid)}",
+        # Proxmox asks no agent that is not enabled (P33), and through it the host key is read.
         "agent": "1",
         "net0": _net0(spec, str(config.get("net0", ""))),
         "ipconfig0": f"ip={machine.address}/{infra.prefix},gw={infra.gateway}",
         "ciuser": spec.ssh_users[0],
         "ciupgrade": 0,  # the default upgrades the whole system at the first boot, to whatever there is that day
+        # Encoded once more than the form that carries it (P13).
         "sshkeys": quote("\n".join(spec.ssh_keys), safe=""),
     }
     options |= {"nameserver": " ".join(infra.dns_servers)} if infra.dns_servers else {}
@@ -201,6 +203,7 @@ def _is_disk(value: str) -> bool:
 
 
 def _upkeep(cluster: Cluster, spec: MachineSpec) -> dict[str, Any]:
+    # As Proxmox keeps them (recorded [195, 385]): in another form they would differ at every look.
     tags = sorted({tag.lower() for tag in (*spec.tags, "cpcd", cluster.name)})
     return {
         "cores": spec.cores,
@@ -214,6 +217,7 @@ def _upkeep(cluster: Cluster, spec: MachineSpec) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    # Proxmox makes a number of text that looks like one (`sources/decode.py`).
     return "" if value is None else str(value)
 
 

@@ -29,6 +29,7 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     One that waits for consent never holds up another group; of additions only the first is taken, one that asks for no
     consent before one that does, because each allocates from the same pools.
     """
+    # Before any decision: what no row knows would be made a second time (ADR 0012).
     unknown = recover(key, view, cluster)
     if unknown is not None:
         return unknown
@@ -167,6 +168,7 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
         ),
     )  # fmt: skip
     whose = turns[0] if have <= want else next((row for row in turns if row.uid not in beside), None)
+    # Beside a voter that does not answer no other can join, so that no surge would come to anything.
     surges = have < want + one.group.max_surge and have - len(old) < want and not ill
     if whose and surges and (have <= want or whose.uid in agreed):
         why = f"{len(old)} of {have} {one.group.name} machines are outdated"
@@ -192,6 +194,7 @@ def _scale_down(key: Key, one: Fleet) -> Plan | None:
 def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -> Plan:
     view, cluster, group = one.view, one.cluster, one.group
     site = cluster.infrastructure.site
+    # In a list that is not whole numbers look free that are not (promise 7).
     if view.known(scopes.resources(site)) is None or view.known(scopes.claims(site)) is None:
         sentence = f"{group.name} waits until {site} can be read"
         return Plan(wait=Wait("ProxmoxUnknown", sentence, 10))
@@ -205,6 +208,7 @@ def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -
     if vmid is None or address is None:
         what = "VMID in vmIDRange" if vmid is None else "address in ipv4Config.addresses"
         hint = "Widen the range; what was used is free again 10 minutes after its machine is gone."
+        # All that are wanted are there: it is the surge of a rollout that finds no room.
         if len(one.rows) >= group.replicas:
             hint = "Widen the range by one, or let a machine go first (rollout maxSurge: 0, maxUnavailable: 1)."
         return Plan(refusal=Refusal(Code.CONFIG, "PoolExhausted", f"{group.name}: no free {what}", hint))

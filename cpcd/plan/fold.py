@@ -115,6 +115,7 @@ class Fold:
         self._settle(key)
         plan: Plan = module.plan(key, self._view())
         while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
+            # What is waited for has come already and is waited for all the same: more cannot be foreseen.
             if later == self.view:
                 break
             self.view = later

@@ -45,6 +45,7 @@ def paused(action: Action, view: View) -> Wait | None:
 
 def exclusive(action: Action, view: View) -> Wait | None:
     """Nothing else touches the target of an open operation."""
+    # Not of its own key: under a hold other operations of a machine come and go.
     busy = next((op for op in view.ops.values() if op.target == action.target and op.key != action.owner), None)
     return Wait("Busy", f"waiting for {busy.verb} of {busy.key}", 10) if busy else None
 
@@ -69,6 +70,8 @@ def site_writable(action: Action, view: View) -> Wait | None:
         return Wait("ProxmoxUnknown", f"{action.sentence}: waits for the state of {action.row.site}", 10)
     if not quorum.quorate:
         return Wait("NoQuorum", f"{action.row.site} has no quorum; nothing is changed there", 30)
+    # A clone is asked of the node of the template, which with shared storage is not always that of the machine (ADR
+    # 0008).
     if isinstance(action, Clone) and action.row.template_node in quorum.offline:
         node = action.row.template_node
         return Wait("NodeOffline", f"Proxmox node {node} is offline, where the template of {action.row.name} is", 30)
@@ -82,6 +85,7 @@ def quorum_left(members: Members, address: str, *, removal: bool) -> bool:
     voters, own = members.voters, members.at(address)
     healthy = [m for m in voters if m.healthy and m != own]
     future = len(voters) - (removal and own in voters)
+    # Where no voter is left there is no majority either: the last one is never removed.
     return len(healthy) > future // 2 if future else False
 
 
@@ -90,6 +94,7 @@ def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
     if not isinstance(action, Hold | RetireMachine | RemoveMember | ResetVm | Shutdown | Stop):
         return None
     row = action.row
+    # Before there is a cluster there is no quorum that could be spent.
     if row.role is not Role.CONTROL_PLANE or f"identity/{row.cluster}" not in view.facts:
         return None
     members: Members | None = view.known(scopes.etcd(row.cluster))
@@ -188,7 +193,9 @@ def blast_radius(action: Action, view: View) -> Wait | None:
         why = f"waits, {recent} were destroyed within the hour" if recent else "maxDestroysPerHour is 0"
         return Wait("BlastRadius", f"{action.sentence}: {why}", 60)
     rows = view.rows(cluster.name)
+    # Rounded up, or of four machines 20 per cent would be none, and none could ever go.
     limit = max(1, -(-len(rows) * cluster.blast.max_destroy_percent // 100))
+    # By open holds: a machine counts from its decision until it has left (ADR 0013).
     going = sum(op.before.get("risk") == Risk.DESTROY for op in _retirements(view, cluster))
     if going >= limit:
         words = f"waits, {going} of {len(rows)} machines are being destroyed, and {limit} may be"
@@ -215,6 +222,7 @@ def remediation(action: Action, view: View) -> Wait | None:
     if isinstance(action, RetireMachine) and action.remedy is not Remedy.REPLACE:
         return None
     nodes = view.known(scopes.nodes(cluster.name)) or {}
+    # Who comes or goes is not Ready for reasons that are no sickness.
     rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
     sick = [row for row in rows if row.name not in nodes or nodes[row.name].ready != "True"]
     if rows and len(sick) / len(rows) > cluster.health.limit:
@@ -236,6 +244,8 @@ def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:
     return replaced or resetting or (row.strikes > 0 and not well and fresh)
 
 
+# Slots last: one that is free wakes only the first in its line, and who is held back by something else would let it
+# pass unused.
 GUARDS: Final[tuple[Guard, ...]] = (
     paused, protected, exclusive, site_writable, etcd_quorum, reset_safe, consent, blast_radius, remediation, permits,
 )  # fmt: skip

@@ -45,6 +45,8 @@ def init_config(cluster: Cluster, machine: Machine, sans: Sequence[str]) -> str:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "cgroupDriver": "systemd",
+        # So that a kubelet asks the cluster for its serving certificate, which `reconcilers/nodes.py` approves; else it
+        # signs one itself, which nobody can trust.
         "serverTLSBootstrap": True,
     }
     return _documents(initial, whole, kubelet)
@@ -109,9 +111,11 @@ def _kube_vip(cluster: Cluster, *, first: bool) -> dict[str, Any]:
     environment = {
         "vip_arp": "true", "port": str(cluster.endpoint.port), "vip_subnet": "32", "cp_enable": "true",
         "cp_namespace": "kube-system", "vip_leaderelection": "true", "vip_leasename": "plndr-cp-lock",
+        # For so long nobody answers at the address when its holder dies without giving it up (ADR 0014).
         "vip_leaseduration": "15", "vip_renewdeadline": "10", "vip_retryperiod": "2",
         "address": cluster.endpoint.host,
     }  # fmt: skip
+    # Mounted at the place of admin.conf, so that only the source is another one later (ADR 0007).
     source = "/etc/kubernetes/super-admin.conf" if first else "/etc/kubernetes/admin.conf"
     return {
         "apiVersion": "v1",

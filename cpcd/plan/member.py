@@ -53,7 +53,9 @@ def _begin(case: Case) -> Plan:
     if other:
         return waiting("ControlPlaneUnclear", other, after=5)
     kept = case.view.facts.get(f"init/{case.row.cluster}") or {}
+    # An attempt is of one machine: what another one failed at is gone with it.
     attempt = kept if kept.get("uid") == case.row.uid else _attempt(case)
+    # Repeating keeps the CA and the data that are there (recorded [177, 187]); only a reset makes an end of them.
     if attempt["failed"] > REPEATS:
         return acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
     return _occupied(case) or acting(
@@ -92,6 +94,7 @@ def _occupied(case: Case) -> Plan | None:
 def _other_traces(case: Case) -> str:
     """Init is right only while no other control plane ever made shows a trace of a cluster; silence means wait."""
     claims: tuple[Claim, ...] | None = case.view.known(scopes.claims(case.row.site))
+    # A machine that no row knows may carry the cluster: an init beside it would make a second one (ADR 0012).
     if claims is None or any(claim.cluster == case.row.cluster for claim in claims):
         return f"{case.row.name} initialises nothing before each machine with the marks of {case.row.cluster} is known"
     for row in case.view.rows(case.row.cluster):
@@ -123,6 +126,7 @@ def _join(case: Case, facts: Facts) -> Plan:
         sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
         return waiting("EtcdUnhealthy", sentence, after=10)
     if not facts.untouched:
+        # What an earlier try left is in the way of the next (K02).
         return _clean(case, friend)
     if case.control_plane and case.member is not None:
         return acting(

@@ -30,6 +30,7 @@ def prepare(case: Case) -> Plan | None:
     if facts.prepared == wanted:
         return None
     twin = _twin(case, facts)
+    # Before the baseline: of two machines with one machine-id the younger is not made a member (G01).
     if twin is not None:
         how = f"empty /etc/machine-id in template {case.group.machine.template.name}, then delete VM {case.row.vmid}"
         return waiting("MachineIdShared", f"{case.row.name} has the machine-id of {twin.name}: {how}", after=60)

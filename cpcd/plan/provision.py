@@ -30,6 +30,7 @@ def provision(case: Case) -> Plan | None:
 
 
 def _create(case: Case) -> Plan:
+    # Not made again under the same row: its cluster retires it, with the Node and the member that it leaves behind.
     if case.row.joined or case.row.started:
         sentence = f"{case.row.name}: its VM {case.row.vmid} is gone"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "VmGone", sentence),))
@@ -38,6 +39,7 @@ def _create(case: Case) -> Plan:
     if refusal is not None:
         return refusal
     full, pool = case.group.machine.full, case.cluster.infrastructure.pool
+    # Proxmox refuses `storage` for a linked clone (recorded [330, 334, 338]; ADR 0011).
     storage = case.cluster.infrastructure.disk_storage if full else ""
     return acting("Provisioning", effects.Clone(key=case.key, row=case.row, pool=pool, full=full, storage=storage))
 

@@ -86,7 +86,10 @@ def recover(key: Key, view: View, cluster: Cluster) -> Plan | None:
 def _take(key: Key, view: View, site: str, claims: list[Claim]) -> Plan:
     rows = [row for claim in claims if (row := fields.recalled(claim, site)) is not None]
     installations = {claim.installation for claim in claims}
+    # Another installation is taken up only by a ledger without machines: beside rows of our own it is somebody who may
+    # be alive.
     ours = installations == {view.installation} or (len(installations) == 1 and not view.machines)
+    # All or none: a row cannot be guessed (ADR 0012), and beside a machine without one another would be made.
     if not ours or len(rows) < len(claims):
         names = ", ".join(f"{claim.config.get('name', '')} ({claim.vmid})" for claim in claims)
         what = f"{site} has machines of cpcd that are in no ledger of this one: {names}; none is added beside them"
@@ -105,6 +108,7 @@ def _identify(key: Key, view: View, cluster: Cluster) -> Plan:
     if serving and written is not None and api is not None and api.ready and api.uid:
         identity = {"ca_hash": written.ca_hash, "uid": api.uid}
         return Plan(steps=(Identify(key=key, identity=identity, serving=serving),))
+    # Each has answered: one that is silent may be the control plane.
     if rows and all(facts is not None and facts.untouched for facts in inside.values()):
         return Plan(steps=(Identify(key=key, identity=None),))
     sentence = f"{cluster.name} is taken up again: waiting for a control plane that serves"

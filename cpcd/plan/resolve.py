@@ -96,6 +96,7 @@ def _vm(row: Machine, view: View) -> Vm | None:
 def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     vm = _vm(row, view)
     tasks = view.known(scopes.tasks(row.site, row.template_node, row.template))
+    # The task before the VM: while it runs a VM is there that is locked and half made (P22).
     task, early = _clone_task(op, row, tasks or ()), now - op.opened <= SETTLE
     if task is not None and not task.exit:
         return Running(_glance(op, now), f"{row.name} is being cloned")
@@ -109,6 +110,7 @@ def _clone_made(row: Machine, view: View, vm: Vm, task: Task | None, *, early: b
     claimed = fields.owner(vm) == (view.installation, row.cluster, row.uid)
     if claimed and not vm.lock:
         return Done()
+    # Locked by a clone and without a mark it may be ours: the mark comes with the first disk (P22).
     if not claimed and (vm.lock != "clone" or fields.owner(vm) is not None):
         return Failed(Code.VALIDATION, f"VMID {row.vmid} belongs to somebody else", _elsewhere(row, view))
     if task is not None and task.ok:
@@ -156,13 +158,16 @@ def _task(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     tasks: tuple[Task, ...] | None = view.known(scopes.tasks(row.site, row.node, row.vmid))
     if vm is None:
         return Unknown(f"the VM of {row.name} cannot be read now")
+    # Whatever became of its task, which may never have been seen: that it is gone is what was wanted.
     if op.verb == "destroy" and not vm.exists:
         return Done()
     if tasks is None:
         return Unknown(f"the tasks of {row.name} cannot be read now")
+    # The reply that named it may be lost (P20): then it is one of its type that was not there before.
     task = next((t for t in tasks if t.upid == op.handle), None) or _later_task(op, tasks)
     if task is not None and not task.exit:
         return Running(_glance(op, now), f"{op.verb} of {row.name} is on its way")
+    # Before what the task says of itself: a start that fails may leave a VM that runs (P17).
     if _reached(op, vm, task):
         return Done(_counted(op, row, view))
     if task is not None and not task.ok:
@@ -231,6 +236,7 @@ def _polled(op: Op, row: Machine, view: View) -> Any:
 def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     """A long verb on a machine: its result file decides."""
     polled, vm = _polled(op, row, view), _vm(row, view)
+    # Nobody will ever answer there, and an answer would be waited for without end.
     if polled is None and vm is not None and (not vm.exists or vm.status == "stopped"):
         return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
     if polled is None:
@@ -282,6 +288,7 @@ def _join(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     verdict = _guest(op, row, view, now)
     match verdict:
         case Failed(code, sentence):
+            # Counted on the row: after `maxRetry` of them it is replaced (`fleet.py`).
             return Failed(code, sentence, (PutMachine(replace(row, strikes=row.strikes + 1)),))
         case Done():
             return _membership(row, view)
@@ -311,6 +318,8 @@ def _hold(row: Machine, view: View) -> Verdict:
     vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
     back = vm is not None and vm.status == "running" and not fields.late(vm)
     serving = node is not None and node.ready == "True" and not node.unschedulable
+    # A Node says Ready until its kubelet has been silent for the grace period (recorded [448]), so that Ready alone may
+    # be of the boot before.
     anew = node is not None and node.boot_id != view.facts.get(f"boot/{row.uid}")
     voting = row.role != "control-plane" or _healthy(row, view)
     over = (DropFact(f"remedy/{row.uid}"), DropFact(f"boot/{row.uid}"))

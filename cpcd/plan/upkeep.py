@@ -102,6 +102,7 @@ def _serve(case: Case, vm: Vm) -> Plan:
         return drain(case) or acting("Rebooting", effects.Shutdown(key=case.key, row=case.row))
     ended = case.view.facts.get(f"boot/{case.row.uid}")
     if node is None or node.ready != "True" or node.boot_id == ended:
+        # Not Ready is what a machine is while it boots; after this time it is sick like any other.
         late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
         remedy = _health(case) if late else None
         if remedy is not None and remedy.steps:
@@ -118,6 +119,7 @@ def _health(case: Case) -> Plan | None:
         return _unnetworked(case)
     last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
     sentence = f"{case.row.name} is not Ready"
+    # After a remedy it has as long again (ADR 0009).
     if late < 0 or case.view.wall - last < case.cluster.health.patience:
         return _sick(sentence, "NodeNotReady")
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
@@ -154,6 +156,7 @@ def _ready(case: Case, vm: Vm) -> Plan:
         case.row.strikes
         and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > case.cluster.health.patience
     ):
+        # A strike that stays would leave the next sickness without a reset (ADR 0009).
         return acting("Ready", effects.Forgive(key=case.key, row=case.row))
     if unasked := _unasked(case):
         return acting("Ready", unasked)
