@@ -162,6 +162,7 @@ class Daemon:
         # A daemon that starts with a broken file goes on with the last good one, which is on the disk.
         if news.desired is None and first:
             kept = self.specs.last_good()
+            # Enforced before the mistakes are told, so that they are told beside what is in force.
             if kept is not None and kept.desired is not None:
                 await self._enforce(kept)
         if news.desired is None:
@@ -238,6 +239,7 @@ class Daemon:
         """Publish the mistakes, each with its code; what is in force stays, and so does its generation."""
         code = f"{news.code} "
         mistakes = tuple(code + mistake.removeprefix(code) for mistake in news.mistakes)
+        # Once: the file is read again at every sign that it may have changed.
         if mistakes != self.board.spec.mistakes:
             _log.error("the spec is not put in force: %s", "; ".join(mistakes))
         self.board.spec = replace(self.board.spec, mistakes=mistakes, uncommitted=news.uncommitted)
@@ -256,6 +258,7 @@ class Daemon:
             del self.board.endpoints[name]
         for gone in self.board.objects.keys() - set(self.keys()):
             self._publish.forget(gone)
+        # The same meaning in another form is no reason to look at anything (promise 1).
         if news.desired != before.desired:
             self._reconsider(before, replace(before, desired=news.desired))
 
@@ -294,6 +297,7 @@ class Daemon:
 
     async def _go_on(self) -> None:
         """Look at everything again with a ledger that can be written again."""
+        # The last good spec is in the ledger: who could not read that at the start has not had it either.
         await self.look_at_spec(first=not self.state.view.desired.clusters)
         for key in self.keys():
             self.dispatcher.reset(key)
@@ -333,5 +337,6 @@ class Daemon:
             listen(done)
 
     def _fell(self, name: str, error: BaseException) -> None:
+        # A silent API is told as an endpoint (ADR 0016), and once.
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         _log.log(level, "service %s fell and is started again: %s: %s", name, type(error).__name__, error)

@@ -217,6 +217,7 @@ def _applications(key: Key, addon: Addon, seen: AddonSeen) -> tuple[Action, ...]
     """What is wrong of the parent, and when it is right of the others: what it does not name could not be pruned."""
     wrong = {*seen.missing, *seen.drifted}
     parent, *members = (Apply(key=key, obj=obj) for obj in _objects(addon, seen))
+    # Alone, and the others in the next pass: until it is there, nothing would find them again.
     if applyset.ref(parent.obj) in wrong:
         return (parent,)
     return tuple(one for one in members if applyset.ref(one.obj) in wrong)

@@ -37,6 +37,7 @@ class WriteKubeconfig(Action):
         return f"write the kubeconfig of {self.key.cluster} from {self.source.name}: {self.why}"
 
     def expect(self, view: View) -> View:
+        # The certificates that kubeadm makes last a year (K14).
         written = WrittenKubeconfig(self.server, self.context, self.ca_hash, view.wall + 365 * 86400)
         return see(view, scopes.kubeconfig(self.key.cluster), written)
 

@@ -91,6 +91,7 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     held = bool(row.retire) or any(op.disrupts for op in view.open_ops(key))
     wanted = [scopes.api(row.cluster), scopes.node(row.cluster, row.name)]
     wanted += [scopes.etcd(row.cluster)] if _votes(row, view, held=held) else []
+    # A reboot leaves the volumes of a machine where they are.
     wanted += [scopes.attachments(row.cluster, row.name)] if row.retire else []
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
 

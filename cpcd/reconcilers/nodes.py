@@ -222,6 +222,7 @@ def _objection(csr: Csr, row: Machine, domain: str) -> str:
         return csr.trouble
     if csr.subject != csr.username:
         return f"its subject is {csr.subject}"
+    # Each named once: as a set alone a usage that is there twice would pass.
     if {*csr.usages} not in (USAGES, USAGES - {"key encipherment"}) or len(csr.usages) != len({*csr.usages}):
         return f"its usages are {', '.join(csr.usages) or 'none'}"
     if foreign:

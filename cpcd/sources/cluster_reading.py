@@ -142,6 +142,7 @@ async def _state(kube: Kube, obj: Object) -> str:
     try:
         after = await kube.apply(obj, dry_run=True)
     except Failure as failure:
+        # Nobody has refused it: of the object this tells nothing.
         if failure.code in {Code.NETWORK, Code.TIMEOUT}:
             raise
         return "equal" if _has(live, obj) else "drifted"
@@ -159,6 +160,7 @@ def _has(live: Any, said: Any) -> bool:
 
 
 def _meaning(obj: Object) -> str:
+    # They change with every write, also with one that says nothing new; the status is the controllers'.
     volatile = {"managedFields", "resourceVersion", "generation"}
     meta = {name: value for name, value in obj["metadata"].items() if name not in volatile}
     kept = {name: value for name, value in obj.items() if name not in {"metadata", "status"}}

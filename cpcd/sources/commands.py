@@ -74,6 +74,7 @@ class Commands:
         found = self._named(key)
         if found:
             return await self._history(str(found[0]), limit)
+        # All of them, since what is gone is in no view that could tell its key.
         past = [one for one in await self._history("", RETAINED) if key in {one["key"], one["key"].partition("/")[2]}]
         if not past:
             raise _unknown(key)
@@ -81,6 +82,7 @@ class Commands:
 
     async def approve(self, request: str) -> dict[str, Any]:
         """Give consent to what awaits approval under this id; to give it again before it is spent changes nothing."""
+        # Before the plan, in which what has its consent waits for none.
         if request in self._state.view.ledger.consents:
             return {"message": f"{request} was approved already"}
         waiting = {step["consent"] for step in (await self.plan())["steps"]} - {""}

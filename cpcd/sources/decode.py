@@ -66,6 +66,7 @@ def quorum(rows: Sequence[JSON]) -> Quorum:
 @understood("a VM's config and status")
 def vm(node: str, config: JSON, status: JSON, late: tuple[str, ...], host_key: str) -> Vm:
     """Put one VM together; uptime, load and the like are left out."""
+    # Two calls, and a lock that only one of them has seen is there as well.
     lock = _text(status.get("lock")) or _text(config.get("lock"))
     return Vm(True, node, _text(status.get("status")), lock, dict(config), late, host_key)
 

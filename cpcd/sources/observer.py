@@ -76,6 +76,7 @@ class Observer:
             return
         except Failure as failure:
             self._unknown(site, began, failure)
+            # What is refused may only lack a privilege (T05), which can be named.
             if failure.code is Code.AUTH:
                 await self._privileges(site)
             return
@@ -146,6 +147,7 @@ class Observer:
             self._nodes(cluster, nodes, began)
             async for kind, obj in self._events(kube, NODE, version):
                 one = decode.node(obj)
+                # Another mapping each time: the one before may be a part of a view that somebody still decides on.
                 nodes = {name: node for name, node in nodes.items() if name != one.name}
                 nodes |= {} if kind == "DELETED" else {one.name: one}
                 self._nodes(cluster, nodes, Instant(self._clock.now()))
@@ -178,6 +180,7 @@ class Observer:
         seen = await self._read(scope)
         self._state.observe({scope: seen})
         for name in sorted({csr.node for csr in seen.known or () if csr not in before}):
+            # A kubelet that is none of ours asks too; without a row it has no key.
             if (cluster, name) in self._state.view.ledger.named:
                 self._wake(Key(cluster, Kind.NODES, name))
 
@@ -202,6 +205,7 @@ class Observer:
         seen: Seen[Any] = Seen(None, began, complete=False, why=failure.what)
         self._state.observe({scope(site): seen for scope in (scopes.resources, scopes.quorum, scopes.claims)})
         self.silent[f"pve:{site}"] = failure
+        # Another failure is of this call alone: passes that ask for something else go on.
         if isinstance(failure, Unreachable) or failure.code in {Code.NETWORK, Code.AUTH}:
             self._endpoints.down(f"pve:{site}", failure)
 

@@ -58,6 +58,7 @@ class Reader:
             seen = Seen(await self._read(scope), began, complete=True)
         except Failure as failure:
             self._answered(scope, failure)
+            # A token that is refused is as good as silence: its keys park (ADR 0016).
             if failure.code is Code.AUTH and failure.target == f"pve:{scope.owner}":
                 raise parked(failure.target, failure) from failure
             if self._raises(scope, failure):
@@ -107,6 +108,7 @@ class Reader:
         if config is None or status is None:
             return await self._absent(scope, row)
         running = status.get("status") == "running"
+        # What is off has nothing pending, and before it has joined nobody reboots a machine for it.
         pending = decode.pending(await proxmox.pending(row.node, vmid)) if running and row.joined else ()
         host_key = await self._host_key(row) if running else ""
         return decode.vm(row.node, config, status, pending, host_key)

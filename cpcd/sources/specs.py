@@ -145,6 +145,7 @@ class Specs:
         if kept is None:
             return None
         files, referred = ({name: text.encode() for name, text in kept[part].items()} for part in ("files", "referred"))
+        # Judged anew: it may have been kept by another version of cpcd.
         reading = read_spec(files, referred=referred)
         if reading.mistakes:
             return None

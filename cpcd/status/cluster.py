@@ -65,6 +65,7 @@ class Picture:
         """Return the row's Node from the newest complete observation, of all Nodes or of this one."""
         everyone, alone = scopes.nodes(self.name), scopes.node(self.name, row.name)
         complete = [seen for scope in (everyone, alone) if (seen := self.view.bulk.get(scope)) and seen.complete]
+        # The list is of the watch, the single Node of a pass: either may be the older one.
         newest = max(complete, key=lambda seen: seen.began, default=None)
         found: Node | None = None
         match newest.value if newest else None:
@@ -126,6 +127,7 @@ def _ready(p: Picture, found: Mapping[str, Condition]) -> Condition:
     for kind in ("Available", "UpToDate"):
         if found[kind].status is not Status.TRUE:
             return Condition("Ready", found[kind].status, found[kind].reason, found[kind].message)
+    # With `policy.onFailure.addon: Warn` an addon is told and keeps nothing from being Ready.
     warned = {Kind.ADDON} if p.cluster and p.cluster.addon_failure == "Warn" else set()
     waiting = [report for report in p.objects if not report.ready and report.key.kind not in warned]
     if waiting:
@@ -256,6 +258,7 @@ def _etcd_healthy(p: Picture) -> Verdict:
     voters = p.members.voters
     sick = [member.name or member.peer for member in voters if not member.healthy]
     if sick:
+        # A majority is more than half: of four voters two are none.
         lost = 2 * len(sick) >= len(voters)
         words = f"{len(voters) - len(sick)} of {len(voters)} voters healthy; unhealthy: {_names(sick)}"
         return Status.FALSE, "QuorumLost" if lost else "MemberUnhealthy", words

@@ -81,6 +81,7 @@ class Publisher:
 
     def _remember(self, done: Pass, at: Wall, *, muted: bool) -> None:
         self._board.note(done, at)
+        # What was muted nobody has heard, so that the same sentence is news later.
         if not muted:
             self._told[done.key] = done
         if done.reason == GONE:

@@ -148,6 +148,7 @@ def _ready(done: Pass, reason: str, before: Standing | None) -> Condition:
         case Outcome.FAILED if not done.degraded and not stalled(done):
             status = before.status if before else Status.UNKNOWN
             return Condition("Ready", status, reason, done.sentence)
+        # Nobody has seen the object: unknown is not the same as not as wanted.
         case Outcome.FAILED if isinstance(done.failure, Unreachable):
             return Condition("Ready", Status.UNKNOWN, reason, done.sentence)
         case _:

@@ -49,6 +49,7 @@ def sentence(view: View, board: Board) -> str:
     parked = {name for name, endpoint in board.endpoints.items() if not endpoint.up}
     stalled = _having(reports, "Stalled")
     moved = [*stalled, *_having(reports, "Degraded"), *_having(reports, "Progressing")]
+    # What only waits for a silent endpoint is told by that endpoint.
     worst = [one for one in moved if one.last.parked not in parked][:1]
     words, parts = [_worst(view, one) for one in worst], [*_troubles(board), _count(reports)]
     explains = any(one in stalled and one.last.key.kind is Kind.CLUSTER for one in worst)
