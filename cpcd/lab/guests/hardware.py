@@ -86,8 +86,10 @@ def _static(told: Mapping[str, Any]) -> tuple[str, int]:
 
 def hardware(config: Mapping[str, Any], vmid: int) -> Hardware:
     """Return what a machine sees of the configuration it was started with."""
+    # What the configuration says reaches the machine by the drive alone (P35).
     told = config if _has_drive(config) else {}
     address, prefix = _static(told)
+    # Proxmox gives a VM 512 MiB where nothing is said.
     memory = str(config.get("memory", 512)).removeprefix("current=")
     keys = unquote(str(told.get("sshkeys", ""))).splitlines()
     net = _parts(config.get("net0"))

@@ -55,6 +55,7 @@ def init(machine: Machine, given: dict[str, Any]) -> Program:
     start_kubelet(machine)
     yield from _wait(machine, config, cluster)
     yield from _finish(machine, config, cluster, share)
+    # By now the binding of admin.conf is made, and the stronger file is no longer needed (K07, ADR 0007).
     place(machine, {path: text.replace("super-admin.conf", "admin.conf") for path, text in manifests.items()})
     voters = [member for member in cluster.etcd.listed() if not member.learner]
     return {"ca_hash": cluster.ca_hash, "voters": len(voters), "config_maps": _uploaded(cluster)}
@@ -90,6 +91,7 @@ def _files(machine: Machine, config: Configuration, share: float) -> Generator[S
     yield "kubeconfig", share
     write_pki(machine, config=_KUBECONFIGS)
     yield "etcd", share
+    # A repeated init goes on with the member that the first one made (recorded [187]).
     if kubelet.member is None:
         kubelet.member = cluster.etcd.found(kubelet).id
     _manifests(machine, "etcd")

@@ -48,6 +48,7 @@ class Jobs:
     def submit(self, disk: Disk, op: str, verb: str, boot_id: str, program: Program) -> None:
         """Begin an op; no-op when it was begun before, VerbFailed(busy) while another runs."""
         if op in disk.ops:
+            # Never begun: what it would have done was done, or was tried, by the first.
             program.close()
             return
         if self._running is not None:

@@ -158,6 +158,7 @@ def _insist(machine: Machine, stage: str, attempt: Callable[[], T]) -> Generator
         try:
             return attempt()
         except EtcdRefused as no:
+            # That URL stays listed however often it is asked for.
             if machine.now >= deadline or "already exists" in str(no):
                 raise kubeadm_failed("join", "etcd-join", f"error joining etcd: {no}") from no
         yield stage, 2.0

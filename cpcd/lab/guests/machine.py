@@ -139,6 +139,7 @@ class Machine:
         Without a cloud-init drive it stays what it was told last: its network is in its files.
         """
         before, seen = self.hardware, hardware(config, self.vmid)
+        # The drive was read into files once, and those are still there.
         if not seen.instance:
             kept = self.disk.instance
             seen = dataclasses.replace(seen, address=before.address, prefix=before.prefix, instance=kept)

@@ -22,6 +22,7 @@ _CONTAINERD: Final = "1.7.27"  # parity.md 5.3 row 6
 @source("parity.md 5.3")
 def prepare(machine: Machine, given: dict[str, Any]) -> Program:
     """Install the packages of a version and leave the profile; output `{changed}`. Waits for cloud-init (G02)."""
+    # cloud-init holds the lock of apt for as long as it installs (G02).
     yield from until(machine, "cloud-init", lambda: machine.cloud_init == "done", 600)
     packages = _packages(given)
     changed = machine.disk.prepared != given["profile"] or any(

@@ -178,6 +178,7 @@ class Cluster:
         manifest = kubelet.files.get(f"{MANIFESTS}/kube-vip.yaml")
         if manifest is None or self.plan.host not in manifest.text or self.readyz(kubelet) != 200:
             return False
+        # It may everything from the start; admin.conf only once its binding is made (K07).
         if "super-admin.conf" in manifest.text:
             return "/etc/kubernetes/super-admin.conf" in kubelet.files
         return "/etc/kubernetes/admin.conf" in kubelet.files and self.authorized()
@@ -221,6 +222,7 @@ class Cluster:
         self._served = True
         self._memory.heartbeats = dict.fromkeys(self._memory.heartbeats, self.now)
         for kubelet in self.kubelets:
+            # They reach the API again from now on, whatever they did before.
             kubelet.back = max(kubelet.back, self.now)
         self.store.objects.compact()
 

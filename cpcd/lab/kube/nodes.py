@@ -54,6 +54,7 @@ def _register(turn: Turn, kubelet: Kubelet, started: float) -> None:
     kubelet.registered = started
     kubelet.ready_from = turn.now + (turn.lags.ready if fresh else 0)
     kubelet.files.setdefault(KUBELET_CONF, File("", turn.now))
+    # One that it has got outlives a restart: it is on the disk, and lasts a year.
     if kubelet.serving_csr and not kubelet.certificate:
         csr.ask(turn, kubelet)
 

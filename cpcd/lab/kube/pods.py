@@ -80,6 +80,7 @@ def _report(turn: Turn, pod: Object, node: Object, *, heard: bool) -> None:
 
 
 def _start(turn: Turn, pod: Object, node: Object) -> None:
+    # On the network of the host a pod needs no CNI, which is how a CNI itself comes up (K22).
     networked = pod["spec"].get("hostNetwork") or is_ready(node)
     if networked and not is_ready(pod) and turn.lasted("start", pod, turn.lags.pod_start):
         turn.changed(pod, status=_running(turn, pod, node))

@@ -36,6 +36,7 @@ def _keep(cluster: Cluster, events: Events, secret: dict[str, Any], life: float)
     stored = cluster.store.objects.put(secret)
 
     def expire() -> None:
+        # The same object and not only the same name: certificates are uploaded under one name again and again.
         now = cluster.store.objects.find("Secret", stored["metadata"]["name"], _SYSTEM)
         if now is stored:
             cluster.store.objects.drop(stored)

@@ -172,12 +172,14 @@ class Cluster:
     def host(self, name: str) -> Host:
         """Return the node that a call is proxied to; refuses a name that does not resolve and a host that fails."""
         host = self.hosts.get(name) or self.neighbours.get(name)
+        # Whoever answers the call is its own localhost.
         if name == "localhost" and self.entry:
             host = self.entry
         if host is None:
             raise failed(
                 f"hostname lookup '{name}' failed - failed to get address info for: {name}: {_unresolved(name)}"
             )
+        # A node that is down is not there to refuse: its address has no host.
         fault = "no route" if not host.up and host.reach == "answers" else host.reach
         if fault != "answers":
             status, text, seconds = UNREACHED[fault]

@@ -245,6 +245,7 @@ def _inserted(vm: Vm, name: str, value: Value | None) -> bool:
 
 
 def _later(cluster: Cluster, vm: Vm, change: _Change) -> None:
+    # Whoever held the lock file may have destroyed the VM meanwhile, or left a lock in its configuration.
     if cluster.vms.get(vm.vmid) is vm and not vm.lock:
         _apply(cluster, vm, change)
 
@@ -257,6 +258,7 @@ def post_config(cluster: Cluster, call: Call) -> Reply:
     With `background_delay` the answer waits so long for the task's end, and names no task if it has ended by then.
     """
     change = _prepare(cluster, call)
+    # Told in advance, since a call answers at once here and its reply only says how long it took.
     wait = cluster.flocks.busy((call.node, config_path(call.vmid))) + cluster.durations.configure
 
     def worker(task: Task) -> Worker:

@@ -324,6 +324,7 @@ def node_gone(cluster: Cluster, host: Host) -> None:
         cluster.backend.power_off(vm)
         power_gone(cluster, vm)
 
+    # As it is by then: a node that is back sooner was never missed.
     def notice() -> None:
         host.member = host.up
 

@@ -164,6 +164,7 @@ class Tasks:
         )
 
     def _power_off_late(self, task: Task, vmid: int) -> None:
+        # Before it goes on: the VM may end while it does, and must not wake it a second time.
         self.awaiting.get(vmid, []).remove(task)
         self._resume(task, answer=False)
 
