@@ -19,6 +19,7 @@ def drain(case: Case) -> Plan | None:
     pods: tuple[Pod, ...] | None = case.view.known(scopes.pods(case.row.cluster, case.row.name))
     moving = [pod for pod in pods or () if _moves(pod)]
     standing = tuple((pod.namespace, pod.name, pod.uid) for pod in moving if not pod.deleting)
+    # While pods may still be placed there, what is evicted can come back.
     if not case.node.unschedulable:
         return acting("Draining", effects.Drain(key=case.key, row=case.row, pods=standing))
     if pods is None:

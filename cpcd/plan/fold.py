@@ -113,6 +113,7 @@ class Fold:
         self.blocked.pop(key, None)
         self.held.pop(key, None)
         self._settle(key)
+        # On what is settled, as in a pass: what is decided beside an open operation would be another plan.
         plan: Plan = module.plan(key, self._view())
         while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
             # What is waited for has come already and is waited for all the same: more cannot be foreseen.
@@ -124,6 +125,7 @@ class Fold:
         for action in plan.steps:
             verdicts = [verdict for guard in self._guards if (verdict := guard(action, self.view)) is not None]
             if any(verdict.reason not in OVERCOME[self._overcome] for verdict in verdicts):
+                # The loop tells the first that objects, too.
                 self.blocked.setdefault(key, []).append(self._step(action, verdicts[:1]))
                 continue
             self._behind = BEHIND[verdicts[0].reason] if verdicts else self._behind

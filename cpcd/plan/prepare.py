@@ -41,6 +41,7 @@ def prepare(case: Case) -> Plan | None:
 
 def _twin(case: Case, facts: Facts) -> Machine | None:
     """Return the machine whose machine-id this one has as well: of two the older one goes on (`failures.md` G01)."""
+    # Of every cluster: a machine-id that is shared comes from the template, whoever cloned it.
     for row in case.view.machines.values():
         known: Facts | None = case.view.known(scopes.guest(row))
         if known is None or not facts.machine_id or known.machine_id != facts.machine_id:

@@ -64,6 +64,7 @@ def _claim(case: Case, vm: Vm) -> Plan:
         return acting("Provisioning", _configure(case, vm, options))
     if claimed and vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
+    # A machine that was never started loses nothing with its number.
     other = alloc.vmid(case.view, case.cluster)
     if not claimed and not case.row.started and other is not None:
         return acting("Provisioning", effects.Renumber(key=case.key, row=case.row, vmid=other))
@@ -76,6 +77,7 @@ def _complete(case: Case, vm: Vm) -> Plan | None:
     spec = case.group.machine
     options = fields.first_options(case.cluster, case.row, spec, vm.config)
     differing = {k: v for k, v in options.items() if str(vm.config.get(k, "")) != ("" if v is None else str(v))}
+    # Not by these texts: to net0 Proxmox adds a MAC, and the UUID has agreed already.
     if differing.keys() - {"net0", "smbios1"}:
         return acting("Provisioning", _configure(case, vm, options))
     return unfit(case, vm.config, f"VM {case.row.vmid}") or grow(case, vm, spec)
@@ -94,6 +96,7 @@ def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
 
 def _running(case: Case, vm: Vm) -> Plan | None:
     if vm.status != "running":
+        # Under a hold it was cpcd itself that switched it off.
         if case.row.joined and case.hold is None and Remedy.START not in case.cluster.health.ladder:
             sentence = f"{case.row.name} is off, and healthCheck.remediation.ladder has no Start"
             return Plan(conditions=(Condition("Ready", Status.FALSE, "NodeNotReady", sentence),))

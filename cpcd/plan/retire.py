@@ -100,6 +100,7 @@ def _leave_etcd(case: Case, *, serves: bool) -> Plan | None:
     if friend is None:
         return waiting("EtcdUnhealthy", f"{case.row.name}: no healthy peer can remove its etcd member", after=10)
     others = [m.id for m in case.members.voters if m.id != own.id and m.healthy]
+    # A learner cannot lead, and who does not answer should not.
     heir = others[0] if case.members.leader == own.id and others else ""
     # Of a machine that does not serve the lease ends by itself (ADR 0014).
     held = case.cluster.endpoint.host if serves and case.cluster.endpoint.provider == "kube-vip" else ""

@@ -86,6 +86,7 @@ def _prepare(case: Case) -> effects.Prepare:
 
 
 def _reboot(case: Case, vm: Vm) -> Plan:
+    # With one voter its reboot is an outage of the API, which has a snapshot before it (promise 5).
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:

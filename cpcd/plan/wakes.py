@@ -28,6 +28,7 @@ def stale(change: Change, before: View) -> Iterable[Scope]:
         case CloseOp(op_id) if op_id in before.ops:
             row = before.row(before.ops[op_id].key)
             return (scopes.guestop(row, op_id),) if row else ()
+        # What was seen under the old VMID is about somebody else.
         case PutMachine(row) if row.uid in before.machines and before.machines[row.uid].vmid != row.vmid:
             old = before.machines[row.uid]
             return (scopes.vm(old), scopes.tasks(old.site, old.node, old.vmid))
@@ -46,6 +47,7 @@ def affected(change: Change, view: View) -> Iterable[Key]:
         case PutMachine(machine):
             cluster = Key(machine.cluster, Kind.CLUSTER, machine.cluster)
             return (machine_key(machine), cluster, Key(machine.cluster, Kind.NODES, machine.name))
+        # Its VMID and address come free for each cluster of its Proxmox.
         case DropMachine():
             return tuple(Key(name, Kind.CLUSTER, name) for name in view.desired.clusters)
         case OpenOp(op) if op.disrupts:

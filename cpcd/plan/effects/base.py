@@ -137,6 +137,7 @@ def joined_view(view: View, row: Machine) -> View:
     nodes = {**(view.known(scopes.nodes(row.cluster)) or {}), row.name: node}
     view = see(view, scopes.nodes(row.cluster), nodes)
     user, usages = f"system:node:{row.name}", ("digital signature", "server auth")
+    # A kubelet asks for its serving certificate when it registers: serverTLSBootstrap (`kubeadm.py`).
     request = Csr(f"expected-{row.name}", user, usages, user, (row.name,), (row.address,))
     view = see(view, scopes.csrs(row.cluster), (*(view.known(scopes.csrs(row.cluster)) or ()), request))
     if row.role is not Role.CONTROL_PLANE:

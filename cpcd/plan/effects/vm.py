@@ -34,6 +34,7 @@ class Clone(Write):
         return f"clone template {self.row.template} to {self.row.name} (VMID {self.row.vmid}, {kind}, {self.row.node})"
 
     def slots(self, _view: View) -> Mapping[str, int]:
+        # Clones wait for the lock of their storage, and fail where that takes too long (P08).
         return {f"clone:{self.row.site}/{self.row.template_node}": 2}
 
     @classmethod
@@ -70,6 +71,7 @@ class Configure(Write):
         vm = self.vm(view)
         kept = {k: v for k, v in vm.config.items() if k not in self.options}
         config = kept | {k: v for k, v in self.options.items() if v is not None}
+        # What is off takes everything at once.
         late = () if vm.status != "running" else tuple(sorted(set(self.options) - fields.HOT))
         return self.become(view, config=config, pending=tuple(sorted({*vm.pending, *late})))
 
