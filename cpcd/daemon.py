@@ -288,6 +288,7 @@ class Daemon:
     async def _first_look(self) -> None:
         if not self.state.view.desired.sites:
             return
+        # A Proxmox may be silent for hours, and the daemon is ready to say so.
         with contextlib.suppress(TimeoutError):
             await within(self.clock, self.observer.first_look.wait(), FIRST_LOOK)
 

@@ -203,6 +203,7 @@ async def apply(action: Action, ports: Ports, _op: Op | None) -> str | None:
 
 def _upkeep(key: Key, view: View, addon: Addon, seen: AddonSeen) -> Plan:
     done = view.facts.get(_applied(key))
+    # One that came back while it was being removed was not applied since.
     if addon.mode == "oneTime" and done not in {None, "", REMOVED}:
         return _ready(addon, "was applied once")
     steps = _applications(key, addon, seen) or _prunes(key, seen)

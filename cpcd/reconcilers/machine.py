@@ -49,6 +49,7 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     if view.cluster(key.cluster) is None:
         return _retained_reads(row, view, wanted)
     wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row)]
+    # While another operation is on its way nothing is decided that would need more.
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
     return tuple(dict.fromkeys(wanted))

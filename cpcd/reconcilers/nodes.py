@@ -157,6 +157,7 @@ def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -
     label_merge = _merge(node.labels, labels, applied.get("labels", []))
     note_merge = _merge(node.annotations, group.annotations, applied.get("annotations", []))
     taints = _taints(node, group, [tuple(pair) for pair in applied.get("taints", [])])
+    # As sets: others add their taints wherever they like.
     if not label_merge and not note_merge and set(taints) == set(node.taints):
         return None
     wanted = {
@@ -164,6 +165,7 @@ def _correction(key: Key, node: Node, group: Group, labels: Mapping[str, str]) -
         "annotations": sorted(group.annotations),
         "taints": sorted([t.key, t.effect] for t in group.taints),
     }
+    # In the write that it tells of, so that there is never one without the other.
     note_merge[APPLIED] = json.dumps(wanted)
     merge: dict[str, Any] = {"metadata": {"labels": label_merge, "annotations": note_merge}}
     if set(taints) != set(node.taints):

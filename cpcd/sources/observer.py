@@ -142,6 +142,7 @@ class Observer:
         kube = await self._api(cluster)
         while True:
             began = Instant(self._clock.now())
+            # Anew each time: what happened between two watches is in no event (C06).
             listed, version = await self._listed(cluster, kube)
             nodes = {one.name: one for one in map(decode.node, listed)}
             self._nodes(cluster, nodes, began)

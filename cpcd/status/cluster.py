@@ -175,6 +175,7 @@ def _scaling_down(p: Picture) -> Verdict:
     fleets = [fleet_of(p.view, p.cluster, group) for group in p.cluster.groups] if p.cluster else []
     over = [(one.group, len(one.rows)) for one in fleets if one.surplus]
     words = _size_words(over) or f"to be removed: {_names(going)}"
+    # In a rollout who goes is replaced, and nothing becomes smaller.
     return _told(bool(over or (going and not _rolling(p))), "ScalingDown", words)
 
 
@@ -246,6 +247,7 @@ def _workers_available(p: Picture) -> Verdict:
     if groups and p.view.known(scopes.nodes(p.name)) is None:
         return Status.UNKNOWN, "Unknown", "the nodes are not known"
     ready = {g.name: sum(p.ready(row) and row.group == g.name for row in p.rows) for g in groups}
+    # As many may be missing as a rollout takes at once.
     short = [(g, ready[g.name]) for g in groups if ready[g.name] < g.replicas - g.max_unavailable]
     if short:
         return Status.FALSE, "NotReady", f"ready: {_size_words(short)}"
@@ -272,6 +274,7 @@ def _certificates_available(p: Picture) -> Verdict:
         return Status.FALSE, "CertificatesExpired" if ended else "CertificatesExpiring", _certificates(p, soon)
     known = {one.name for one in expiries(p.view, p.name)}
     missing = sorted(row.name for row in p.rows if row.joined and row.wanted and row.name not in known)
+    # Of who was not seen from inside nobody knows when they end.
     if missing or not p.rows:
         return Status.UNKNOWN, "Unknown", f"certificates not seen yet: {_names(missing or [p.name])}"
     return Status.TRUE, "CertificatesAvailable", ""

@@ -42,6 +42,7 @@ def outage_of(before: Endpoint | None, now: Endpoint, cluster: str, run: str) ->
     """Return the one event that a cluster has for an endpoint's silence or return, None when that is no news."""
     key = str(Key(cluster, Kind.CLUSTER, cluster))
     if now.failure is not None:
+        # With another code it is news: a silence that has become a refused token.
         if before is not None and before.failure is not None and before.failure.code is now.failure.code:
             return None
         code = str(now.failure.code)

@@ -188,6 +188,7 @@ class Metrics:
 
     def _replace(self, name: str, series: Mapping[tuple[str, ...], float]) -> None:
         gauge = self._gauges[name]
+        # Else what is gone would keep its last value for ever.
         gauge.clear()
         for labels, value in series.items():
             gauge.labels(*labels).set(value)

@@ -203,6 +203,7 @@ def mark(machine: Machine, config: Configuration, cluster: Cluster) -> None:
         "node.kubernetes.io/exclude-from-external-load-balancers": "",
     }
     default = [{"key": role, "effect": "NoSchedule"}]
+    # A list that is empty means none; one that is not written means the default (kubeadm: NodeRegistrationOptions).
     taints = default if config.taints is None else [dict(taint) for taint in config.taints]
     present = node["spec"].get("taints", [])
     spec = {**node["spec"], "taints": present + [taint for taint in taints if taint not in present]}

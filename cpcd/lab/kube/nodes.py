@@ -168,6 +168,7 @@ def lifecycle(turn: Turn) -> None:
     live = {kubelet.node for kubelet in turn.kubelets if kubelet.alive and kubelet.registered == kubelet.started}
     for node in turn.objects.all("Node"):
         name = node["metadata"]["name"]
+        # Of whom nobody has heard yet the grace period begins now.
         heard = turn.memory.heartbeats.setdefault(name, turn.now)
         if name not in live and turn.reached(heard + turn.lags.grace):
             _say(turn, {**node, "status": node.get("status", {})}, _SILENT)

@@ -131,6 +131,7 @@ class Objects:
         """Return what happened to a kind after revision `since`; ApiError 410 where the log is gone."""
         if since < self._oldest:
             raise expired(since, self._oldest)
+        # From the end: a watch wants the last few of thousands.
         newer = itertools.takewhile(lambda change: change.revision > since, reversed(self._log))
         found = [c for c in newer if (group(c.obj["apiVersion"]), c.obj["kind"]) == (group(api_version), kind)]
         return [c._replace(obj=converted(c.obj, api_version)) for c in reversed(found)]

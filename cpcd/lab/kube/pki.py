@@ -30,6 +30,7 @@ Key = ec.EllipticCurvePrivateKey
 
 def _key(seed: str) -> Key:
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big")
+    # A private key is at least 1 and less than the order of the group (SEC 1, 3.2.1).
     return ec.derive_private_key(number % (_ORDER - 1) + 1, ec.SECP256R1())
 
 

@@ -116,6 +116,7 @@ def evict_lost(turn: Turn) -> None:
     """Delete the pods of nodes that have been unreachable for as long as pods tolerate it."""
     for node in turn.objects.all("Node"):
         if not _unknown(node):
+            # It is heard again: the next silence has a time of its own.
             turn.over("lost", node)
         elif turn.lasted("lost", node, turn.lags.evict):
             for pod in turn.objects.all("Pod"):
@@ -125,6 +126,7 @@ def evict_lost(turn: Turn) -> None:
 
 def _stays(pod: Object) -> bool:
     lost = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+    # Who tolerates it for a time only goes when that is over, which is when this is asked.
     for_ever = [t for t in pod["spec"].get("tolerations", ()) if "tolerationSeconds" not in t]
     return _MIRROR in pod["metadata"].get("annotations", {}) or _tolerated(lost, for_ever)
 

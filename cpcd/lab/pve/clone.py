@@ -254,6 +254,7 @@ def _copy(
         return volumes[-1]
     task.log.append(f"create full clone of drive {name} ({base.volid})")
     storage = order.storage or base.storage
+    # While a volume is allocated and no longer: the copying, which takes minutes, holds nobody up.
     yield Flock(storage_path(storage), seconds=0)
     form = order.call.params.get("format") or base.form
     copy = cluster.volumes.allocate(

@@ -201,6 +201,7 @@ def _check_destroy(cluster: Cluster, call: Call) -> Vm:
 @source("P39")
 def _destroy(cluster: Cluster, task: Task, call: Call) -> Worker:
     yield Flock(config_path(call.vmid), seconds=cluster.durations.destroy)
+    # Again, under the lock: it may have been started since the call was taken (P07).
     vm = _check_destroy(cluster, call)
     cluster.check_lock(vm, skip=bool(call.params.get("skiplock")) or vm.lock == "suspended")
     yield Sleep(cluster.durations.destroy * CHECKING)

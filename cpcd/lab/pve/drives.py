@@ -116,12 +116,14 @@ def _grow(cluster: Cluster, task: Task, vm: Vm, *, name: str, found: Volume, siz
     if vm.template and storage.directory:
         task.log.append(f"qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted")
         raise failed(f"{command}: exit code 1")
+    # What timed out may have grown or not (P04).
     if not late or cluster.random.random() < 0.5:
         cluster.volumes.grow(found, size)
     if late:
         raise failed(f"{command}: got timeout")
     if not vm.running:
         task.log.append("Image resized.")
+    # Only now: without quorum the volume has grown, and no configuration says so.
     cluster.check_writable(vm)
     vm.config[name] = print_drive(parse(str(vm.config[name]), "file") | {"size": print_size(size)})
     if vm.running:

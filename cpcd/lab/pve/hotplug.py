@@ -42,6 +42,7 @@ def change_running(cluster: Cluster, vm: Vm, wanted: Mapping[str, Value | None])
     """
     offered: dict[str, Value | None] = {}
     for name, value in wanted.items():
+        # Set back to what the VM runs with, nothing waits any more.
         if value == vm.config.get(name):
             vm.pending.pop(name, None)
             continue

@@ -93,6 +93,7 @@ def update_pool(cluster: Cluster, call: Call) -> None:
     name = call.params["poolid"]
     with _users_locked(cluster, "update pools"):
         before = _existing(cluster, name)
+        # A copy, so that what is refused half-way has changed nothing.
         pool = Pool(call.params.get("comment", before.comment), set(before.vms), set(before.storages))
         moved = [_member(cluster, call, pool, int(vmid)) for vmid in formatted(call.params.get("vms", ""))]
         for storage in formatted(call.params.get("storage", "")):

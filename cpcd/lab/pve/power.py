@@ -247,6 +247,7 @@ def reboot(cluster: Cluster, call: Call) -> str:
             if vm.running:
                 cluster.check_lock(vm)
                 yield from _quit(cluster, task, vm, call)
+        # Whatever ended the wait: a stop that comes later must not start the VM.
         except (Exception, Interrupted):
             vm.rebooting = False
             raise

@@ -111,6 +111,7 @@ class Pve:
         vm.config["net0"] = print_net({"model": "virtio", "macaddr": address, "bridge": bridge})
         vm.config["scsi0"] = attach(cluster, vm, "scsi0", f"{storage}:{disk}")
         for made in cluster.volumes.of(vmid, node):
+            # A system is on it: from a disk that was never written to nothing boots.
             cluster.volumes.put(replace(made, blank=False))
         vm.config["boot"] = "order=scsi0"
         vm.config["ide2"] = attach(cluster, vm, "ide2", f"{storage}:cloudinit")
@@ -132,6 +133,7 @@ class Pve:
         self._now()
         vm = self.cluster.vms[vmid]
         if vm.running:
+            # Or it would be started again, as at the end of a reboot.
             vm.rebooting = False
             self.cluster.backend.power_off(vm)
             power.power_gone(self.cluster, vm)
@@ -235,6 +237,7 @@ class Pve:
         self._now()
         cluster = self.cluster
         cluster.hosts.pop(name, None)
+        # What somebody expected was said of the nodes that there were.
         cluster.expected = None
         for vmid in [vmid for vmid, vm in cluster.vms.items() if vm.node == name]:
             del cluster.vms[vmid]

@@ -166,6 +166,7 @@ class NetworkDevice(Model):
 
 def _distinct(devices: tuple[NetworkDevice, ...]) -> tuple[NetworkDevice, ...]:
     findings(unique((device.name for device in devices), "device", key="name"))
+    # The static address is that of net0 (`plan/fields.py`).
     if devices and devices[0].name != "net0":
         findings([Finding((0, "name"), "the first device must be net0")])
     return devices
@@ -260,6 +261,7 @@ class Machine(Model):
             return self
         base, over = self.written(), other.written()
         if any(over.get(choice) is not None for choice in _CHOICES.values()):
+            # One way to choose replaces the other, or both would be there, which nobody wrote and which is refused.
             base = {key: value for key, value in base.items() if key not in _CHOICES.values()}
         return Machine.model_validate(_merged(base, over))
 
