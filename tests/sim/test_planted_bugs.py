@@ -18,7 +18,7 @@ from cpcd.lab.faults import named
 from cpcd.lab.inprocess import LabTransport
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.ledger import Ledger, Op, PutFact
-from cpcd.plan import alloc, effects, fields, fleet, guards, kubeadm, member, resolve, retire
+from cpcd.plan import alloc, effects, fields, group, guards, kubeadm, member, resolve, retire
 from cpcd.plan.case import Case, acting
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request, Response
@@ -371,7 +371,7 @@ def test_every_invariant_has_its_bug() -> None:
 
 def test_a_way_that_leads_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the oldest machine goes first, what is left depends on how many there were before."""
-    monkeypatch.setattr(fleet, "_turn", lambda _group, row: (row.created, row.index, ""))
+    monkeypatch.setattr(group, "_turn", lambda _group, row: (row.created, row.index, ""))
 
     words = paths.astray(paths.walk(PATHS[0][:2]))
 
