@@ -4,8 +4,10 @@
 before it is used again.
 """
 
+from collections.abc import Container
+
 from cpcd.model.desired import Cluster, Group
-from cpcd.model.keys import Role
+from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.seen import Resource
 from cpcd.model.view import View
@@ -78,12 +80,12 @@ def _copies(view: View, cluster: Cluster, group: Group) -> tuple[Resource, ...]:
     return tuple(copy for copy in mine if copy.cloudinit)  # without a cloud-init drive a clone has no address (P35)
 
 
-def node(view: View, cluster: Cluster, group: Group) -> str | None:
+def node(view: View, cluster: Cluster, group: Group, going: Container[Uid] = ()) -> str | None:
     """Return the node for the next machine of a group: emptiest failure domain, then emptiest node.
 
     Only online nodes count, and without failure domains only those that the template can reach. A group's
-    `failure_domain` pins the zone. Rows that are to go do not count, so that a replacement comes back to the domain
-    that it leaves empty.
+    `failure_domain` pins the zone. Rows that are to go do not count, nor do those in `going`, whom a rollout replaces,
+    so that each replacement comes to the domain that is left empty.
     """
     infra = cluster.infrastructure
     quorum = view.known(scopes.quorum(infra.site))
@@ -98,7 +100,7 @@ def node(view: View, cluster: Cluster, group: Group) -> str | None:
     zones = {name: nodes for name, nodes in zones.items() if nodes and group.failure_domain in {"", name}}
     if not zones:
         return None
-    rows = [row for row in view.rows(cluster.name) if row.wanted]
+    rows = [row for row in view.rows(cluster.name) if row.wanted and row.uid not in going]
     mates = [row for row in rows if row.group == group.name]
     # The machines of its own group count first: three control planes in one zone look like three until it is lost (ADR
     # 0008).

@@ -198,7 +198,12 @@ def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -
     if view.known(scopes.resources(site)) is None or view.known(scopes.claims(site)) is None:
         sentence = f"{group.name} waits until {site} can be read"
         return Plan(wait=Wait("ProxmoxUnknown", sentence, 10))
-    node, vmid, address = alloc.node(view, cluster, group), alloc.vmid(view, cluster), alloc.address(view, cluster)
+    going = {*one.surge.values(), *((instead.row.uid,) if instead else ())}
+    node, vmid, address = (
+        alloc.node(view, cluster, group, going),
+        alloc.vmid(view, cluster),
+        alloc.address(view, cluster),
+    )
     name = group.machine.template.name
     if node is None:
         return Plan(wait=Wait("NoNode", f"{group.name}: no Proxmox node is online and has template {name}", 30))

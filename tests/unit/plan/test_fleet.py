@@ -354,6 +354,17 @@ def test_a_scale_down_in_the_same_edit_as_a_new_template_still_asks_as_destructi
     assert Risk.DESTROY == (retired(rolling(want=1)) or ("", None))[1]
 
 
+def test_a_rollout_keeps_to_the_failure_domains() -> None:
+    """Each replacement comes to the domain of whom it replaces: three control planes stay in three."""
+    whole = built(cluster(group(CP, 3)), now=cluster(group(CP, 3, machine=NEW)))
+    before = sorted(one.node for one in whole.rows(NAME))
+
+    after: list[Machine] = []
+    _play(whole, left=after)
+
+    assert before == sorted(one.node for one in after)
+
+
 @pytest.mark.parametrize("surge", [1, 2, 3, 9])
 def test_a_rollout_never_makes_more_machines_than_it_replaces(surge: int) -> None:
     """At its end nothing is left over to be destroyed."""
@@ -398,10 +409,11 @@ def test_a_group_always_comes_to_rest_with_the_wanted_machines(
     assert max(0, before - want) == taken.count(Risk.DESTROY)
 
 
-def _play(whole: View) -> tuple[int, list[Risk], int]:
+def _play(whole: View, *, left: list[Machine] | None = None) -> tuple[int, list[Risk], int]:
     """Carry out the fleet's decisions as if each machine were built and destroyed at once, until none is left.
 
-    Returns how many were made, how each retirement was classed, and how many there were at most.
+    Returns how many were made, how each retirement was classed, and how many there were at most; `left` gets the rows
+    of the end.
     """
     made, taken, most = 0, [], 0
     for turn in range(60):
@@ -420,6 +432,8 @@ def _play(whole: View) -> tuple[int, list[Risk], int]:
                 whole = whole.with_ledger((DropMachine(one.uid),))
                 del nodes[one.name]
             case None:
+                if left is not None:
+                    left += whole.rows(NAME)
                 return made, taken, most
         whole = effects.see(whole, scopes.nodes(NAME), nodes)
         most = max(most, sum(one.group == WORKERS for one in whole.rows(NAME)))
