@@ -69,6 +69,9 @@ def _seeds(first: int) -> float:
 def _house(tale: Tale, masters: int, workers: int) -> House:
     houses: list[House] = []
     text = spec(masters=masters, workers=workers).replace("127.77.0.60", "127.77.3.250")
+    text = text.replace(
+        "  infrastructure:", "  clusterNetwork: {pods: {cidrBlocks: [10.128.0.0/12]}}\n  infrastructure:"
+    )
     settings = settings_of()
     large = replace(settings, nodes=tuple(replace(node, memory=MEMORY) for node in settings.nodes))
 

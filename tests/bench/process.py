@@ -84,7 +84,7 @@ def _large() -> str:
 """
         for n in range(139)
     )
-    return f"{head}  workers:\n    machineDeployments:\n{''.join(pools)}"
+    return f"{head}  clusterNetwork: {{pods: {{cidrBlocks: [10.128.0.0/12]}}}}\n  workers:\n    machineDeployments:\n{''.join(pools)}"
 
 
 def daemon() -> Iterator[Row]:

@@ -37,6 +37,7 @@ metadata: {{name: bench}}
 spec:
   version: v1.34.2
   controlPlaneEndpoint: {{host: 127.79.0.4}}
+  clusterNetwork: {{pods: {{cidrBlocks: [10.128.0.0/12]}}}}
   infrastructure:
     proxmox:
       url: {url}
