@@ -67,7 +67,7 @@ class View:
     def known(self, scope: Scope) -> Any:
         """Return what is completely seen of a scope, else None."""
         seen = self.bulk.get(scope)
-        return seen.known if seen else None
+        return seen.value if seen is not None and seen.complete else None
 
     def with_ledger(self, changes: tuple[Change, ...]) -> "View":
         """Return the view after ledger changes."""

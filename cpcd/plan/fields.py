@@ -186,12 +186,13 @@ def unfit_boot_disk(spec: MachineSpec, config: Mapping[str, Any], *, who: str, w
 
     A slot that is not there would be ignored, and disks cannot shrink. Nothing is said where no disk is known.
     """
-    slots = sorted(slot for slot, value in config.items() if DISK.fullmatch(slot) and _is_disk(str(value)))
     size = boot_disk_gb(config, spec.boot_disk)
     wanted = f"disks.bootVolume of {who}"
-    if slots and spec.boot_disk not in slots:
+    if not _is_disk(str(config.get(spec.boot_disk, ""))):
+        slots = sorted(slot for slot, value in config.items() if DISK.fullmatch(slot) and _is_disk(str(value)))
         sentence = f"{wanted}: {whose} has no disk {spec.boot_disk}; it has {', '.join(slots)}"
-        return Refusal(Code.CONFIG, "BootDiskMissing", sentence, "Name the disk that the system is on.")
+        missing = Refusal(Code.CONFIG, "BootDiskMissing", sentence, "Name the disk that the system is on.")
+        return missing if slots else None
     if size is not None and size > spec.boot_disk_gb + EXTENT:
         sentence = f"{wanted}: {spec.boot_disk} of {whose} has {size:g} GiB and cannot shrink to {spec.boot_disk_gb}"
         return Refusal(Code.CONFIG, "BootDiskLarger", sentence, f"Set sizeGb to {math.ceil(size)} or more.")

@@ -5,7 +5,6 @@ chosen one at a time so that limits are looked at afresh before each.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
@@ -91,21 +90,21 @@ def _group(key: Key, one: Fleet) -> Plan | None:
 
 
 def _moves(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    """A remedy, and beside it of the other moves the first that may be made now: none holds up another.
+    """The first move that may be made now, so that none holds up another; but who are too many go before all else.
 
-    A remedy is for who stays as it is: who goes anyhow is left to the scale-down, and who is outdated to the rollout,
-    which takes the sick first; where that may not be, it is a remedy after all.
+    Whatever else retired one of them would be a scale-down by another name, without the consent that one wants. Where
+    the policy never lets them go, only a rollout goes on, which puts somebody in each one's place first.
+    A remedy is for who stays as it is; who is outdated is the rollout's, which takes the sick first, while it may.
     """
-    leaving = {row.uid for row in one.leaving}
-    staying = [(row, why) for row, why in hopeless if row.uid not in leaving]
-    fresh = [(row, why) for row, why in staying if not one.outdated(row)]
-    stale = [(row, why) for row, why in staying if one.outdated(row)]
-    moves = (_scale_down(key, one), _roll(key, one), _sick(key, one, stale))
-    best = min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
-    remedy = _sick(key, one, fresh)
-    if remedy is None or best is None:
-        return remedy or best
-    return replace(best, steps=(*remedy.steps, *best.steps))
+    if one.surplus:
+        down = _scale_down(key, one)
+        never = one.cluster.change_policy.get(Risk.DESTROY) is Consent.NEVER
+        rolled = _roll(key, one) if never else None
+        return rolled if rolled and rolled.steps else down
+    fresh = [(row, why) for row, why in hopeless if not one.outdated(row)]
+    stale = [(row, why) for row, why in hopeless if one.outdated(row)]
+    moves = (_sick(key, one, fresh), _roll(key, one), _sick(key, one, stale))
+    return min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
 
 
 def _leave(one: Fleet, plan: Plan) -> int:
@@ -152,8 +151,8 @@ def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | Non
 def _roll(key: Key, one: Fleet) -> Plan | None:
     """Surge first, then retire the oldest outdated machine, as many at once as `maxUnavailable` spares.
 
-    Nothing is added before the retirement that it is for has consent. Who is to go by a scale-down is replaced as the
-    others are as long as that is not consented to.
+    Nothing is added before the retirement that it is for has consent. While there are too many, only who has somebody
+    beside it goes: the others' going would be a scale-down.
     """
     old = one.old
     if not old:
@@ -173,7 +172,10 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
     if whose and surges and (have <= want or whose.uid in agreed):
         why = f"{len(old)} of {have} {one.group.name} machines are outdated"
         return _add(key, one, why, _outdone(key, one, whose))
-    going, waits = turns[0], _unserving(one, old)
+    going = next((row for row in turns if not one.surplus or row.uid in beside), None)
+    if going is None:
+        return None
+    waits = _unserving(one, old)
     if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
     return Plan(steps=(_outdone(key, one, going),))
@@ -188,7 +190,7 @@ def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
 
 
 def _scale_down(key: Key, one: Fleet) -> Plan | None:
-    return next((_retire(key, one, row, one.scaled, Risk.DESTROY) for row in one.leaving), None)
+    return _retire(key, one, one.leaving, one.scaled, Risk.DESTROY) if one.leaving else None
 
 
 def _add(key: Key, one: Fleet, why: str, instead: RetireMachine | None = None) -> Plan:

@@ -5,9 +5,10 @@ What is done about it is decided in `fleet.py`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
-from cpcd.model.desired import Cluster, Group, Remedy
+from cpcd.model.desired import Cluster, Consent, Group, Remedy, Risk
 from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine
 from cpcd.model.seen import Members, Node
@@ -24,7 +25,7 @@ __all__ = ["Fleet", "fleet_of", "lost"]
 NOT_UP: Final = ("Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is counted once a pass is asked for each of a thousand machines
 class Fleet:
     """One group's machines, sorted into what they are."""
 
@@ -51,33 +52,36 @@ class Fleet:
         """Made from another template or network than wanted now."""
         return fields.outdated(self.group, row)
 
-    @property
+    @cached_property
     def old(self) -> list[Machine]:
         """Those that are outdated."""
         return [row for row in self.rows if self.outdated(row)]
 
-    @property
+    @cached_property
     def surge(self) -> dict[Uid, Uid]:
-        """Whom a rollout added, and beside whom each stands until that one goes."""
+        """Whom a rollout added, and beside whom each stands until that one goes; none where none may go."""
+        if not self.old or self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER:
+            return {}
         here = {row.uid for row in self.rows}
         marks = ((row.uid, self.view.facts.get(f"{SURGE}{row.uid}")) for row in self.rows)
-        return {uid: beside for uid, beside in marks if beside in here} if self.old else {}
+        return {uid: beside for uid, beside in marks if beside in here}
 
-    @property
+    @cached_property
     def surplus(self) -> int:
         """How many there are beyond what is wanted and what a rollout itself added: its surge is no scale-down."""
         return max(0, len(self.rows) - self.group.replicas - len(self.surge))
 
     @property
-    def leaving(self) -> tuple[Machine, ...]:
-        """Who goes by a scale-down: who is no good first, then by `deletion.order`."""
-        if not self.surplus:
-            return ()
+    def leaving(self) -> Machine | None:
+        """Who goes next by a scale-down: nobody of a rollout's pairs, who is no good first, then `deletion.order`."""
+        pairs = {*self.surge, *self.surge.values()}
         order = sorted(
-            self.rows,
-            key=lambda row: (not self.hopeless(row), not self.outdated(row), self.ready(row), _turn(self.group, row)),
-        )
-        return tuple(order[: self.surplus])
+            self.rows if self.surplus else (),
+            key=lambda row: (
+                row.uid in pairs, not self.hopeless(row), not self.outdated(row), self.ready(row), _turn(self.group, row),
+            ),
+        )  # fmt: skip
+        return next(iter(order), None)
 
     @property
     def outdone(self) -> str:

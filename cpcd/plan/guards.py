@@ -194,11 +194,12 @@ def blast_radius(action: Action, view: View) -> Wait | None:
         return Wait("BlastRadius", f"{action.sentence}: {why}", 60)
     rows = view.rows(cluster.name)
     # Rounded up, or of four machines 20 per cent would be none, and none could ever go.
-    limit = max(1, -(-len(rows) * cluster.blast.max_destroy_percent // 100))
+    limit = -(-len(rows) * cluster.blast.max_destroy_percent // 100)
     # By open holds: a machine counts from its decision until it has left (ADR 0013).
     going = sum(op.before.get("risk") == Risk.DESTROY for op in _retirements(view, cluster))
     if going >= limit:
         words = f"waits, {going} of {len(rows)} machines are being destroyed, and {limit} may be"
+        words = words if limit else "maxDestroyPercent is 0"
         return Wait("BlastRadius", f"{action.sentence}: {words}", 15)
     return None
 

@@ -104,7 +104,7 @@ class BlastRadius(Model):
     max_destroys_per_hour: Count = 2
     """Machines destroyed in an hour; more wait until it is over."""
     max_destroy_percent: Annotated[Int, Field(ge=0, le=100)] = 20
-    """Share of the machines that may be leaving at once, rounded up; one always may."""
+    """Share of the machines that may be leaving at once, rounded up, so that one may unless it is 0."""
 
 
 class TimeWindow(Model):

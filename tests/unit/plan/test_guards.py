@@ -425,8 +425,8 @@ def radius(**changes: int) -> Cluster:
         (radius(max_destroy_percent=25), {}, 1, ""),
         (radius(max_destroy_percent=25), {}, 2, "BlastRadius"),
         (radius(max_destroy_percent=26), {}, 2, ""),
-        (radius(max_destroy_percent=0), {}, 0, ""),
-        (radius(max_destroy_percent=0), {}, 1, "BlastRadius"),
+        (radius(max_destroy_percent=1), {}, 0, ""),
+        (radius(max_destroy_percent=0), {}, 0, "BlastRadius"),
     ],
 )
 def test_destruction_is_bounded_by_the_hour_and_by_the_share(
