@@ -97,10 +97,11 @@ def _moves(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Pla
     A remedy is for who stays as it is; who is outdated is the rollout's, which takes the sick first, while it may.
     """
     if one.surplus:
-        down = _scale_down(key, one)
-        never = one.cluster.change_policy.get(Risk.DESTROY) is Consent.NEVER
-        rolled = _roll(key, one) if never else None
-        return rolled if rolled and rolled.steps else down
+        if one.cluster.change_policy.get(Risk.DESTROY) is not Consent.NEVER:
+            return _scale_down(key, one)
+        surge = [(row, why) for row, why in hopeless if row.uid in one.surge]  # with its mark, so that as many are left
+        going_on = _sick(key, one, surge) or _roll(key, one)
+        return going_on if going_on and going_on.steps else _scale_down(key, one)
     fresh = [(row, why) for row, why in hopeless if not one.outdated(row)]
     stale = [(row, why) for row, why in hopeless if one.outdated(row)]
     moves = (_sick(key, one, fresh), _roll(key, one), _sick(key, one, stale))

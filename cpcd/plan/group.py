@@ -73,12 +73,13 @@ class Fleet:
 
     @property
     def leaving(self) -> Machine | None:
-        """Who goes next by a scale-down: nobody of a rollout's pairs, who is no good first, then `deletion.order`."""
+        """Who goes next by a scale-down: who is no good first, nobody of a rollout's pairs before others, then by order."""
         pairs = {*self.surge, *self.surge.values()}
         order = sorted(
             self.rows if self.surplus else (),
             key=lambda row: (
-                row.uid in pairs, not self.hopeless(row), not self.outdated(row), self.ready(row), _turn(self.group, row),
+                not (self.hopeless(row) or self.ill(row)), row.uid in pairs, not self.outdated(row), self.ready(row),
+                _turn(self.group, row),
             ),
         )  # fmt: skip
         return next(iter(order), None)

@@ -129,10 +129,9 @@ def _room(spec: ClusterSpec) -> Iterator[Finding]:
 def _node_ranges(spec: ClusterSpec) -> Iterator[Finding]:
     """One Node too many gets no range of the pods' network, and waits for a network for ever."""
     block, masters = spec.cluster_network.pods.cidr_blocks[0], spec.control_plane
-    nodes = masters.replicas + masters.rollout.strategy.rolling_update.max_surge
-    nodes += sum(
-        one.replicas + one.rollout.strategy.rolling_update.max_surge for one in spec.workers.machine_deployments
-    )
+    sizes = [(masters.replicas, masters.rollout.strategy.rolling_update.max_surge)]
+    sizes += [(one.replicas, one.rollout.strategy.rolling_update.max_surge) for one in spec.workers.machine_deployments]
+    nodes = sum(replicas + min(surge, replicas) for replicas, surge in sizes)  # a rollout adds one for one that goes
     ranges = 2 ** max(0, 24 - block.prefixlen)
     if block.prefixlen <= 24 and ranges < nodes:
         what = f"{block} has a /24 for {ranges} Node{'s' if ranges > 1 else ''}, but with rollouts there may be {nodes}"

@@ -409,6 +409,17 @@ def test_a_group_always_comes_to_rest_with_the_wanted_machines(
     assert max(0, before - want) == taken.count(Risk.DESTROY)
 
 
+@pytest.mark.parametrize("policy", [Consent.AUTO, Consent.NEVER])
+def test_a_surge_that_never_comes_up_goes_first_while_there_are_too_many(policy: Consent) -> None:
+    """By the scale-down where that may be; else as a remedy, so that the rollout goes on."""
+    change_policy = {**build.AUTO, Risk.DESTROY: policy}
+    young, _ = fresh(1, joined=False)
+    whole = with_fresh(rolling(want=2, change_policy=change_policy), (young, node(young)))
+    late = replace(whole, since={f"{machine_key(young)}/Booting": NOW - 9999})
+
+    assert ("n1", Risk.DESTROY if policy is Consent.AUTO else Risk.REPLACE) == retired(late)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     before=st.integers(2, 5), less=st.integers(1, 3), surge=st.integers(0, 3), policy=st.sampled_from(Consent),

@@ -432,7 +432,7 @@ def radius(**changes: int) -> Cluster:
 def test_destruction_is_bounded_by_the_hour_and_by_the_share(
     wanted: Cluster, known: dict[str, Any], going: int, verdict: str
 ) -> None:
-    """Of eight machines; per cent rounds up, and one always may."""
+    """Of eight machines; per cent rounds up, so that one may unless it is 0."""
     leaving = [replace(one, retire="scaled") for one in REST.rows(NAME) if one.uid in ("u5", "u6")[:going]]
     whole = put(built(ONE, now=wanted, known=known), *leaving, ops=[leaves(one) for one in leaving])
 
