@@ -17,6 +17,7 @@ from cpcd.plan.case import machine_key
 from cpcd.plan.consent import Lapse
 from cpcd.plan.effects import AddMachine, ElectInit, RetireMachine, destroyed, healed
 from cpcd.plan.group import Fleet, fleet_of, lost
+from cpcd.plan.guards import LIMITS
 from cpcd.plan.recover import Recover, recover
 
 __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
@@ -90,31 +91,27 @@ def _group(key: Key, one: Fleet) -> Plan | None:
 
 
 def _moves(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    """The first move that may be made now, so that none holds up another; but who are too many go before all else.
+    """The first move that may be made now, so that none holds up another; who are too many go before all else.
 
-    Whatever else retired one of them would be a scale-down by another name, without the consent that one wants. Where
-    the policy never lets them go, only a rollout goes on, which puts somebody in each one's place first.
     A remedy is for who stays as it is; who is outdated is the rollout's, which takes the sick first, while it may.
     """
-    if one.surplus:
-        if one.cluster.change_policy.get(Risk.DESTROY) is not Consent.NEVER:
-            return _scale_down(key, one)
-        surge = [(row, why) for row, why in hopeless if row.uid in one.surge]  # with its mark, so that as many are left
-        going_on = _sick(key, one, surge) or _roll(key, one)
-        return going_on if going_on and going_on.steps else _scale_down(key, one)
     fresh = [(row, why) for row, why in hopeless if not one.outdated(row)]
     stale = [(row, why) for row, why in hopeless if one.outdated(row)]
-    moves = (_sick(key, one, fresh), _roll(key, one), _sick(key, one, stale))
+    moves = (_scale_down(key, one), _sick(key, one, fresh), _roll(key, one), _sick(key, one, stale))
     return min((plan for plan in moves if plan), key=lambda plan: _leave(one, plan), default=None)
 
 
 def _leave(one: Fleet, plan: Plan) -> int:
-    """How far a move is from being made: free, a person may consent to it, the policy forbids it, it waits."""
+    """How far a move is from being made: free, a person may consent, a limit holds it, the policy forbids it, it waits.
+
+    Consent comes before limits, since what it is asked for is told nowhere else.
+    """
     if not plan.steps:
-        return 3
-    if consent.free(plan.steps[0], one.view):
-        return 0
-    return 1 if consent.policy(plan.steps[0].asks, one.view) is Consent.APPROVE else 2
+        return 4
+    step = plan.steps[0]
+    if consent.free(step, one.view):
+        return 2 if any(guard(step, one.view) for guard in LIMITS) else 0
+    return 1 if consent.policy(step.asks, one.view) is Consent.APPROVE else 3
 
 
 def _replace_lost(key: Key, one: Fleet) -> Plan | None:
@@ -129,11 +126,18 @@ def _scale_up(key: Key, one: Fleet) -> Plan | None:
 
 
 def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    """The last rung: what start and reset did not mend, and what never became a Node in time, is replaced."""
+    """The last rung: what start and reset did not mend, and what never became a Node in time, is replaced.
+
+    While there are too many, its going alone would be a scale-down by another name, without the consent that one wants:
+    somebody is put beside it first, so that as many are left.
+    """
     if not hopeless or one.spent:
         return None
-    row, why = hopeless[0]
-    return _retire(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
+    row, why = min(hopeless, key=lambda each: each[0].uid not in one.paired)
+    gone = _retirement(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
+    if not one.surplus or row.uid in one.paired:
+        return Plan(steps=(gone,))
+    return None if any(map(one.ill, one.rows)) else _add(key, one, f"{row.name}: {why}", gone)
 
 
 def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
@@ -273,7 +277,7 @@ def _beyond(key: Key, one: Fleet, row: Machine) -> bool:
     """Whether it does not come up, and nobody but a person can do anything about it."""
     why = one.hopeless(row)
     move = _sick(key, one, [(row, why)]) if why else None
-    return bool(why) and (move is None or not consent.free(move.steps[0], one.view))
+    return bool(why) and (move is None or not move.steps or not consent.free(move.steps[0], one.view))
 
 
 def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:

@@ -59,30 +59,33 @@ class Fleet:
 
     @cached_property
     def surge(self) -> dict[Uid, Uid]:
-        """Whom a rollout added, and beside whom each stands until that one goes; none where none may go."""
-        if not self.old or self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER:
+        """Who was added to replace another, and beside whom each stands until that one goes; none where none may go."""
+        if self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER:
             return {}
-        here = {row.uid for row in self.rows}
-        marks = ((row.uid, self.view.facts.get(f"{SURGE}{row.uid}")) for row in self.rows)
-        return {uid: beside for uid, beside in marks if beside in here}
+        here = {row.uid: row for row in self.rows}
+        marks = ((row.uid, here.get(self.view.facts.get(f"{SURGE}{row.uid}", Uid("")))) for row in self.rows)
+        # By another edit the one that was to go may be what is wanted again, and its surge what is outdated.
+        return {uid: beside.uid for uid, beside in marks if beside and (self.old or self.hopeless(beside))}
+
+    @cached_property
+    def paired(self) -> frozenset[Uid]:
+        """Those of whom one goes for the other: whichever does, as many are left as were before it was added."""
+        return frozenset((*self.surge, *self.surge.values()))
 
     @cached_property
     def surplus(self) -> int:
-        """How many there are beyond what is wanted and what a rollout itself added: its surge is no scale-down."""
+        """How many there are beyond what is wanted and what was added to replace another: surge is no scale-down."""
         return max(0, len(self.rows) - self.group.replicas - len(self.surge))
 
     @property
     def leaving(self) -> Machine | None:
-        """Who goes next by a scale-down: who is no good first, nobody of a rollout's pairs before others, then by order."""
-        pairs = {*self.surge, *self.surge.values()}
-        order = sorted(
-            self.rows if self.surplus else (),
-            key=lambda row: (
-                not (self.hopeless(row) or self.ill(row)), row.uid in pairs, not self.outdated(row), self.ready(row),
-                _turn(self.group, row),
-            ),
-        )  # fmt: skip
-        return next(iter(order), None)
+        """Who goes next by a scale-down: who is no good first, then by order; of a pair nobody else, one goes anyway."""
+        bad = {row.uid for row in self.rows if self.hopeless(row) or self.ill(row)} if self.surplus else set()
+        return min(
+            (row for row in self.rows if self.surplus and (row.uid in bad or row.uid not in self.paired)),
+            key=lambda row: (row.uid not in bad, not self.outdated(row), self.ready(row), _turn(self.group, row)),
+            default=None,
+        )
 
     @property
     def outdone(self) -> str:

@@ -5,7 +5,7 @@ something be destroyed may rest on a guess: the lab's provenance test and this m
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeGuard
 
 from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
@@ -25,13 +25,14 @@ from cpcd.plan.effects import (
     RemoveMember,
     Reset,
     ResetVm,
+    RetireMachine,
     Shutdown,
     Stop,
     Write,
+    destroyed,
 )
-from cpcd.plan.fleet import RetireMachine, destroyed
 
-__all__ = ["FORESEEN", "GUARDS", "quorum_left"]
+__all__ = ["FORESEEN", "GUARDS", "LIMITS", "quorum_left"]
 
 
 def paused(action: Action, view: View) -> Wait | None:
@@ -217,33 +218,42 @@ def protected(action: Action, _view: View) -> Refusal | None:
 
 def remediation(action: Action, view: View) -> Wait | None:
     """`unhealthyLessThanOrEqualTo` and `maxInFlight`: many sick machines are an outage, not many repairs."""
-    cluster = view.cluster(action.key.cluster)
-    if cluster is None or not isinstance(action, ResetVm | RetireMachine):
+    remedy, cluster = action.asks, view.cluster(action.key.cluster)
+    if cluster is None or not _heals(remedy):
         return None
-    if isinstance(action, RetireMachine) and action.remedy is not Remedy.REPLACE:
-        return None
-    nodes = view.known(scopes.nodes(cluster.name)) or {}
     # Who comes or goes is not Ready for reasons that are no sickness.
     rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
-    sick = [row for row in rows if row.name not in nodes or nodes[row.name].ready != "True"]
+    sick = [row for row in rows if not _well(row, view)]
     if rows and len(sick) / len(rows) > cluster.health.limit:
         return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
-    others = [row for row in view.rows(cluster.name) if row.uid != action.row.uid and _in_remedy(row, cluster, view)]
+    others = [row for row in view.rows(cluster.name) if row.uid != remedy.row.uid and _in_remedy(row, cluster, view)]
     if len(others) < cluster.health.max_in_flight:
         return None
     whose = f"waits for the remedy of {others[0].name}" if others else "maxInFlight is 0, so nothing is healed"
     return Wait("Remediating", f"{action.sentence}: {whose}", 15)
 
 
+def _heals(action: Action) -> TypeGuard[ResetVm | RetireMachine]:
+    return isinstance(action, ResetVm) or (isinstance(action, RetireMachine) and action.remedy is Remedy.REPLACE)
+
+
+def _well(row: Machine, view: View) -> bool:
+    nodes: Mapping[str, Node] = view.known(scopes.nodes(row.cluster)) or {}
+    return row.name in nodes and nodes[row.name].ready == "True"
+
+
 def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:
     """From the reset, or the retirement as a remedy, until the Node is Ready again or its time to be so is over."""
-    replaced = any(op.before.get("remedy") for op in _retirements(view, cluster) if op.key.name == row.uid)
-    resetting = any(op.verb == ResetVm.verb and op.key.name == row.uid for op in view.ops.values())
-    nodes: Mapping[str, Node] = view.known(scopes.nodes(cluster.name)) or {}
-    well = row.name in nodes and nodes[row.name].ready == "True"
+    if any(op.before.get("remedy") for op in _retirements(view, cluster) if op.key.name == row.uid):
+        return True
+    if any(op.verb == ResetVm.verb and op.key.name == row.uid for op in view.ops.values()):
+        return True
     fresh = view.wall - view.facts.get(f"remedy/{row.uid}", 0.0) < cluster.health.patience
-    return replaced or resetting or (row.strikes > 0 and not well and fresh)
+    return row.strikes > 0 and fresh and not _well(row, view)
 
+
+# What holds back for long: whoever has another move makes that one meanwhile (`fleet.py`).
+LIMITS: Final[tuple[Guard, ...]] = (blast_radius, remediation)
 
 # Slots last: one that is free wakes only the first in its line, and who is held back by something else would let it
 # pass unused.

@@ -189,7 +189,7 @@ def _size_words(groups: list[tuple[Group, int]]) -> str:
 
 def _remediating(p: Picture) -> Verdict:
     struck = [row.name for row in p.rows if row.wanted and row.strikes and not p.ready(row)]
-    return _told(bool(struck), "Remediating", f"being repaired: {_names(struck)}")
+    return _told(bool(struck), "Remediating", f"failed and not Ready yet: {_names(struck)}")
 
 
 def _deleting(p: Picture) -> Verdict:

@@ -27,8 +27,13 @@ def healed(view: View, cluster: str, group: str, revision: str) -> list[float]:
 
     Those of the group as it is wanted now: another template or configuration is another try.
     """
+    return [at for at, made_as in _remedies(view, cluster, group) if made_as == revision]
+
+
+def _remedies(view: View, cluster: str, group: str) -> list[tuple[float, str]]:
+    """When, and of which revision each was."""
     tried = view.facts.get(f"healed/{cluster}/{group}", [])
-    return [at for at, made_as in tried if made_as == revision and view.wall - at < 6 * 3600]
+    return [(at, made_as) for at, made_as in tried if view.wall - at < 6 * 3600]
 
 
 def destroyed(view: View, cluster: str) -> list[float]:
@@ -126,8 +131,8 @@ class RetireMachine(Action):
         )
         always: tuple[Change, ...] = (PutMachine(replace(self.row, retire=self.why)), self.spent, *map(DropFact, over))
         if self.remedy is not None:
-            counted = healed(view, self.row.cluster, self.row.group, self.row.revision)
-            now = [[at, self.row.revision] for at in (*counted, view.wall)]
+            tried = _remedies(view, self.row.cluster, self.row.group)
+            now = [list(each) for each in (*tried, (view.wall, self.row.revision))]
             always += (PutFact(f"healed/{self.row.cluster}/{self.row.group}", now),)
         if self.kind is Risk.DESTROY:
             always += (PutFact(f"destroyed/{self.row.cluster}", [*destroyed(view, self.row.cluster), view.wall]),)

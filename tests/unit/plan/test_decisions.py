@@ -547,15 +547,15 @@ def test_a_preparation_remembers_what_it_prepares_for() -> None:
 def test_a_retirement_is_written_down_beside_those_of_its_window(remedy: Remedy | None, name: str, window: int) -> None:
     """What is older counts no more and is not kept."""
 
-    def noted(*times: float) -> list[Any]:
-        return [[at, WORKER.revision] for at in times] if remedy else list(times)
+    def noted(*times: float, made_as: str = "another template's") -> list[Any]:
+        return [[at, made_as] for at in times] if remedy else list(times)
 
     whole = put(REST, known={name: noted(NOW - window, NOW - window + 1)})
     action = RetireMachine(key=KEY, row=WORKER, why="x", kind=Risk.REPLACE if remedy else Risk.DESTROY, remedy=remedy)
 
     written = [change for change in action.changes(whole) if isinstance(change, PutFact)]
 
-    assert [PutFact(name, noted(NOW - window + 1, NOW))] == written
+    assert [PutFact(name, [*noted(NOW - window + 1), *noted(NOW, made_as=WORKER.revision)])] == written
 
 
 @pytest.mark.parametrize("reason", ["Booting", "GuestSilent", "HostnameWrong", "CloudInit", "ClockSkew"])

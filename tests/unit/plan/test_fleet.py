@@ -1,13 +1,13 @@
 """Which machines there are: one decision at a time, in the order lost, missing, sick, outdated, surplus."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpcd.model.desired import Cluster, Consent, Remedy, Risk, TemplateRef
+from cpcd.model.desired import Blast, Cluster, Consent, MachineSpec, Remedy, Risk, TemplateRef
 from cpcd.model.keys import Wall
 from cpcd.model.ledger import DropMachine, Machine, PutMachine
 from cpcd.model.seen import Node, Vm
@@ -15,6 +15,7 @@ from cpcd.model.view import View
 from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.fleet import AddMachine, ElectInit, RetireMachine, fleet
+from cpcd.plan.group import fleet_of
 from tests.unit.plan import build
 from tests.unit.plan.build import (
     CP,
@@ -359,18 +360,15 @@ def test_a_rollout_keeps_to_the_failure_domains() -> None:
     whole = built(cluster(group(CP, 3)), now=cluster(group(CP, 3, machine=NEW)))
     before = sorted(one.node for one in whole.rows(NAME))
 
-    after: list[Machine] = []
-    _play(whole, left=after)
-
-    assert before == sorted(one.node for one in after)
+    assert before == sorted(one.node for one in _play(whole).end.rows(NAME))
 
 
 @pytest.mark.parametrize("surge", [1, 2, 3, 9])
 def test_a_rollout_never_makes_more_machines_than_it_replaces(surge: int) -> None:
     """At its end nothing is left over to be destroyed."""
-    made, taken, most = _play(rolling(surge=surge))
+    played = _play(rolling(surge=surge))
 
-    assert ([Risk.REPLACE] * 3, 3, True) == (taken, made, most <= 3 + surge)
+    assert ([Risk.REPLACE] * 3, 4, True) == (played.taken, len(played.end.rows(NAME)), played.most <= 3 + surge)
 
 
 @pytest.mark.parametrize(("mode", "changed", "wanted"), [
@@ -403,10 +401,10 @@ def test_a_group_always_comes_to_rest_with_the_wanted_machines(
     )  # fmt: skip
     start = built(cluster(group(CP, 1), group(WORKERS, before)), now=cluster(group(CP, 1), wished))
 
-    _, taken, most = _play(start)
+    played = _play(start)
 
-    assert most <= max(before, want + surge)
-    assert max(0, before - want) == taken.count(Risk.DESTROY)
+    assert played.most <= max(before, want + surge)
+    assert max(0, before - want) == played.taken.count(Risk.DESTROY)
 
 
 @pytest.mark.parametrize("policy", [Consent.AUTO, Consent.NEVER])
@@ -420,40 +418,70 @@ def test_a_surge_that_never_comes_up_goes_first_while_there_are_too_many(policy:
     assert ("n1", Risk.DESTROY if policy is Consent.AUTO else Risk.REPLACE) == retired(late)
 
 
-@settings(max_examples=60, deadline=None)
+def test_a_remedy_that_a_limit_holds_keeps_no_rollout_back() -> None:
+    """What waits for hours is passed by; where nothing else is left to do, it is told."""
+    young, its = fresh(1)
+    whole = with_fresh(rolling(unavailable=1, health=health(max_in_flight=0)), (young, its), fresh(2), fresh(3))
+    sick = {**whole.known(scopes.nodes(NAME)), young.name: node(young, ready="Unknown", since=NOW - 700)}
+    bulk = {scopes.nodes(NAME): seen(sick), scopes.node(NAME, young.name): seen(sick[young.name])}
+    struck = put(whole, replace(young, strikes=1), bulk=bulk)
+    alone = struck.with_ledger([DropMachine(one.uid) for one in struck.rows(NAME) if one.uid in {"u2", "u3", "u4"}])
+
+    assert (("u2", Risk.REPLACE), ("n1", Risk.REPLACE)) == (retired(struck), retired(alone))
+
+
+@settings(max_examples=150, deadline=None)
 @given(
-    before=st.integers(2, 5), less=st.integers(1, 3), surge=st.integers(0, 3), policy=st.sampled_from(Consent),
-    sick=st.integers(0, 2),
+    before=st.integers(2, 5), want=st.integers(1, 6), limits=st.sampled_from([(0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]),
+    policy=st.sampled_from(Consent), machine=st.sampled_from([NEW, spec()]), sick=st.integers(0, 2), dead=st.booleans(),
 )  # fmt: skip
 def test_nothing_but_a_scale_down_makes_a_group_smaller(
-    before: int, less: int, surge: int, policy: Consent, sick: int
+    before: int, want: int, limits: tuple[int, int], policy: Consent, machine: MachineSpec, sick: int, dead: bool
 ) -> None:
-    """Whatever is sick, outdated and too many at once: as a replacement it would ask for another consent than it wants."""
-    wished = group(WORKERS, max(1, before - less), machine=NEW, max_surge=surge, max_unavailable=1)
+    """Whatever is sick, outdated and too many at once, as many are left, and all of them are mended meanwhile.
+
+    Only without surge, and with more than wanted, nobody can be replaced: there it is the scale-down that is waited for.
+    """
+    surge, unavailable = limits
+    wished = group(WORKERS, want, machine=machine, max_surge=surge, max_unavailable=unavailable)
     now = cluster(group(CP, 1), wished, change_policy={**build.AUTO, Risk.DESTROY: policy})
-    whole = built(cluster(group(CP, 1), group(WORKERS, before)), now=now)
+    whole = built(
+        cluster(group(CP, 1), group(WORKERS, before)),
+        now=replace(now, blast=Blast(1, 0, 100), health=health(max_retry=9, limit=1.0)),
+    )
     struck = [replace(row, strikes=1) for row in whole.rows(NAME) if row.group == WORKERS][:sick]
-    nodes = {
-        **whole.known(scopes.nodes(NAME)),
-        **{one.name: node(one, ready="Unknown", since=NOW - 700) for one in struck},
-    }
+    nodes = {one.name: node(one, ready="Unknown", since=NOW - 700) for one in struck}
     own = {scopes.node(NAME, one.name): seen(nodes[one.name]) for one in struck}
-    whole = put(whole, *struck, bulk={**own, scopes.nodes(NAME): seen(nodes)})
+    every = seen({**whole.known(scopes.nodes(NAME)), **nodes})
+    whole = put(whole, *struck, bulk={**own, scopes.nodes(NAME): every})
 
-    left: list[Machine] = []
+    played = _play(whole, held=Risk.DESTROY, stillborn=int(dead))
 
-    _play(whole, held=Risk.DESTROY, left=left)
+    left = [row for row in played.end.rows(NAME) if row.group == WORKERS]
+    fleet_left = fleet_of(played.end, now, wished)
+    assert max(before, want) == len(left)
+    assert played.least >= (before if before > want else before - max(1, unavailable))
+    if before <= want or surge:
+        assert [] == [row.uid for row in left if fleet_left.hopeless(row) or fleet_left.outdated(row)]
 
-    assert max(before, wished.replicas) == sum(one.group == WORKERS for one in left)
+
+@dataclass(frozen=True)
+class Played:
+    """What became of a fleet: how each retirement was classed, how many workers there were, and the end."""
+
+    taken: list[Risk]
+    most: int
+    least: int
+    end: View
 
 
-def _play(whole: View, *, left: list[Machine] | None = None, held: Risk | None = None) -> tuple[int, list[Risk], int]:
+def _play(whole: View, *, held: Risk | None = None, stillborn: int = 0) -> Played:
     """Carry out the fleet's decisions as if each machine were built and destroyed at once, until none is left.
 
-    Returns how many were made, how each retirement was classed, and how many there were at most; `left` gets the rows
-    of the end. A retirement of the class `held` is not made.
+    A retirement of the class `held` is not made; the first `stillborn` machines that are added never come up.
     """
-    made, taken, most = 0, [], 0
+    taken: list[Risk] = []
+    counts = [sum(one.group == WORKERS for one in whole.rows(NAME))]
     for turn in range(60):
         whole = replace(whole, fresh=(f"t{turn}",))
         action = step(decided(whole))
@@ -461,21 +489,21 @@ def _play(whole: View, *, left: list[Machine] | None = None, held: Risk | None =
         nodes = dict(whole.known(scopes.nodes(NAME)))
         whole = whole.with_ledger(action.changes(whole)) if action else whole
         match action:
+            case AddMachine(row=one) if stillborn:
+                stillborn -= 1
+                whole = put(whole, since={f"{machine_key(one)}/Booting": NOW - 9999})
             case AddMachine(row=one):
-                made += 1
                 one = replace(one, started=True, joined=True)
                 whole = whole.with_ledger((PutMachine(one),))
                 nodes[one.name] = node(one)
             case RetireMachine(row=one, kind=kind):
                 taken.append(kind)
                 whole = whole.with_ledger((DropMachine(one.uid),))
-                del nodes[one.name]
+                nodes.pop(one.name, None)
             case None:
-                if left is not None:
-                    left += whole.rows(NAME)
-                return made, taken, most
+                return Played(taken, max(counts), min(counts), whole)
         whole = effects.see(whole, scopes.nodes(NAME), nodes)
-        most = max(most, sum(one.group == WORKERS for one in whole.rows(NAME)))
+        counts.append(sum(one.group == WORKERS for one in whole.rows(NAME)))
     raise AssertionError("the fleet does not come to rest")
 
 
@@ -549,10 +577,10 @@ def test_another_template_during_a_rollout_is_no_scale_down(changes: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("policy", "wanted"), [(Consent.AUTO, Risk.DESTROY), (Consent.APPROVE, Risk.DESTROY), (Consent.NEVER, None)]
+    ("policy", "wanted"), [(Consent.AUTO, Risk.DESTROY), (Consent.APPROVE, None), (Consent.NEVER, None)]
 )
-def test_a_scale_down_that_may_never_be_keeps_no_rollout_from_being_made(policy: Consent, wanted: Risk | None) -> None:
-    """Who is never to go is replaced as the others are; what may be, or be consented to, goes first."""
+def test_a_scale_down_that_may_not_be_keeps_no_rollout_from_being_made(policy: Consent, wanted: Risk | None) -> None:
+    """Who may not go, or not yet, is replaced as the others are; what may go goes first."""
     whole = rolling(want=2, change_policy={**build.AUTO, Risk.DESTROY: policy})
     action = step(decided(whole))
 
@@ -561,10 +589,10 @@ def test_a_scale_down_that_may_never_be_keeps_no_rollout_from_being_made(policy:
 
 
 @pytest.mark.parametrize(("workers", "machine", "wanted"), [
-    (1, spec(), [("retire", Risk.DESTROY)]), (2, NEW, [("add-machine", Risk.IN_PLACE)]), (2, spec(), [("retire", Risk.REPLACE)]),
+    (1, spec(), [("add-machine", Risk.IN_PLACE)]), (2, NEW, [("add-machine", Risk.IN_PLACE)]), (2, spec(), [("retire", Risk.REPLACE)]),
 ], ids=["too many", "outdated", "neither"])  # fmt: skip
 def test_a_remedy_is_for_who_stays_as_it_is(workers: int, machine: Any, wanted: list[tuple[str, Risk]]) -> None:
-    """Of one too many nothing would take the place, which is a scale-down; and an edit may be the mend."""
+    """Of one too many somebody takes the place first, or it were a scale-down; and an edit may be the mend."""
     policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
     wished = cluster(group(CP, 3), group(WORKERS, workers, machine=machine), change_policy=policy)
     rest = built(cluster(group(CP, 3), group(WORKERS, 2)), now=wished)
