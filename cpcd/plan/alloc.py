@@ -9,7 +9,7 @@ from collections.abc import Container
 from cpcd.model.desired import Cluster, Group
 from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine
-from cpcd.model.seen import Resource
+from cpcd.model.seen import Quorum, Resource
 from cpcd.model.view import View
 from cpcd.plan import scopes
 
@@ -87,25 +87,32 @@ def node(view: View, cluster: Cluster, group: Group, going: Container[Uid] = ())
     `failure_domain` pins the zone. Rows that are to go do not count, nor do those in `going`, whom a rollout replaces,
     so that each replacement comes to the domain that is left empty.
     """
-    infra = cluster.infrastructure
-    quorum = view.known(scopes.quorum(infra.site))
-    # As long as nobody has seen the quorum no node counts as online: unknown is no place for a machine.
-    allowed = [
-        n for n in infra.allowed_nodes or sorted(quorum.online if quorum else ()) if quorum and n in quorum.online
-    ]
-    reached = [n for n in allowed if template_copy(view, cluster, group, n)]
-    # A zone keeps its nodes, also those without the template: there a machine waits for it, rather than go where it was
-    # not meant to be (ADR 0008).
-    zones = {name: [n for n in nodes if n in allowed] for name, nodes in infra.zones.items()} or {"": reached}
-    zones = {name: nodes for name, nodes in zones.items() if nodes and group.failure_domain in {"", name}}
-    if not zones:
-        return None
     rows = [row for row in view.rows(cluster.name) if row.wanted and row.uid not in going]
     mates = [row for row in rows if row.group == group.name]
     # The machines of its own group count first: three control planes in one zone look like three until it is lost (ADR
     # 0008).
-    zone = min(zones.values(), key=lambda nodes: (_count(mates, nodes), _count(rows, nodes)))
-    return min(zone, key=lambda n: (_count(mates, [n]), _count(rows, [n]), n))
+    domains = _domains(view, cluster, group)
+    domain = min(domains, key=lambda nodes: (_count(mates, nodes), _count(rows, nodes)), default=())
+    return min(domain, key=lambda n: (_count(mates, [n]), _count(rows, [n]), n), default=None)
+
+
+def _domains(view: View, cluster: Cluster, group: Group) -> list[list[str]]:
+    """The failure domains that a group may use, each as its nodes that are online; none is empty."""
+    online = _online(view, cluster)
+    # A zone keeps its nodes, also those without the template: there a machine waits for it, rather than go where it was
+    # not meant to be (ADR 0008).
+    zones = cluster.infrastructure.zones or {"": tuple(n for n in online if template_copy(view, cluster, group, n))}
+    mine = (nodes for name, nodes in zones.items() if group.failure_domain in {"", name})
+    return [there for nodes in mine if (there := [n for n in nodes if n in online])]
+
+
+def _online(view: View, cluster: Cluster) -> list[str]:
+    """The nodes that the cluster may use, as far as they are online."""
+    infra = cluster.infrastructure
+    quorum: Quorum | None = view.known(scopes.quorum(infra.site))
+    # As long as nobody has seen the quorum no node counts as online: unknown is no place for a machine.
+    online = quorum.online if quorum else frozenset[str]()
+    return [n for n in infra.allowed_nodes or sorted(online) if n in online]
 
 
 def _count(rows: list[Machine], nodes: list[str]) -> int:
