@@ -99,6 +99,11 @@ class Case:
         return seen
 
     @cached_property
+    def api_ready(self) -> bool:
+        """Whether the cluster's API is known to be ready."""
+        return self.api is not None and self.api.ready
+
+    @cached_property
     def members(self) -> Members | None:
         """The member list, None while unknown."""
         seen: Members | None = self.view.known(scopes.etcd(self.row.cluster))

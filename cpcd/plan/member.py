@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Plan
-from cpcd.model.seen import Claim, Facts, Node
+from cpcd.model.seen import Claim, Facts, Members, Node
 from cpcd.plan import effects, kubeadm, scopes
 from cpcd.plan.case import Case, acting, machine_key, waiting
 
@@ -97,14 +97,17 @@ def _other_traces(case: Case) -> str:
     # A machine that no row knows may carry the cluster: an init beside it would make a second one (ADR 0012).
     if claims is None or any(claim.cluster == case.row.cluster for claim in claims):
         return f"{case.row.name} initialises nothing before each machine with the marks of {case.row.cluster} is known"
-    for row in case.view.rows(case.row.cluster):
-        if row.role != case.row.role or row.uid == case.row.uid or not row.started:
-            continue
-        facts: Facts | None = case.view.known(scopes.guest(row))
-        if facts is None:
-            return f"{case.row.name} initialises nothing before {row.name} can be asked whether it is a control plane"
-        if facts.admin_conf or facts.etcd_data:
-            return f"{row.name} carries a control plane already; {case.row.name} does not initialise another"
+    own, rows = case.row, case.view.rows(case.row.cluster)
+    others = (row for row in rows if row.role == own.role and row.uid != own.uid and row.started)
+    return next(filter(None, (_traces(case, row) for row in others)), "")
+
+
+def _traces(case: Case, row: Machine) -> str:
+    facts: Facts | None = case.view.known(scopes.guest(row))
+    if facts is None:
+        return f"{case.row.name} initialises nothing before {row.name} can be asked whether it is a control plane"
+    if facts.admin_conf or facts.etcd_data:
+        return f"{row.name} carries a control plane already; {case.row.name} does not initialise another"
     return ""
 
 
@@ -114,32 +117,36 @@ def _voting(case: Case) -> bool:
 
 
 def _join(case: Case, facts: Facts) -> Plan:
-    if case.api is None or not case.api.ready:
+    if not case.api_ready:
         return waiting("ApiUnavailable", f"{case.row.name} waits for the cluster's API", after=10)
     if case.members is None:
         sentence = f"{case.row.name} waits: etcd's members cannot be listed now"
         return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=10)
     friend = peer(case)
     if friend is None or (case.control_plane and not _all_healthy(case)):
-        ill = ", ".join(m.name or m.peer for m in case.members.voters if not m.healthy)
-        said = f": {ill} does not answer" if ill else ""
-        sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
-        return waiting("EtcdUnhealthy", sentence, after=10)
+        return _unhealthy(case, case.members)
     if not facts.untouched:
         # What an earlier try left is in the way of the next (K02).
         return _clean(case, friend)
-    if case.control_plane and case.member is not None:
-        return acting(
-            "Bootstrapping", effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id)
-        )
-    named: Node | None = case.node_seen.known if case.node_seen else None
-    if named is not None:
-        return _make_room(case, named)
-    return acting("Bootstrapping", effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
+    return (
+        _member_out(case, friend)
+        or _make_room(case)
+        or acting("Bootstrapping", effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
+    )
 
 
-def _make_room(case: Case, named: Node) -> Plan:
+def _unhealthy(case: Case, members: Members) -> Plan:
+    ill = ", ".join(m.name or m.peer for m in members.voters if not m.healthy)
+    said = f": {ill} does not answer" if ill else ""
+    sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
+    return waiting("EtcdUnhealthy", sentence, after=10)
+
+
+def _make_room(case: Case) -> Plan | None:
     """Delete the Node of our name that an earlier machine left; one that is Ready is somebody's (K12)."""
+    named: Node | None = case.node_seen.known if case.node_seen else None
+    if named is None:
+        return None
     theirs = case.node is None and (
         named.ready == "True" or case.view.wall - named.since < case.cluster.health.patience
     )
@@ -157,13 +164,19 @@ def _all_healthy(case: Case) -> bool:
 
 def _clean(case: Case, friend: Machine) -> Plan:
     """The member goes first, through a peer, then the reset: reset alone may leave it listed (recorded [266])."""
-    if case.control_plane and case.member is not None:
-        return acting(
-            "Bootstrapping", effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id)
-        )
+    gone = _member_out(case, friend)
+    if gone is not None:
+        return gone
     if case.node is not None:
         return acting("Bootstrapping", effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid))
     return acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
+
+
+def _member_out(case: Case, friend: Machine) -> Plan | None:
+    if not case.control_plane or case.member is None:
+        return None
+    step = effects.RemoveMember(key=case.key, row=case.row, peer=friend, member=case.member.id)
+    return acting("Bootstrapping", step)
 
 
 def joined(row: Machine) -> PutMachine:

@@ -48,7 +48,7 @@ def _out(row: Machine, view: View) -> bool:
 
 def _leave(case: Case, vm: Vm | None) -> Plan | None:
     """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain."""
-    if case.api is None or not case.api.ready:
+    if not case.api_ready:
         return _no_api(case)
     serves = _runs(vm) and case.node is not None and case.node.ready == "True"
     plan = drain(case) or _volumes(case) if serves else None
@@ -68,7 +68,7 @@ def _node_out(case: Case) -> Plan | None:
     """Delete the Node of a machine that is down, so that no pod of it runs twice; a kubelet may have made it anew."""
     if case.identity is None:
         return None
-    if case.api is None or not case.api.ready:
+    if not case.api_ready:
         return _no_api(case)
     seen = case.node_seen
     if seen is None or not seen.complete:
