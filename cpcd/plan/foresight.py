@@ -6,7 +6,7 @@ An operation on its way is taken as succeeded, a machine that boots as booted. N
 from dataclasses import replace
 
 from cpcd.model.keys import Key, Uid
-from cpcd.model.ledger import Op
+from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Wait
 from cpcd.model.seen import Facts, Vm
 from cpcd.model.view import View
@@ -45,10 +45,13 @@ def arrived(key: Key, wait: Wait, view: View) -> View:
         scope = scopes.addon(key.cluster, key.name)
         return effects.see(view, scope, replace(view.known(scope), leaving=()))
     row = view.row(key)
-    if row is None:
-        return view
+    return view if row is None else _come(row, wait.reason, view)
+
+
+def _come(row: Machine, reason: str, view: View) -> View:
+    """What a machine waits for, as come."""
     vm: Vm | None = view.known(scopes.vm(row))
-    match wait.reason:
+    match reason:
         case "Booting" if vm is not None:
             return effects.see(view, scopes.vm(row), replace(vm, host_key="ssh-ed25519 expected"))
         case "EndpointUnknown":

@@ -100,16 +100,27 @@ def _take(key: Key, view: View, site: str, claims: list[Claim]) -> Plan:
 
 def _identify(key: Key, view: View, cluster: Cluster) -> Plan:
     """Believe an API and a kubeconfig only together with a machine that says that it serves them."""
-    rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE]
-    inside: dict[str, Facts | None] = {row.uid: view.known(scopes.guest(row)) for row in rows}
-    serving = tuple(row for row in rows if (facts := inside[row.uid]) is not None and facts.readyz == 200)
-    api: Api | None = view.known(scopes.api(cluster.name))
-    written = view.known(scopes.kubeconfig(cluster.name))
-    if serving and written is not None and api is not None and api.ready and api.uid:
-        identity = {"ca_hash": written.ca_hash, "uid": api.uid}
+    inside = _inside(view, cluster.name)
+    serving = tuple(row for row, facts in inside.items() if facts is not None and facts.readyz == 200)
+    identity = _identity(view, cluster.name)
+    if serving and identity is not None:
         return Plan(steps=(Identify(key=key, identity=identity, serving=serving),))
     # Each has answered: one that is silent may be the control plane.
-    if rows and all(facts is not None and facts.untouched for facts in inside.values()):
+    if inside and all(facts is not None and facts.untouched for facts in inside.values()):
         return Plan(steps=(Identify(key=key, identity=None),))
     sentence = f"{cluster.name} is taken up again: waiting for a control plane that serves"
     return Plan(wait=Wait("Recovering", sentence, 10))
+
+
+def _inside(view: View, cluster: str) -> dict[Machine, Facts | None]:
+    """Each control plane with what it says of itself, None of one that is silent."""
+    return {row: view.known(scopes.guest(row)) for row in view.rows(cluster) if row.role is Role.CONTROL_PLANE}
+
+
+def _identity(view: View, cluster: str) -> Mapping[str, str] | None:
+    """What an API that is ready and the kubeconfig say of the cluster, None while either is silent."""
+    api: Api | None = view.known(scopes.api(cluster))
+    written = view.known(scopes.kubeconfig(cluster))
+    if written is None or api is None or not api.ready or not api.uid:
+        return None
+    return {"ca_hash": written.ca_hash, "uid": api.uid}

@@ -44,7 +44,7 @@ def sick_for(case: Case) -> float | None:
 def _absent_for(case: Case) -> float | None:
     """A Node that somebody deleted comes back when its kubelet restarts (recorded [424]): as sick as NotReady."""
     seen = case.node_seen
-    if case.api is None or not case.api.ready or seen is None or not seen.complete:
+    if not case.api_ready or seen is None or not seen.complete:
         return None
     began = case.view.since.get(f"{case.key}/NodeNotReady")
     limit = min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
@@ -52,19 +52,20 @@ def _absent_for(case: Case) -> float | None:
 
 
 def _drift(case: Case, vm: Vm) -> Plan | None:
-    spec, replaced = case.group.machine, _replaced(case)
-    differing = fields.delta(case.cluster, spec, vm.config)
-    if replaced or case.group.in_place == "Never":  # what a running VM takes at once nobody feels
+    """What differs from what is wanted, softest first; whose successor comes is spared what is felt."""
+    if _replaced(case):
+        return _configure(case, vm) or _prepare(case)
+    return _configure(case, vm) or grow(case, vm, case.group.machine) or _prepare(case) or _reboot(case, vm)
+
+
+def _configure(case: Case, vm: Vm) -> Plan | None:
+    differing = fields.delta(case.cluster, case.group.machine, vm.config)
+    if _replaced(case) or case.group.in_place == "Never":  # what a running VM takes at once nobody feels
         differing = {name: value for name, value in differing.items() if name in fields.HOT}
-    if differing:
-        digest = str(vm.config.get("digest", ""))
-        return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
-    growth = None if replaced else grow(case, vm, spec)
-    if growth is not None:
-        return growth
-    if case.facts and case.facts.prepared not in {"", kubeadm.profile(case.cluster, spec.timezone)}:
-        return acting("Updating", _prepare(case))
-    return _reboot(case, vm) if fields.late(vm) and not replaced else None
+    if not differing:
+        return None
+    digest = str(vm.config.get("digest", ""))
+    return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
 
 
 def _replaced(case: Case) -> bool:
@@ -81,11 +82,16 @@ def _misfit(case: Case, vm: Vm) -> Plan | None:
     return None if _replaced(case) else unfit(case, vm.config, f"VM {case.row.vmid}")
 
 
-def _prepare(case: Case) -> effects.Prepare:
-    return effects.Prepare(key=case.key, row=case.row, given=baseline(case))
+def _prepare(case: Case) -> Plan | None:
+    wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)
+    if case.facts is None or case.facts.prepared in {"", wanted}:
+        return None
+    return acting("Updating", effects.Prepare(key=case.key, row=case.row, given=baseline(case)))
 
 
-def _reboot(case: Case, vm: Vm) -> Plan:
+def _reboot(case: Case, vm: Vm) -> Plan | None:
+    if not fields.late(vm):
+        return None
     # With one voter its reboot is an outage of the API, which has a snapshot before it (promise 5).
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
@@ -103,15 +109,19 @@ def _serve(case: Case, vm: Vm) -> Plan:
         return drain(case) or acting("Rebooting", effects.Shutdown(key=case.key, row=case.row))
     ended = case.view.facts.get(f"boot/{case.row.uid}")
     if node is None or node.ready != "True" or node.boot_id == ended:
-        # Not Ready is what a machine is while it boots; after this time it is sick like any other.
-        late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
-        remedy = _health(case) if late else None
-        if remedy is not None and remedy.steps:
-            return remedy
-        return waiting("Rebooting", f"{case.row.name} is on its way back: waiting for its Node to be Ready", after=3)
+        return _overdue(case) or waiting(
+            "Rebooting", f"{case.row.name} is on its way back: waiting for its Node to be Ready", after=3
+        )
     if node.unschedulable:
         return acting("Rebooting", effects.Uncordon(key=case.key, row=case.row))
     return waiting("Rebooting", f"{case.row.name} serves again: waiting for its etcd member", after=3)
+
+
+def _overdue(case: Case) -> Plan | None:
+    """Not Ready is what a machine is while it boots; after this time it is sick like any other."""
+    late = case.hold is not None and case.view.wall - case.hold.opened > case.cluster.health.startup_timeout
+    remedy = _health(case) if late else None
+    return remedy if remedy is not None and remedy.steps else None
 
 
 def _health(case: Case) -> Plan | None:
