@@ -87,6 +87,11 @@ class Vm:
     pending: tuple[str, ...] = ()
     host_key: str = ""
 
+    @property
+    def off(self) -> bool:
+        """Nothing runs: it is stopped, or is not there at all."""
+        return self.status == "stopped" or not self.exists
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -7,6 +7,7 @@ target. Start-up is the same pass as any other.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 from cpcd.model.desired import Timeouts
@@ -163,13 +164,17 @@ def _task(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         return Done()
     if tasks is None:
         return Unknown(f"the tasks of {row.name} cannot be read now")
-    # The reply that named it may be lost (P20): then it is one of its type that was not there before.
-    task = next((t for t in tasks if t.upid == op.handle), None) or _later_task(op, tasks)
+    task = _own_task(op, tasks)
     if task is not None and not task.exit:
         return Running(_glance(op, now), f"{op.verb} of {row.name} is on its way")
     # Before what the task says of itself: a start that fails may leave a VM that runs (P17).
     if _reached(op, vm, task):
         return Done(_counted(op, row, view))
+    return _unreached(op, row, task, now)
+
+
+def _unreached(op: Op, row: Machine, task: Task | None, now: Wall) -> Verdict:
+    """No task of it runs and what was wanted is not there: it failed, or was never begun."""
     if task is not None and not task.ok:
         return _exited(f"{op.verb} of {row.name}", task)
     if now - op.opened > SETTLE:
@@ -205,28 +210,32 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
             return ()
 
 
-def _later_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
+def _own_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
+    """The reply that named it may be lost (P20): then it is one of its type that was not there before."""
     kind, before = OPS[op.verb], set(op.before.get("upids", ()))
-    return next((t for t in tasks if issubclass(kind, Write) and t.type == kind.task and t.upid not in before), None)
+    named = (t for t in tasks if t.upid == op.handle)
+    later = (t for t in tasks if issubclass(kind, Write) and t.type == kind.task and t.upid not in before)
+    return next(chain(named, later), None)
 
 
 def _reached(op: Op, vm: Vm, task: Task | None) -> bool:
+    ended_well = task is not None and task.ok
     match op.verb:
         case "start":
             return vm.status == "running"
         case "shutdown" | "stop":
-            return vm.status == "stopped" or not vm.exists
+            return vm.off
         case "resize":
-            disk = str(op.before.get("disk", ""))
-            size = fields.boot_disk_gb(vm.config, disk)
-            grown = size is not None and size >= float(op.before.get("size_gb", 0))
-            return grown or (
-                task is not None and task.ok
-            )  # one that timed out has grown, its config never says so (P04)
+            return ended_well or _grown(op, vm)  # one that timed out has grown, its config never says so (P04)
         case "reset":
-            return task is not None and task.ok
+            return ended_well
         case _:
             return False
+
+
+def _grown(op: Op, vm: Vm) -> bool:
+    size = fields.boot_disk_gb(vm.config, str(op.before.get("disk", "")))
+    return size is not None and size >= float(op.before.get("size_gb", 0))
 
 
 def _polled(op: Op, row: Machine, view: View) -> Any:
@@ -235,12 +244,9 @@ def _polled(op: Op, row: Machine, view: View) -> Any:
 
 def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     """A long verb on a machine: its result file decides."""
-    polled, vm = _polled(op, row, view), _vm(row, view)
-    # Nobody will ever answer there, and an answer would be waited for without end.
-    if polled is None and vm is not None and (not vm.exists or vm.status == "stopped"):
-        return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
+    polled = _polled(op, row, view)
     if polled is None:
-        return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
+        return _silent(op, row, view)
     match polled["state"]:
         case "done":
             return Done(_counted(op, row, view))
@@ -255,6 +261,14 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
             error = polled.get("error") or {}
             words = f"{error.get('reason', 'Failed')}: {error.get('message', '')}".strip()
             return Failed(Code.EXECUTION, f"{op.verb} on {row.name} failed: {words}")
+
+
+def _silent(op: Op, row: Machine, view: View) -> Verdict:
+    vm = _vm(row, view)
+    # Nobody will ever answer there, and an answer would be waited for without end.
+    if vm is not None and vm.off:
+        return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
+    return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
 
 
 def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
@@ -315,15 +329,26 @@ def _hold(row: Machine, view: View) -> Verdict:
     """A reboot's hold ends when the machine serves again; a retirement's when it has left and nothing of it runs."""
     if row.retire:
         return Done() if left(row, view) else Running(5)
-    vm, node = _vm(row, view), view.known(scopes.node(row.cluster, row.name))
-    back = vm is not None and vm.status == "running" and not fields.late(vm)
-    serving = node is not None and node.ready == "True" and not node.unschedulable
+    if not _back(row, view) or not _serving(row, view):
+        return Running(5)
+    return Done((DropFact(f"remedy/{row.uid}"), DropFact(f"boot/{row.uid}")))
+
+
+def _back(row: Machine, view: View) -> bool:
+    """Whether the VM runs with all that a cold start was needed for."""
+    vm = _vm(row, view)
+    return vm is not None and vm.status == "running" and not fields.late(vm)
+
+
+def _serving(row: Machine, view: View) -> bool:
+    """Whether the machine serves since its reboot: Node Ready and schedulable, etcd member healthy."""
+    node: Node | None = view.known(scopes.node(row.cluster, row.name))
+    if node is None or node.ready != "True" or node.unschedulable:
+        return False
     # A Node says Ready until its kubelet has been silent for the grace period (recorded [448]), so that Ready alone may
     # be of the boot before.
-    anew = node is not None and node.boot_id != view.facts.get(f"boot/{row.uid}")
-    voting = row.role != "control-plane" or _healthy(row, view)
-    over = (DropFact(f"remedy/{row.uid}"), DropFact(f"boot/{row.uid}"))
-    return Done(over) if back and serving and anew and voting else Running(5)
+    anew = node.boot_id != view.facts.get(f"boot/{row.uid}")
+    return anew and (row.role != "control-plane" or _healthy(row, view))
 
 
 def _healthy(row: Machine, view: View) -> bool:
