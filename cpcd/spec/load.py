@@ -5,6 +5,7 @@ can do harm: a bad one gives mistakes, never an exception. Shapes and words are 
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -41,12 +42,14 @@ __all__ = [
     "syntax",
 ]
 
-NO_TEMPLATE: Final = "a template is not read: write what stands for {{ }}"
-"""The hint for a mapping as a key, which is what YAML makes of `{{ }}`."""
+NO_TEMPLATE: Final = "a template is not read: write what {{ }} renders to"
+"""The hint for a mapping as a key, which is what YAML makes of `{{ }}`, and for the line that its complaint is about."""
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
 MAX_ALIASES: Final = 100
 MAX_VALUES: Final = 50_000  # after aliases are expanded: a kilobyte of nested aliases can mean billions
+
+_TEMPLATE: Final = re.compile(r"""[^'"#]*\{[{%]""")  # outside of quotes and comments, where it would be text
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -275,9 +278,22 @@ def syntax(
         case _:
             where, words = Mark(1, 1), str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    return Mistake(
-        file, *where, "", f"is no YAML: {words}" + (f" ({context})" if context else ""), _advice(text, where)
-    )
+    hint = NO_TEMPLATE if _template(text, error) else _advice(text, where)
+    return Mistake(file, *where, "", f"is no YAML: {words}" + (f" ({context})" if context else ""), hint)
+
+
+def _template(text: str, error: yaml.YAMLError) -> bool:
+    """Whether a complaint is about a line with a template: its own, or that of what it could not finish reading."""
+    lines = text.split("\n")
+    return any(_TEMPLATE.match(lines[line]) for line in _suspected(text, error) if line < len(lines))
+
+
+def _suspected(text: str, error: yaml.YAMLError) -> Iterator[int]:
+    if isinstance(error, yaml.MarkedYAMLError):
+        yield from (mark.line for mark in (error.problem_mark, error.context_mark) if mark is not None)
+        # `{{ }}` alone in its line is a whole document to YAML, which wonders about what comes after it.
+        if error.problem_mark is not None and "<document start>" in f"{error.problem}":
+            yield _end(text[: error.problem_mark.index].rstrip()).line - 1
 
 
 def _too_deep(text: str, within: int) -> Mark | None:

@@ -94,7 +94,7 @@ def test_several_documents_are_kept_apart() -> None:
         (b"a: 1\nb: 2\na: 3\n", "cluster.yaml:3:1: a: is written twice, first in line 1; keep one of them"),
         (b"1: a\n", "cluster.yaml:1:1: a key must be text, not 1; put the key in quotes"),
         (b"? [a]\n: b\n", "cluster.yaml:1:3: a key must be text"),
-        (b"a: {{ b }}\n", "cluster.yaml:1:5: a: a key must be text; a template is not read: write what stands for {{ }}"),
+        (b"a: {{ b }}\n", "cluster.yaml:1:5: a: a key must be text; a template is not read: write what {{ }} renders to"),
         (b"a: !secret x\n", "cluster.yaml:1:4: a: the tag !secret is not read; quote the value to make it text"),
         (
             b"<<: {a: 1}\n",
