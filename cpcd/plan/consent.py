@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from cpcd.model.desired import Consent, Risk
 from cpcd.model.keys import Key
-from cpcd.model.ledger import Change, DropFact
+from cpcd.model.ledger import Change, DropFact, Machine
 from cpcd.model.plan import Action
 from cpcd.model.view import View
+from cpcd.plan import effects
 from cpcd.plan.recover import Recover
 
-__all__ = ["Lapse", "free", "given", "lapsed", "policy"]
+__all__ = ["Lapse", "free", "given", "lapsed", "policy", "unasked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +66,9 @@ def lapsed(key: Key, requests: tuple[str, ...], asked: Container[str] = ()) -> L
     """Return what ends the consent to all but what is `asked` for, None when that is all of it."""
     left = tuple(request for request in requests if request not in asked)
     return Lapse(key=key, requests=left) if left else None
+
+
+def unasked(key: Key, view: View, row: Machine) -> Lapse | None:
+    """Return what ends the consent to what a machine asks for itself, for one that asks for nothing: at rest, or going."""
+    verbs = (effects.Hold.verb, effects.ResetVm.verb)
+    return lapsed(key, given(view, *(f"{row.cluster}/{verb}/{row.name}/" for verb in verbs)))

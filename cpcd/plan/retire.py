@@ -11,7 +11,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan, Refusal
 from cpcd.model.seen import Members, Node, Seen, Vm
 from cpcd.model.view import View
-from cpcd.plan import effects, fields, scopes
+from cpcd.plan import consent, effects, fields, scopes
 from cpcd.plan.case import Case, acting, offline, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
@@ -21,6 +21,9 @@ __all__ = ["left", "retire"]
 
 def retire(case: Case) -> Plan:
     """Return the next step of a retirement."""
+    # Nobody would ask for it again, and without the row nobody would let it lapse.
+    if unasked := consent.unasked(case.key, case.view, case.row):
+        return acting("Deleting", unasked)
     vm = case.vm
     if vm is None and not offline(case.row, case.view):
         sentence = f"{case.row.name}: nothing is destroyed while its VM cannot be read"

@@ -149,13 +149,6 @@ def _sick(sentence: str, reason: str) -> Plan:
     return Plan(wait=plan.wait, conditions=(Condition("Ready", Status.FALSE, reason, sentence),))
 
 
-def _unasked(case: Case) -> consent.Lapse | None:
-    """A machine at rest asks for nothing."""
-    verbs = (effects.Hold.verb, effects.ResetVm.verb)
-    about = (f"{case.row.cluster}/{verb}/{case.row.name}/" for verb in verbs)
-    return consent.lapsed(case.key, consent.given(case.view, *about))
-
-
 def _ready(case: Case, vm: Vm) -> Plan:
     node: Node | None = case.node
     if node is None:
@@ -169,7 +162,7 @@ def _ready(case: Case, vm: Vm) -> Plan:
     ):
         # A strike that stays would leave the next sickness without a reset (ADR 0009).
         return acting("Ready", effects.Forgive(key=case.key, row=case.row))
-    if unasked := _unasked(case):
+    if unasked := consent.unasked(case.key, case.view, case.row):
         return acting("Ready", unasked)
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):

@@ -8,6 +8,7 @@ import pytest
 from cpcd.model.desired import Cluster, Consent, MachineSpec, Risk, TemplateRef
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Action, Wait
+from cpcd.model.seen import Vm
 from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.consent import Lapse
@@ -149,6 +150,19 @@ def test_consent_to_a_reboot_lapses_when_the_machine_is_as_wanted() -> None:
 
     assert Lapse(key=machine_key(LAST), requests=(given.request,)) == step
     assert () == none
+
+
+def test_consent_to_a_reboot_ends_with_its_machine() -> None:
+    """Once its row is gone nobody would let it lapse, and it would be told to be approved for ever."""
+    going = replace(LAST, retire="general is scaled to 2")
+    given, other = reboot(going), reboot(of(REST, "u3"))
+    whole = put(REST, going, known=consented(given, other), bulk={scopes.vm(going): seen(Vm(exists=False))})
+
+    (step,) = machine.plan(machine_key(going), whole).steps
+    (after,) = machine.plan(machine_key(going), whole.with_ledger(step.changes(whole))).steps
+
+    assert Lapse(key=machine_key(going), requests=(given.request,)) == step
+    assert not isinstance(after, Lapse)
 
 
 def test_what_lapsed_is_gone_also_while_paused() -> None:
