@@ -4,17 +4,16 @@ Scaling, rolling replacement and the last rung of remediation are all the same t
 chosen one at a time so that limits are looked at afresh before each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Role, Uid
 from cpcd.model.ledger import Machine
-from cpcd.model.plan import Plan, Refusal, Wait
+from cpcd.model.plan import Action, Plan, Refusal, Wait
 from cpcd.model.view import View
 from cpcd.plan import alloc, consent, effects, scopes
 from cpcd.plan.case import machine_key
-from cpcd.plan.consent import Lapse
 from cpcd.plan.effects import AddMachine, ElectInit, RetireMachine, destroyed, healed
 from cpcd.plan.group import Fleet, fleet_of, lost
 from cpcd.plan.guards import LIMITS
@@ -30,24 +29,19 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     consent before one that does, because each allocates from the same pools.
     """
     # Before any decision: what no row knows would be made a second time (ADR 0012).
-    unknown = recover(key, view, cluster)
-    if unknown is not None:
-        return unknown
-    unasked = _unasked(key, view, cluster)
-    if unasked is not None:
-        return Plan(steps=(unasked,))
-    quorate = _quorum_lost(view, cluster)
-    if quorate is not None:
-        return quorate
+    before = recover(key, view, cluster) or _unasked(key, view, cluster) or _quorum_lost(view, cluster)
+    if before is not None:
+        return before
     groups = [_group(key, fleet_of(view, cluster, group)) for group in cluster.groups]
     plans = [plan for plan in (*groups, _elect(key, view, cluster), _groups_gone(key, view, cluster)) if plan]
-    steps = [step for plan in plans for step in plan.steps]
+    steps = _one_added(view, [step for plan in plans for step in plan.steps])
+    return Plan(steps=steps) if steps else min(plans, key=lambda plan: plan.refusal is None, default=Plan())
+
+
+def _one_added(view: View, steps: Sequence[Action]) -> tuple[Action, ...]:
     added = [step for step in steps if isinstance(step, AddMachine)]
     first = min(added, key=lambda step: not consent.free(step, view), default=None)
-    taken = tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
-    if taken:
-        return Plan(steps=taken)
-    return next(iter(sorted(plans, key=lambda plan: plan.refusal is None)), Plan())
+    return tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
 
 
 def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
@@ -66,16 +60,20 @@ def _quorum_lost(view: View, cluster: Cluster) -> Plan | None:
     return Plan(refusal=Refusal(Code.STATE, "QuorumLost", what, hint))
 
 
-def _unasked(key: Key, view: View, cluster: Cluster) -> Lapse | None:
+def _unasked(key: Key, view: View, cluster: Cluster) -> Plan | None:
     """Consent to retire a machine ends with its cause: without one there is no step that asks for it, now or later."""
     given = consent.given(view, *(f"{cluster.name}/{verb}/" for verb in (RetireMachine.verb, Recover.verb)))
     if not given or _blind(view, cluster):
         return None
-    whole = [fleet_of(view, cluster, group) for group in cluster.groups]
-    causes = [(row, why) for one in whole for row in one.rows for why in one.causes(row) if why]
-    causes += [(row, _ungrouped(row)) for row in _left(view, cluster)]
-    asked = {f"{cluster.name}/{RetireMachine.verb}/{effects.about(row, why)}" for row, why in causes}
-    return consent.lapsed(key, given, asked)
+    asked = {f"{cluster.name}/{RetireMachine.verb}/{effects.about(row, why)}" for row, why in _causes(view, cluster)}
+    lapse = consent.lapsed(key, given, asked)
+    return Plan(steps=(lapse,)) if lapse else None
+
+
+def _causes(view: View, cluster: Cluster) -> Iterator[tuple[Machine, str]]:
+    for one in (fleet_of(view, cluster, group) for group in cluster.groups):
+        yield from ((row, why) for row in one.rows for why in one.causes(row) if why)
+    yield from ((row, _ungrouped(row)) for row in _left(view, cluster))
 
 
 def _blind(view: View, cluster: Cluster) -> bool:
@@ -159,39 +157,48 @@ def _roll(key: Key, one: Fleet) -> Plan | None:
     Nothing is added before the retirement that it is for has consent. While there are too many, only who has somebody
     beside it goes: the others' going would be a scale-down.
     """
-    old = one.old
-    if not old:
-        return None
-    beside, have = set(one.surge.values()), len(one.rows)
-    want, ill = one.group.replicas + one.surplus, any(map(one.ill, old))
-    agreed = {row.uid for row in old if consent.free(_outdone(key, one, row), one.view)}
+    beside = {*one.surge.values()}
     turns = sorted(
-        old,
+        one.old,
         key=lambda row: (
-            not one.ill(row), row.uid not in agreed, one.ready(row), row.uid not in beside, row.created, row.index,
+            not one.ill(row), not _agreed(key, one, row), one.ready(row), row.uid not in beside, row.created, row.index,
         ),
     )  # fmt: skip
-    whose = turns[0] if have <= want else next((row for row in turns if row.uid not in beside), None)
+    return (_surge(key, one, turns) or _release(key, one, turns)) if turns else None
+
+
+def _surge(key: Key, one: Fleet, turns: Sequence[Machine]) -> Plan | None:
+    have, most = len(one.rows), one.kept + one.group.max_surge
     # Beside a voter that does not answer no other can join, so that no surge would come to anything.
-    surges = have < want + one.group.max_surge and have - len(old) < want and not ill
-    if whose and surges and (have <= want or whose.uid in agreed):
-        why = f"{len(old)} of {have} {one.group.name} machines are outdated"
-        return _add(key, one, why, _outdone(key, one, whose))
-    going = next((row for row in turns if not one.surplus or row.uid in beside), None)
+    if have >= most or have - len(turns) >= one.kept or any(map(one.ill, turns)):
+        return None
+    whose = turns[0]
+    if have > one.kept:
+        alone = [row for row in turns if row.uid not in one.surge.values()]
+        if not alone or not _agreed(key, one, alone[0]):
+            return None
+        whose = alone[0]
+    why = f"{len(turns)} of {have} {one.group.name} machines are outdated"
+    return _add(key, one, why, _outdone(key, one, whose))
+
+
+def _release(key: Key, one: Fleet, turns: Sequence[Machine]) -> Plan | None:
+    going = next((row for row in turns if not one.surplus or row.uid in one.surge.values()), None)
     if going is None:
         return None
-    waits = _unserving(one, old)
-    if waits and not ill and sum(map(one.ready, one.rows)) - one.ready(going) < want - one.group.max_unavailable:
+    waits = [row for row in one.rows if not one.ready(row) and row not in turns]
+    left = sum(map(one.ready, one.rows)) - one.ready(going)
+    if waits and not any(map(one.ill, turns)) and left < one.kept - one.group.max_unavailable:
         return Plan(wait=Wait("RollingOut", f"rolling {one.group.name}: waits for {waits[0].name} to serve", 30))
     return Plan(steps=(_outdone(key, one, going),))
 
 
+def _agreed(key: Key, one: Fleet, row: Machine) -> bool:
+    return consent.free(_outdone(key, one, row), one.view)
+
+
 def _outdone(key: Key, one: Fleet, row: Machine) -> RetireMachine:
     return _retirement(key, one, row, one.outdone, Risk.REPLACE)
-
-
-def _unserving(one: Fleet, old: Sequence[Machine]) -> list[Machine]:
-    return [row for row in one.rows if not one.ready(row) and row not in old]
 
 
 def _scale_down(key: Key, one: Fleet) -> Plan | None:
@@ -263,14 +270,18 @@ def _coming(key: Key, view: View, cluster: Cluster) -> str:
     """
     whole = [fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.WORKER]
     serving = any(one.ready(row) for one in whole for row in one.rows)
-    for one in whole:
-        short = _scale_up(key, one)
-        if short is not None and (short.refusal is None or alloc.freeing(view, cluster)):
-            return one.group.name
-        late = (row.name for row in one.rows if not one.arrived(row) and not (serving and _beyond(key, one, row)))
-        if name := next(late, ""):
-            return name
-    return ""
+    return next(filter(None, (_short(key, one) or _late(key, one, serving=serving) for one in whole)), "")
+
+
+def _short(key: Key, one: Fleet) -> str:
+    growing = _scale_up(key, one)
+    comes = growing is not None and (growing.refusal is None or alloc.freeing(one.view, one.cluster))
+    return one.group.name if comes else ""
+
+
+def _late(key: Key, one: Fleet, *, serving: bool) -> str:
+    late = (row for row in one.rows if not one.arrived(row))
+    return next((row.name for row in late if not serving or not _beyond(key, one, row)), "")
 
 
 def _beyond(key: Key, one: Fleet, row: Machine) -> bool:

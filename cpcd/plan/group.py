@@ -3,6 +3,7 @@
 What is done about it is decided in `fleet.py`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -78,6 +79,11 @@ class Fleet:
         return max(0, len(self.rows) - self.group.replicas - len(self.surge))
 
     @property
+    def kept(self) -> int:
+        """How many there are to be as long as nobody goes by a scale-down, surge aside."""
+        return self.group.replicas + self.surplus
+
+    @property
     def leaving(self) -> Machine | None:
         """Who goes next by a scale-down: who is no good first, then by order; of a pair nobody else, one goes anyway."""
         bad = {row.uid for row in self.rows if self.hopeless(row) or self.ill(row)} if self.surplus else set()
@@ -112,26 +118,29 @@ class Fleet:
 
     def hopeless(self, row: Machine) -> str:
         """Why it is past everything but its replacement, "" when it is not: it never came up, or no reset helped."""
-        health, wall = self.cluster.health, self.view.wall
-        case = Case(machine_key(row), self.view, row, self.cluster, self.group)
-        if not row.joined:
-            if row.strikes and row.strikes >= health.max_retry:
-                return f"{row.strikes} joins failed"
-            stuck = [self.view.since.get(f"{case.key}/{reason}") for reason in NOT_UP]
-            late = any(at is not None and wall - at > health.startup_timeout for at in stuck)
-            return "it does not come up" if late else ""
-        late_by = sick_for(case)
+        if row.joined:
+            return "its node stays unhealthy after a reset" if self._past_reset(row) else ""
+        if row.strikes and row.strikes >= self.cluster.health.max_retry:
+            return f"{row.strikes} joins failed"
+        stuck = [self.view.since.get(f"{machine_key(row)}/{reason}", math.inf) for reason in NOT_UP]
+        late = self.view.wall - min(stuck) > self.cluster.health.startup_timeout
+        return "it does not come up" if late else ""
+
+    def _past_reset(self, row: Machine) -> bool:
+        """Whether it is sick past its time, and a reset was tried or cannot reach it, on a node that is offline."""
+        health, late = self.cluster.health, self._late(row)
         last = self.view.facts.get(f"remedy/{row.uid}", 0.0)
-        # On a node that is offline no reset reaches it.
-        tried = row.strikes > 0 or Remedy.RESET not in health.ladder or offline(row, self.view)
-        if late_by is not None and late_by > 0 and tried and wall - last > health.patience:
-            return "its node stays unhealthy after a reset"
-        return ""
+        if late is None or late <= 0 or self.view.wall - last <= health.patience:
+            return False
+        return row.strikes > 0 or Remedy.RESET not in health.ladder or offline(row, self.view)
+
+    def _late(self, row: Machine) -> float | None:
+        return sick_for(Case(machine_key(row), self.view, row, self.cluster, self.group))
 
     def arrived(self, row: Machine) -> bool:
         """Whether it need not be waited for: it serves, or is sick past its time."""
         node: Node | None = (self.view.known(scopes.nodes(self.cluster.name)) or {}).get(row.name)
-        late = sick_for(Case(machine_key(row), self.view, row, self.cluster, self.group))
+        late = self._late(row)
         return row.joined and ((node is not None and node.ready == "True") or (late is not None and late > 0))
 
 

@@ -100,11 +100,21 @@ def etcd_quorum(action: Action, view: View) -> Refusal | Wait | None:
         return None
     members: Members | None = view.known(scopes.etcd(row.cluster))
     if members is None:
-        sole = isinstance(action, ResetVm) and _alone(view, row.cluster)
-        unborn = isinstance(action, RetireMachine) and not row.joined  # its member, if any, is removed under this guard
-        out = isinstance(action, Stop) and not view.open_ops(action.owner)  # its hold has ended: it has left
-        return None if sole or unborn or out else _unlisted(action, view)
+        return None if _none_to_spend(action, view) else _unlisted(action, view)
     return _spends(action, row.address, members)
+
+
+def _none_to_spend(action: MachineAction | RetireMachine, view: View) -> bool:
+    """Whether no member can be lost by it, though nobody can list them."""
+    match action:
+        case ResetVm():
+            return _alone(view, action.row.cluster)
+        case RetireMachine():
+            return not action.row.joined  # its member, if any, is removed under this guard
+        case Stop():
+            return not view.open_ops(action.owner)  # its hold has ended: it has left
+        case _:
+            return False
 
 
 def _spends(action: Action, address: str, members: Members) -> Wait | None:
@@ -221,16 +231,22 @@ def remediation(action: Action, view: View) -> Wait | None:
     remedy, cluster = action.asks, view.cluster(action.key.cluster)
     if cluster is None or not _heals(remedy):
         return None
-    # Who comes or goes is not Ready for reasons that are no sickness.
-    rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
-    sick = [row for row in rows if not _well(row, view)]
-    if rows and len(sick) / len(rows) > cluster.health.limit:
-        return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
+    if outage := _outage(cluster, view):
+        return outage
     others = [row for row in view.rows(cluster.name) if row.uid != remedy.row.uid and _in_remedy(row, cluster, view)]
     if len(others) < cluster.health.max_in_flight:
         return None
     whose = f"waits for the remedy of {others[0].name}" if others else "maxInFlight is 0, so nothing is healed"
     return Wait("Remediating", f"{action.sentence}: {whose}", 15)
+
+
+def _outage(cluster: Cluster, view: View) -> Wait | None:
+    # Who comes or goes is not Ready for reasons that are no sickness.
+    rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
+    sick = [row for row in rows if not _well(row, view)]
+    if not rows or len(sick) / len(rows) <= cluster.health.limit:
+        return None
+    return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
 
 
 def _heals(action: Action) -> TypeGuard[ResetVm | RetireMachine]:
