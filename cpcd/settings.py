@@ -4,8 +4,6 @@ What clusters should be is never here but in the spec. All mistakes are told at 
 read, and nothing is created.
 """
 
-import difflib
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
@@ -73,6 +71,8 @@ def _dashed(source: str, name: str) -> str:
 def _file(config: Path | None, environment: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
     named = config or (Path(environment["CPCD_CONFIG"]) if environment.get("CPCD_CONFIG") else None)
     path = named or CONFIG
+    import tomllib  # with difflib a tenth of the start of a command that only needs to know who may read what
+
     try:
         return f"{path}: {{}}", tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -101,6 +101,8 @@ def _known(name: str) -> bool:
 
 
 def _near(name: str) -> str:
+    import difflib
+
     return next(iter(difflib.get_close_matches(name.replace("-", "_"), list(_READERS), n=1, cutoff=0.75)), "")
 
 

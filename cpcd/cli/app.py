@@ -111,6 +111,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     neither is done, so whatever must be closed is closed where it was opened.
     """
     gc.disable()
+    # pydantic would read the metadata of every package that is installed, for plugins; none has a say in what a spec is.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - `>&-`: nobody listens, nothing is wrong
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

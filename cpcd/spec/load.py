@@ -7,7 +7,8 @@ can do harm: a bad one gives mistakes, never an exception. Shapes and words are 
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -92,14 +93,20 @@ def load(file: str, content: bytes) -> tuple[list[Document], list[Mistake]]:
 
     A syntax error ends the file where it stands: the documents before it are returned beside the mistake.
     """
-    text = decoded(file, content)
+    documents, mistakes = _loaded(content)
+    return [replace(document, file=file) for document in documents], [replace(each, file=file) for each in mistakes]
+
+
+@lru_cache(maxsize=4)  # who reads a spec has looked before for the files that it refers to
+def _loaded(content: bytes) -> tuple[tuple[Document, ...], tuple[Mistake, ...]]:
+    text = decoded("", content)
     if isinstance(text, Mistake):
-        return [], [text]
-    builder = _Builder(file)
-    documents = list(builder.documents(text))
+        return (), (text,)
+    builder = _Builder("")
+    documents = tuple(builder.documents(text))
     if not documents and not builder.mistakes:
-        builder.mistakes.append(Mistake(file, 0, 0, "", "is empty", "an empty file never means: delete everything"))
-    return documents, builder.mistakes
+        builder.mistakes.append(Mistake("", 0, 0, "", "is empty", "an empty file never means: delete everything"))
+    return documents, tuple(builder.mistakes)
 
 
 def decoded(file: str, content: bytes, *, most: int = MAX_BYTES) -> str | Mistake:

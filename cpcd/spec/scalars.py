@@ -20,6 +20,7 @@ _INT: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT: Final = re.compile(
     r"[-+]?((\.[0-9]{1,40}|[0-9]{1,40}\.[0-9]{0,40})([eE][-+]?[0-9]{1,3})?|[0-9]{1,40}[eE][-+]?[0-9]{1,3})"
 )
+_FIRST: Final = frozenset("+-.0123456789")  # of every number: of the rest, which is most, no expression is tried
 _ODD: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -27,6 +28,8 @@ def resolve(text: str) -> Scalar:
     """Return the value of a plain (unquoted) scalar."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _FIRST:
+        return text
     if _INT.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
