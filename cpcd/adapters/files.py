@@ -1,6 +1,6 @@
 """The spec's bytes: what is committed in a git work tree, else the file or directory as it lies there.
 
-git is asked only for objects (`rev-parse`, `ls-tree`, `cat-file`), so that no hook, filter, fsmonitor or remote of a
+git is asked only for objects (`cat-file`), so that no hook, filter, fsmonitor or remote of a
 repository ever runs. Nothing is parsed here but the names of referred files; what lies on the disk is read by
 `disk.py`, and `cpcd.spec.read_spec` judges the bytes.
 """
@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from watchfiles import awatch
 
@@ -28,6 +28,7 @@ POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
 STEP_MS: Final = 20
 DEBOUNCE_MS: Final = 200
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
+_TREE: Final = "40000"  # a directory's mode in a tree (git-fast-import(1))
 _NEVER: Final[tuple[object, ...]] = (None,)
 
 
@@ -70,31 +71,23 @@ class SpecFiles:
         return watch(self._path, also=lambda: self._wanted)
 
     async def _head(self, spec: Path, top: Path) -> Snapshot:
-        git = _Git(self._git, top)
-        commit = await git.head()
-        names, own = _committed(await git.list(commit), spec.relative_to(top).as_posix())
-        if not own:
+        where = spec.relative_to(top).parts
+        async with _objects(self._git, top) as git:
+            commit, tree = await git.head()
+            below = await git.directory(tree, where)
+            names = (await git.directory(tree, where[:-1]) or {}) if below is None else below
+            own = members(names) if below is not None else where[-1:]
+            files = await git.blobs({name: names[name].oid for name in own if name in names and names[name].regular})
+            wanted = await asyncio.to_thread(patterns, files)
+            found = [await git.matching(names, each) for each in wanted]
+            beside = {name: oid for each in found for name, oid in each.items() if name not in files}
+            referred = await git.blobs(dict(sorted(beside.items())))
+        if not files:
             what = f"{spec} is not committed, or holds no committed *.yaml (HEAD is {commit[:7]})"
             raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {KEPT}")
-        files = await git.blobs({name: names[name] for name in own})
-        wanted = await asyncio.to_thread(_referred, files, names)
-        referred = await git.blobs({name: names[name] for name in wanted})
         uncommitted = await asyncio.to_thread(_differs, spec, files, referred)
         source = f"git HEAD {commit[:7]} ({_branch(top) or 'detached'})"
         return Snapshot(files, commit, uncommitted, source, referred)
-
-
-def _committed(entries: Mapping[str, str], where: str) -> tuple[dict[str, str], list[str]]:
-    """Return all files below the spec's directory (name -> object id), and the names of the spec's own files."""
-    directory = where == "." or any(name.startswith(f"{where}/") for name in entries)
-    base = where if directory else Path(where).parent.as_posix()
-    names = {_below(name, base): oid for name, oid in entries.items() if _below(name, base)}
-    return names, members(names) if directory else [name for name in (Path(where).name,) if name in names]
-
-
-def _referred(files: Mapping[str, bytes], names: Iterable[str]) -> list[str]:
-    known = tuple(names)
-    return sorted({name for each in patterns(files) for name in matching(each, known)} - files.keys())
 
 
 # --- what is committed --------------------------------------------------------------------------------------------
@@ -112,12 +105,6 @@ def _work_tree(spec: Path) -> Path | None:
     return next((place for place in places if os.access(place / ".git", os.F_OK)), None)
 
 
-def _below(name: str, base: str) -> str:
-    if base in ("", "."):
-        return name
-    return name[len(base) + 1 :] if name.startswith(f"{base}/") else ""
-
-
 def _differs(spec: Path, files: Mapping[str, bytes], referred: Mapping[str, bytes]) -> bool:
     """Return whether the work tree says something else than HEAD; line ends are git's business, not an edit."""
     try:
@@ -129,80 +116,117 @@ def _differs(spec: Path, files: Mapping[str, bytes], referred: Mapping[str, byte
     return plain[:2] != plain[2:]
 
 
+class _Entry(NamedTuple):
+    """What a name in a directory of a commit stands for."""
+
+    mode: str
+    oid: str
+
+    @property
+    def regular(self) -> bool:
+        """Whether it is a file: a symbolic link's blob is where it points to and not what is there."""
+        return self.mode.startswith("100")
+
+
+Directory = dict[str, _Entry]
+
+
 class _Git:
-    """Object reads of one repository; none of its configuration can make git run anything."""
+    """Reads the objects of one repository from one `git cat-file --batch`, where a start is dearer than all it answers."""
 
-    def __init__(self, program: str, top: Path) -> None:
-        self._top = top
-        self._argv = (
-            program, "-C", str(top), "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
-        )  # fmt: skip
+    def __init__(self, process: asyncio.subprocess.Process, top: Path) -> None:
+        self._process, self._top = process, top
 
-    async def head(self) -> str:
-        """Return the id of the commit at HEAD; a detached HEAD is as good as a branch."""
-        unborn = f"{self._top} is a git work tree without a commit"
-        output = await self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", refused=unborn)
-        return output.decode().strip()
+    async def head(self) -> tuple[str, str]:
+        """Return the ids of the commit at HEAD and of its tree; a detached HEAD is as good as a branch."""
+        found = await self._read("HEAD^{commit}", "the commit")
+        if found is None:
+            what = f"{self._top} is a git work tree without a commit"
+            raise Failure(Code.CONFIG, what, hint=f"Commit the spec, or set worktree. {KEPT}")
+        commit, content = found
+        return commit, content.split(maxsplit=2)[1].decode()  # `tree <oid>` is its first line
 
-    async def list(self, commit: str) -> dict[str, str]:
-        """Return the regular files of a commit: path from the top -> object id."""
-        found: dict[str, str] = {}
-        for line in (await self._run("ls-tree", "-r", "-z", "--full-tree", commit)).split(b"\0")[:-1]:
-            meta, _, name = line.partition(b"\t")
-            mode, kind, oid = meta.decode().split()
-            # 120000 is a symbolic link: its blob is where it points to and not what is there.
-            if kind == "blob" and mode != "120000":
-                found[os.fsdecode(name)] = oid
-        return found
+    async def directory(self, tree: str, where: Sequence[str]) -> Directory | None:
+        """Return what a directory below a tree holds, None when there is no such."""
+        names = await self._tree(tree)
+        for part in where:
+            if part not in names or names[part].mode != _TREE:
+                return None
+            names = await self._tree(names[part].oid)
+        return names
+
+    async def matching(self, names: Directory, wanted: str) -> dict[str, str]:
+        """Return the files that a pattern stands for, by path from `names`, with their ids."""
+        *folders, last = wanted.split("/")
+        level = [("", names)]
+        for piece in folders:
+            level = [
+                (f"{place}{name}/", await self._tree(inner[name].oid))
+                for place, inner in level for name in matching(piece, inner) if inner[name].mode == _TREE
+            ]  # fmt: skip
+        return {
+            f"{place}{name}": inner[name].oid
+            for place, inner in level for name in matching(last, inner) if inner[name].regular
+        }  # fmt: skip
 
     async def blobs(self, wanted: Mapping[str, str]) -> dict[str, bytes]:
         """Return the content of objects by name."""
-        if not wanted:
-            return {}
-        listed = "".join(f"{oid}\n" for oid in wanted.values()).encode()
-        for line, name in zip(
-            (await self._run("cat-file", "--batch-check", given=listed)).splitlines(), wanted, strict=True
-        ):
-            size = line.rpartition(b" ")[2]
-            if size.isdigit() and int(size) > MAX_BYTES:
-                raise too_large(name, int(size))
-        return _unpacked(list(wanted), await self._run("cat-file", "--batch", given=listed))
+        return {name: await self._content(oid, name) for name, oid in wanted.items()}
 
-    async def _run(self, *words: str, given: bytes = b"", refused: str = "") -> bytes:
-        code, output, error = await _execute((*self._argv, *words), given)
-        if code == 0:
-            return output
-        said = error.decode("utf-8", "replace").strip().removeprefix("fatal: ").splitlines()
-        what = f"git {words[0]} in {self._top} failed: {said[0]}" if said else refused or f"git {words[0]} failed"
-        raise Failure(Code.CONFIG, what, hint=f"Commit the spec, or set worktree. {KEPT}")
+    async def _tree(self, oid: str) -> Directory:
+        found, rest, size = Directory(), await self._content(oid, "a directory"), len(oid) // 2
+        while rest:
+            # `<mode> SP <name> NUL <oid in bytes>` for each.
+            head, _, rest = rest.partition(b"\0")
+            mode, _, name = head.partition(b" ")
+            found[os.fsdecode(name)] = _Entry(mode.decode(), rest[:size].hex())
+            rest = rest[size:]
+        return found
+
+    async def _content(self, oid: str, name: str) -> bytes:
+        found = await self._read(oid, name)
+        if found is None:
+            raise Failure(Code.CONFIG, f"git has no content of {name}: {oid} is missing", hint=KEPT)
+        return found[1]
+
+    async def _read(self, revision: str, name: str) -> tuple[str, bytes] | None:
+        """Return id and content of an object, None when there is none; one that is too large is told by its size."""
+        put, get = self._process.stdin, self._process.stdout
+        assert put is not None, "a pipe"
+        assert get is not None, "a pipe"
+        put.write(f"{revision}\n".encode())
+        # `<oid> SP <type> SP <size> LF <content> LF`, or `<revision> SP missing LF` (git-cat-file(1)).
+        words = (await get.readline()).split()
+        if not words:
+            raise await self._fallen()
+        if len(words) != 3:
+            return None
+        if (size := int(words[2])) > MAX_BYTES:
+            raise too_large(name, size)
+        return words[0].decode(), (await get.readexactly(size + 1))[:-1]
+
+    async def _fallen(self) -> Failure:
+        said = (await self._process.communicate())[1].decode("utf-8", "replace").strip().removeprefix("fatal: ")
+        what = f"git in {self._top} failed: {said.splitlines()[0] if said else 'it says nothing'}"
+        return Failure(Code.CONFIG, what, hint=f"Commit the spec, or set worktree. {KEPT}")
 
 
-def _unpacked(names: Sequence[str], output: bytes) -> dict[str, bytes]:
-    found, at = {}, 0
-    for name in names:
-        # `<oid> SP <type> SP <size> LF <content> LF` for each, by length: the content may hold anything (git-cat-
-        # file(1)).
-        end = output.index(b"\n", at)
-        kind, size = output[at:end].split()[-2:]
-        if kind != b"blob" or not size.isdigit():
-            raise Failure(Code.CONFIG, f"git has no content of {name}: {output[at:end].decode()}", hint=KEPT)
-        at = end + 1 + int(size) + 1
-        found[name] = output[end + 1 : at - 1]
-    return found
-
-
-async def _execute(argv: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
-    pipe = asyncio.subprocess.PIPE
+@contextlib.asynccontextmanager
+async def _objects(program: str, top: Path) -> AsyncGenerator[_Git]:
+    """Run git for the time of one read; none of the repository's configuration can make it run anything."""
+    pipe, own = asyncio.subprocess.PIPE, ("safe.directory=*", "core.fsmonitor=false", "core.hooksPath=/dev/null")
+    argv = (program, "-C", str(top), *(word for each in own for word in ("-c", each)), "cat-file", "--batch")
     try:
         process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe, env=_environment())
     except OSError as error:
-        what = f"the spec is in a git work tree, but {argv[0]} does not run: {error.strerror}"
+        what = f"the spec is in a git work tree, but {program} does not run: {error.strerror}"
         raise Failure(
             Code.DEPENDENCY, what, hint="Install git, or set worktree to read the files as they are."
         ) from error
     try:
         async with asyncio.timeout(GIT_SECONDS):
-            output, complaint = await process.communicate(given)
+            yield _Git(process, top)
+            await process.communicate(b"")
     except TimeoutError as error:
         raise Failure(Code.TIMEOUT, f"git did not answer within {GIT_SECONDS:.0f} s", hint=KEPT) from error
     finally:
@@ -210,8 +234,6 @@ async def _execute(argv: Sequence[str], given: bytes) -> tuple[int, bytes, bytes
             # Also when the waiter is cancelled: nobody else would end it.
             process.kill()
             await process.wait()
-    assert process.returncode is not None, "communicate waits for the end"
-    return process.returncode, output, complaint
 
 
 def _environment() -> dict[str, str]:
