@@ -1,13 +1,12 @@
-"""What an edit of the spec is about: of a thousand machines, those for which it means something; and what may surprise.
+"""What an edit of the spec is about: of a thousand objects, those for which it means something; and what may surprise.
 
-A pass reads its machine afresh, so that looking at all of them would be thousands of calls in front of the edit's own
+A pass reads its object afresh, so that looking at all of them would be thousands of calls in front of the edit's own
 first one. Whom nobody looks at now is looked at as always: when its wait ends, or something about it changes.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Final
 
 from cpcd.model.desired import Cluster, Desired
 from cpcd.model.keys import Key, Kind, Role
@@ -17,13 +16,18 @@ from cpcd.model.view import View
 
 __all__ = ["concerned", "renamed"]
 
-_MANY: Final = {Kind.MACHINE, Kind.NODES}  # a key for each machine; of the other kinds there are few
-
 
 def concerned(before: View, after: View, reconcilers: Sequence[ModuleType]) -> Iterator[Key]:
-    """Yield the objects to look at in the order of the reconcilers, decisions first."""
+    """Yield the objects to look at in the order of the reconcilers, decisions first: clusters, what is new, what it touches.
+
+    What a look at an untouched addon or template costs would stand beside the edit's first write, and before it.
+    """
     for module in reconcilers:
-        yield from (key for key in module.keys(after) if key.kind not in _MANY or _touched(module, key, before, after))
+        known = {*module.keys(before)}
+        for key in module.keys(after):
+            # What a cluster decides from may never have been read, and then its plan is to wait, whatever is wanted.
+            if key.kind is Kind.CLUSTER or key not in known or _touched(module, key, before, after):
+                yield key
 
 
 def _touched(module: ModuleType, key: Key, before: View, after: View) -> bool:

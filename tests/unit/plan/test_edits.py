@@ -66,6 +66,15 @@ def test_decisions_come_before_machines() -> None:
     assert kinds.index(Kind.CLUSTER) < kinds.index(Kind.MACHINE)
 
 
+def test_what_is_as_it_was_is_left_alone() -> None:
+    """One worker more is nothing to the kubeconfig, which is looked at by a daemon that has just begun."""
+    larger = cluster(group(CP, 3), group(WORKERS, 3))
+    old, none = built(BEFORE), replace(built(BEFORE), desired=Desired())
+
+    assert looked_at(larger, Kind.KUBECONFIG) == set()
+    assert Key(NAME, Kind.KUBECONFIG, "admin") in set(concerned(none, old, RECONCILERS))
+
+
 def test_a_planner_that_falls_hides_nobody() -> None:
     """One failure stays one failure: its own pass tells of it, and all others are found."""
     old = built(BEFORE)
