@@ -1,6 +1,5 @@
 """Objects by the names that people type: `machine/home-wk-1`, `home/addon/cni`, or a bare name that is unique."""
 
-import difflib
 import re
 from typing import Any, Final
 
@@ -28,6 +27,8 @@ def find(document: dict[str, Any], words: str) -> Object:
 
 
 def _unknown(words: str, known: list[str]) -> Failure:
+    import difflib
+
     near = [name for name in known if words in name][:3] or difflib.get_close_matches(words, known, 3) or known[:3]
     hint = f"Known are, among others: {', '.join(near)}." if known else "There is no object yet; see `cpcd status`."
     return Failure(Code.INPUT, f"there is no object called {words}", hint=hint)
