@@ -137,7 +137,7 @@ async def _at_rest(lab: Stand, running: Daemon, machines: int, budget: float) ->
     loop = "of the event loop"
     yield Row(f"wake-ups {who}", woke / MINUTE, "a second", 2 if machines == 10 else None, loop)
     threads = (
-        "with watchfiles' thread, which looks each 50 ms whether something happened: an edit is to be seen at once"
+        "with watchfiles' thread, which looks each 20 ms whether something happened: an edit is to be seen at once"
     )
     yield Row(f"wake-ups of all threads {who}", all_woke / MINUTE, "a second", None, threads)
     yield Row(f"CPU {who}", (running.cpu() - cpu) / MINUTE * 1000, "ms a second", None)
