@@ -196,14 +196,15 @@ class _Git:
         assert get is not None, "a pipe"
         put.write(f"{revision}\n".encode())
         # `<oid> SP <type> SP <size> LF <content> LF`, or `<revision> SP missing LF` (git-cat-file(1)).
-        words = (await get.readline()).split()
-        if not words:
-            raise await self._fallen()
-        if len(words) != 3:
-            return None
-        if (size := int(words[2])) > MAX_BYTES:
-            raise too_large(name, size)
-        return words[0].decode(), (await get.readexactly(size + 1))[:-1]
+        try:
+            words = (await get.readuntil(b"\n")).split()
+            if len(words) != 3:
+                return None
+            if (size := int(words[2])) > MAX_BYTES:
+                raise too_large(name, size)
+            return words[0].decode(), (await get.readexactly(size + 1))[:-1]
+        except asyncio.IncompleteReadError as error:
+            raise await self._fallen() from error
 
     async def _fallen(self) -> Failure:
         said = (await self._process.communicate())[1].decode("utf-8", "replace").strip().removeprefix("fatal: ")

@@ -230,6 +230,17 @@ async def test_a_git_that_hangs_is_ended(repository: Path, tmp_path: Path, monke
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+@pytest.mark.parametrize("answer", ["", "abc", "0000 commit 900\ntree 1"], ids=["nothing", "half a line", "half"])
+async def test_a_git_that_dies_midway_is_a_sentence(repository: Path, tmp_path: Path, answer: str) -> None:
+    """What it says of itself is told."""
+    dying = tmp_path / "dying-git"
+    dying.write_text(f"#!/bin/sh\nread line\nprintf '{answer}'\necho 'fatal: object file is empty' >&2\nexit 128\n")
+    dying.chmod(0o755)
+    failure = await refusal(SpecFiles(repository / "home" / "cluster.yaml", git=str(dying)))
+
+    assert (Code.CONFIG, True) == (failure.code, failure.what.endswith("failed: object file is empty"))
+
+
 # --- files and directories ---
 
 
