@@ -4,6 +4,7 @@ An answer may be of any length, in any encoding, nested without end. Nothing her
 knows who was asked; the errors of each side are in its own `failures.py`.
 """
 
+import codecs
 import json
 import math
 import os
@@ -24,7 +25,7 @@ _LONE: Final = re.compile(
 def parse(body: bytes) -> Any:
     """Return the value of JSON text in UTF-8; ValueError for all else, also for NaN and what nests too deep."""
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refused, parse_float=_finite)
+        value = _STRICT.decode(body.removeprefix(codecs.BOM_UTF8).decode())
         # Only then, since it writes the whole answer once more: half a pair would be refused by whoever stores or shows
         # it.
         if _LONE.search(body):
@@ -70,3 +71,6 @@ def _finite(number: str) -> float:
 
 def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+_STRICT: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refused)

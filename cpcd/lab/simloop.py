@@ -68,7 +68,8 @@ class _NoSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise RealWorldError("the simulation waits for ever: nothing is ready and no timer is set")
-        self._loop.advance(timeout)
+        if timeout:
+            self._loop.advance(timeout)
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> NoReturn:

@@ -25,8 +25,8 @@ __all__ = ["State"]
 class Waits(Mapping[str, float]):
     """When waits began, as wall times of now: kept in monotonic seconds, so that a stepped clock changes no wait."""
 
-    def __init__(self, began: Mapping[str, float], clock: Clock) -> None:
-        self._began, self._step = began, clock.wall() - clock.now()
+    def __init__(self, began: Mapping[str, float], step: float) -> None:
+        self._began, self._step = began, step
 
     def __getitem__(self, name: str) -> float:
         return self._began[name] + self._step
@@ -68,9 +68,8 @@ class State:
     @property
     def view(self) -> View:
         """The view now; `wall` is current and `fresh` holds ids to mint from."""
-        return replace(
-            self._view, wall=Wall(self._clock.wall()), since=Waits(self._since, self._clock), fresh=(self._mint(),)
-        )
+        wall = self._clock.wall()
+        return self._view.at(Wall(wall), Waits(self._since, wall - self._clock.now()), (self._mint(),))
 
     async def load(self) -> None:
         """Take the ledger from the journal; raises Failure(STATE) when it is corrupt."""

@@ -62,7 +62,7 @@ class Path(ProxmoxResource):  # type: ignore[misc]  # proxmoxer has no types
     def __call__(self, resource_id: object = None) -> "Path":
         """Return the path extended by one segment, or by each of a tuple."""
         parts = resource_id if isinstance(resource_id, tuple) else (str(resource_id),)
-        url = self.url_join(self._store["base_url"], *parts)
+        url = "/".join((self._store["base_url"], *map(str, parts)))
         return Path(base_url=url, session=self._store["session"])
 
     async def _request(

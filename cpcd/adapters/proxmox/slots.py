@@ -31,7 +31,9 @@ class Slots:
         """See the port: sent once, when there is a slot."""
         node, read = _NODE.search(request.path), request.method == "GET"
         key = (node[1] if node else "", read)
-        async with self._slots.setdefault(key, asyncio.Semaphore(READS if read else WRITES)):
+        if key not in self._slots:
+            self._slots[key] = asyncio.Semaphore(READS if read else WRITES)
+        async with self._slots[key]:
             return await self._inner.send(request)
 
     async def close(self) -> None:

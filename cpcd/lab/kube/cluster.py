@@ -108,9 +108,10 @@ class Cluster:
     @recorded(156, 173)
     def api_since(self, kubelet: Kubelet) -> float | None:
         """Return when a machine's API server listens or listened first: the kubelet brings it up by itself."""
-        parts = [kubelet.static_since(pod, self.lags.static_pod) for pod in ("kube-apiserver", "etcd")]
-        times = [part for part in parts if part is not None]
-        return max(times) if len(times) == len(parts) and kubelet.member is not None else None
+        if kubelet.member is None:
+            return None
+        api, etcd = (kubelet.static_since(pod, self.lags.static_pod) for pod in ("kube-apiserver", "etcd"))
+        return None if api is None or etcd is None else max(api, etcd)
 
     def api_up(self, kubelet: Kubelet) -> bool:
         """Tell whether a machine's API server can be connected to; that says nothing about reads and writes."""
@@ -187,6 +188,14 @@ class Cluster:
         """Return where an API server of this cluster can be connected to right now."""
         own = [(kubelet.address, kubelet.port) for kubelet in self.kubelets if self.api_up(kubelet)]
         return own + ([(self.plan.host, self.plan.port)] if self.virtual() else [])
+
+    def answers(self, address: str, port: int) -> bool:
+        """Tell whether an API server of this cluster can be connected to there right now."""
+        # Looked at whoever is asked for: that nobody holds the virtual address is noticed when somebody looks.
+        held, place = self.virtual() is not None, (address, port)
+        if held and place == (self.plan.host, self.plan.port):
+            return True
+        return any((kubelet.address, kubelet.port) == place and self.api_up(kubelet) for kubelet in self.kubelets)
 
     def poke(self, delay: float = 0.0) -> None:
         """Let the controllers look in `delay` seconds, unless they will before that."""

@@ -38,7 +38,7 @@ def _keyed(value: Any) -> bool:
 
 
 def _key(item: dict[str, Any]) -> str:
-    return "k:" + json.dumps({"name": item["name"]}, separators=(",", ":"))
+    return f'k:{{"name":{json.dumps(item["name"])}}}'
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:

@@ -141,7 +141,7 @@ class Cluster:
     def catch_up(self) -> None:
         """Let the statistics see the state up to now; called before anything changes."""
         for name, host in self.hosts.items():
-            if host.up and not (host is self.entry and "pvestatd" in self.stopped):
+            if host.up and not ("pvestatd" in self.stopped and host is self.entry):
                 self.statistics.catch_up(name, self.vms.values(), self.events.now, cpus=host.node.cpus)
 
     def at(self, delay: float, effect: Callable[[], None]) -> Handle:

@@ -100,14 +100,16 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     f"GET {VM}/agent/file-read": agent.file_read,
 }
 ROUTES: Final = tuple(Route(call, handler) for call, handler in HANDLERS.items())
-_PARTS: Final = tuple((route.parts, route) for route in ROUTES)
+_SHAPED: Final[dict[tuple[str, int], list[tuple[list[str], Route]]]] = {}  # by method and length of the path
+for _parts, _route in ((route.parts, route) for route in ROUTES):
+    _SHAPED.setdefault((_parts[0], len(_parts)), []).append((_parts, _route))
 
 
 def match(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     """Return the route of a call and the components of its path, None for what is not implemented."""
     parts = [method, *(part for part in path.split("/") if part)]
-    for names, route in _PARTS:
-        if len(names) == len(parts) and all(map(_fits, names, parts)):
+    for names, route in _SHAPED.get((method, len(parts)), ()):
+        if all(map(_fits, names, parts)):
             pairs = zip(names, parts, strict=True)
             return route, {name[1:-1]: part for name, part in pairs if name.startswith("{")}
     return None
