@@ -1,6 +1,7 @@
 """The house rules that a machine can check: doors, documents, sizes, and words that stand in one place."""
 
 import ast
+import functools
 import importlib
 import pkgutil
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ MODULES = sorted(
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return a module as it stands in its file, read once for all who look at it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield every function of a module."""
     yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -31,7 +38,7 @@ def code_lines(path: Path) -> set[int]:
     text = path.read_text(encoding="utf-8")
     numbered = enumerate((line.strip() for line in text.splitlines()), 1)
     found = {number for number, line in numbered if line and not line.startswith("#")}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         first = node.body[0] if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None else None
         if first is not None:
             found -= set(range(first.lineno, (first.end_lineno or 0) + 1))
@@ -41,7 +48,7 @@ def code_lines(path: Path) -> set[int]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_why_it_exists_and_stays_small(path: Path) -> None:
     """A module has a docstring and at most 400 lines of code, a function at most 50."""
-    tree, code = ast.parse(path.read_text(encoding="utf-8")), code_lines(path)
+    tree, code = parsed(path), code_lines(path)
     long = [f.name for f in functions(tree) if len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) > 50]
 
     assert ast.get_docstring(tree) is not None
@@ -51,7 +58,7 @@ def test_every_module_says_why_it_exists_and_stays_small(path: Path) -> None:
 
 def door(path: Path) -> set[str] | None:
     """Return what a module lists in __all__, None when it has none."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["__all__"]:
             return set(ast.literal_eval(node.value))
     return None
@@ -67,7 +74,7 @@ def imported(path: Path) -> set[tuple[str, str]]:
     """Return (module, name) of what a file takes from modules of cpcd, modules themselves left out."""
     return {
         (node.module or "", name.name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cpcd")
         for name in node.names
         if source(f"{node.module}.{name.name}") is None
