@@ -23,7 +23,12 @@ API: Final = 0.002  # seconds of latency on each side of an API call
 SSH: Final = 0.05
 REFUSED: Final = 0.01
 HANG: Final = 30.0  # seconds until a client gives up on a read that has no quorum
-REASONS: Final = {"NoQuorum": Code.TIMEOUT, "Timeout": Code.TIMEOUT, "CommandMissing": Code.DEPENDENCY}
+REASONS: Final = {
+    "NoQuorum": Code.TIMEOUT,
+    "Timeout": Code.TIMEOUT,
+    "CommandMissing": Code.DEPENDENCY,
+    "InvalidInput": Code.INPUT,
+}
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -98,14 +103,16 @@ class LabGuests:
         self._world.events.settle()
         endpoint = f"guest:{host.uid}"
         if not host.host_key:
-            raise Failure(Code.AUTH, f"no host key of {host.name} is pinned", target=endpoint)
+            raise Failure(Code.AUTH, f"no host key of {host.name} is pinned", target=host.name)
         guest = self._world.guest_at(host.address)
         if guest is None:
             await self._sleep(REFUSED)
             raise Unreachable(endpoint, f"{host.name} ({host.address}) refuses the connection")
         # Type and key; the comment behind them is no part of it.
         if guest.host_key.split()[:2] != host.host_key.split()[:2]:
-            raise Failure(Code.AUTH, f"the host key of {host.name} is not the pinned one", target=endpoint)
+            raise Failure(Code.AUTH, f"the host key of {host.name} is not the pinned one", target=host.name)
+        if not set(host.users) & set(guest.users):
+            raise Failure(Code.AUTH, f"the key is refused for {', '.join(host.users)}", target=host.name)
         return guest
 
 
