@@ -17,6 +17,7 @@ from tests.contract.replaying.matching import HOST, TIMES, TREES, WORDS, Binding
 from tests.contract.replaying.recording import Entry, Exchange, Intervention
 from tests.contract.replaying.scope import load_rules
 
+TASKS = 725  # a list of tasks that is shorter than its page
 OWN = Path(__file__).parents[1] / "recordings" / "pve.jsonl"
 
 
@@ -156,6 +157,15 @@ def test_a_task_that_ends_otherwise_is_a_mismatch() -> None:
     shown["data"]["exitstatus"] = "OK"
 
     assert changed(417, body=shown) == {417: "mismatch"}
+
+
+@pytest.mark.parametrize("row", [0, -1])
+def test_a_task_too_many_in_a_list_is_a_mismatch(row: int) -> None:
+    """Neither the newest nor the oldest can be left out of what was recorded."""
+    shown = body(TASKS)
+    del shown["data"][row]
+
+    assert TASKS in changed(TASKS, body=shown)
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -233,7 +233,7 @@ class Replay:
         if exchange.call.endswith("/log") and "/tasks/" in exchange.path:
             return without_progress(recorded), without_progress(body)
         if tasks_listed(exchange):
-            return only_replayed(recorded, body, self.bindings)
+            return only_replayed(exchange, body, self.bindings)
         if exchange.status == 200:
             return recorded, self._rows.chosen(recorded, body)
         return recorded, body
