@@ -128,6 +128,7 @@ def _init(kinds: Mapping[str, Any]) -> Configuration:
     return Configuration(**common, plan=plan, cluster=text, endpoint=(host, port), control_plane=True, sans=tuple(sans))
 
 
+@recorded(289)
 def _join(document: Mapping[str, Any]) -> Configuration:
     control_plane = document.get("controlPlane")
     local = (control_plane or {}).get("localAPIEndpoint") or {}

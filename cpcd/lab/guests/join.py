@@ -28,7 +28,7 @@ from cpcd.lab.guests.machine import Machine
 from cpcd.lab.kube import Cluster, EtcdRefused, Kubelet, Member
 from cpcd.lab.kube.budgets import is_ready
 from cpcd.lab.kube.tokens import key_refused
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 
 T = TypeVar("T")
 
@@ -92,6 +92,7 @@ def _bootstrapped(machine: Machine, config: Configuration) -> Generator[Stage, N
         raise kubeadm_failed("join", "kubelet-wait-bootstrap", text)
 
 
+@recorded(279, 280, 281, 282, 283)
 def _control_plane(
     machine: Machine, config: Configuration, cluster: Cluster, share: float
 ) -> Generator[Stage, None, None]:
@@ -151,6 +152,7 @@ def _promote(machine: Machine, cluster: Cluster, member: Member, share: float) -
     yield from _insist(machine, "etcd-promote", lambda: cluster.etcd.promote(member))
 
 
+@guess("kubeadm repeats a request to etcd for timeouts.etcdAPICall; its last words are not recorded")
 def _insist(machine: Machine, stage: str, attempt: Callable[[], T]) -> Generator[Stage, None, T]:
     """Repeat a request to etcd as long as kubeadm does; what it says last is the failure."""
     deadline = machine.now + machine.durations.etcd_call

@@ -83,6 +83,7 @@ def refused(verb: str, found: list[str]) -> VerbFailed:
     return said(verb, f"[preflight] Some fatal errors occurred:\n{errors}\n{end}")
 
 
+@source("guest/machine.py: run_command, rc 127")
 def installed(machine: Machine, verb: str) -> None:
     """Refuse to go on without kubeadm."""
     if "kubeadm" not in machine.disk.packages:
@@ -172,6 +173,7 @@ def _doubt(why: str) -> VerbFailed:
     return kubeadm_failed("join", "preflight", f"couldn't validate the identity of the API Server: {why}")
 
 
+@source("kubeadm app/discovery/token: cluster CA found in cluster-info ConfigMap is invalid")
 def _check_hash(config: Configuration, cluster: Cluster) -> None:
     if config.hashes and cluster.ca_hash not in config.hashes:
         keys = f'none of the public keys "{cluster.ca_hash}" are pinned'

@@ -44,6 +44,7 @@ def _packages(given: dict[str, Any]) -> dict[str, str]:
     return {**dict.fromkeys(PROGRAMS, version), "containerd": str(named.get("containerd") or _CONTAINERD)}
 
 
+@source("guest/etcd.py: in_etcd")
 def etcd_running(machine: Machine, verb: str) -> None:
     """Refuse where no etcd runs."""
     disk: Disk = machine.disk

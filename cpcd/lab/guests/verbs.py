@@ -13,7 +13,7 @@ from cpcd.lab.guests.machine import Machine
 from cpcd.lab.guests.upkeep import PROGRAMS, etcd_running
 from cpcd.lab.kube import MANIFESTS, Cluster, EtcdRefused, Member
 from cpcd.lab.kube.tokens import mint, upload
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 
 T = TypeVar("T")
 
@@ -87,6 +87,7 @@ def _addresses(machine: Machine) -> list[str]:
     return [*own, disk.cluster.plan.host] if disk.cluster and virtual else own
 
 
+@guess("kubeadm token create's words without admin.conf, without an API and without its rights")
 def _administered(machine: Machine, verb: str) -> Cluster:
     """Return the cluster if admin.conf works here now."""
     cluster = machine.disk.cluster
@@ -121,6 +122,7 @@ def kubeconfig(machine: Machine, _given: Given) -> Answer:
     return {"kubeconfig": cluster.admin_kubeconfig(), "ca_hash": cluster.ca_hash}, machine.durations.short
 
 
+@recorded(159, 343)
 def _in_etcd(machine: Machine, verb: str, ask: Callable[[Cluster], T]) -> T:
     """Ask the local etcd; without quorum it answers nothing for its whole time-out."""
     etcd_running(machine, verb)

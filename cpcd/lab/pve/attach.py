@@ -122,6 +122,8 @@ def _fits(name: str, parts: Mapping[str, str]) -> bool:
     return not (split or "format" in parts or parts.get("snapshot") == "1" or name.startswith("virtio"))
 
 
+@recorded(240, 241)
+@source("Qemu.pm check_drive_param")
 def _check_import(cluster: Cluster, call: Call, name: str, parts: Mapping[str, str]) -> None:
     if not re.fullmatch(r"([^/:\s]+:)?0", parts["file"]):
         raise invalid({name: "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"})

@@ -94,6 +94,7 @@ def permitted(cluster: Cluster, token: Token, permissions: Mapping[str, Any], gi
         _test(cluster, token, permissions["check"], given)
 
 
+@recorded(49, 52, 57, 61, 62)
 def _test(cluster: Cluster, token: Token, test: Sequence[Any], given: Mapping[str, str]) -> None:
     kind, *parts = test
     match kind:

@@ -242,6 +242,7 @@ def _copy_drives(
         made.config = {**final, "lock": "clone"}
 
 
+@recorded(286, 317, 322, 733)
 def _copy(
     cluster: Cluster, task: Task, base: Volume, *, order: _Order, name: str, volumes: list[Volume]
 ) -> Generator[Step, bool, Volume]:

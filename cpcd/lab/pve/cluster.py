@@ -153,6 +153,7 @@ class Cluster:
 
         return self.events.at(delay, run)
 
+    @recorded(63, 396, 397)
     def vm(self, node: str, vmid: int) -> Vm:
         """Return a VM of this node; one that is elsewhere is as missing as one that never was."""
         vm = self.vms.get(vmid)
@@ -160,6 +161,7 @@ class Cluster:
             raise missing(node, vmid)
         return vm
 
+    @recorded(337)
     def located(self, node: str, vmid: int) -> Vm:
         """Return a VM of this node as `vm` does; one that is not there is told in the words of who looks for its process."""
         vm = self.vms.get(vmid)

@@ -134,6 +134,7 @@ def _drive(vm: Vm, name: str, value: Value | None, *, plug: bool) -> str:
     return ASK if plug and not name.startswith(("ide", "sata")) else LATER
 
 
+@source("QemuServer.pm vmconfig_update_disk")
 def _changed(name: str, old: str, new: str, *, plug: bool) -> str:
     before, after = members(name, old), members(name, new)
     if before.get("media", "disk") != after.get("media", "disk"):

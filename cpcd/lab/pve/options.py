@@ -79,6 +79,7 @@ def _kind(name: str) -> str:
     return name.rstrip("0123456789")
 
 
+@source("Qemu.pm check_usb_perm", "Qemu.pm check_hostpci_perm")
 def _need(cluster: Cluster, token: Token, paths: tuple[str, ...], *any_of: str) -> None:
     """Refuse in the words of the VM's own path, whichever other path was looked at."""
     if not any(allowed(cluster, token, path, *any_of) for path in paths):
@@ -106,6 +107,8 @@ def check_device(cluster: Cluster, token: Token, paths: tuple[str, ...], name: s
         _drive(cluster, token, paths, value)
 
 
+@recorded(1212)
+@source("Qemu.pm check_usb_perm", "Qemu.pm check_hostpci_perm")
 def _mapped(cluster: Cluster, token: Token, paths: tuple[str, ...], name: str, device: Mapping[str, str]) -> None:
     """Refuse a host's own device; what the cluster has a mapping of needs the right to that mapping."""
     kind, what = ("usb", "real") if name.startswith("usb") else ("pci", "non-mapped")
@@ -155,6 +158,7 @@ def check_storages(cluster: Cluster, call: Call, changes: Mapping[str, str]) -> 
             check_volume(cluster, call, file)
 
 
+@source("Qemu.pm check_storage_access")
 def _check_new(cluster: Cluster, call: Call, storage: str) -> None:
     check(cluster, call.token, f"/storage/{storage}", "Datastore.AllocateSpace")
     if "images" not in cluster.volumes.storage(storage).content:

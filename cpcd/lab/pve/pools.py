@@ -35,6 +35,7 @@ def _users_locked(cluster: Cluster, what: str) -> Iterator[None]:
         raise failed(f"{what} failed: {code}{refused.text}") from refused
 
 
+@recorded(883, 884, 1007)
 def _existing(cluster: Cluster, name: str) -> Pool:
     if name not in cluster.pools:
         raise failed(f"pool '{name}' does not exist")

@@ -156,6 +156,7 @@ def _overrule(cluster: Cluster, task: Task, vmid: int) -> None:
         task.log.append(f"overruled qmshutdown tasks: {', '.join(each.upid for each in waiting)}")
 
 
+@recorded(505, 506, 608)
 def _stop(cluster: Cluster, task: Task, call: Call) -> Worker:
     if call.params.get("overrule-shutdown"):
         _overrule(cluster, task, call.vmid)
@@ -203,6 +204,7 @@ def _patience(vm: Vm, call: Call) -> float:
     return float(call.params.get("timeout", down or GRACE))
 
 
+@recorded(582, 592, 607)
 def _quit(cluster: Cluster, task: Task, vm: Vm, call: Call) -> Worker:
     if vm.agent and not cluster.backend.agent_up(vm):
         yield from _ping(cluster, task)

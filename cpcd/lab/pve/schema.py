@@ -193,6 +193,7 @@ def _format(name: str | Properties, text: str, path: str) -> None:
             rule(each)
 
 
+@recorded(214, 216, 253)
 def _property_string(wanted: Properties, text: str, path: str) -> None:
     errors = Errors()
     _object(wanted, _members(wanted, text), errors, path)
@@ -220,6 +221,7 @@ def _members(wanted: Properties, text: str) -> dict[str, str]:
     return found
 
 
+@source("JSONSchema.pm parse_property_string")
 def _default(wanted: Properties, found: Mapping[str, str]) -> str:
     """Return the default key; one that is set already may be set again if it is as good as nothing."""
     key = next((name for name, each in wanted.items() if each.get("default_key")), "")
@@ -230,6 +232,7 @@ def _default(wanted: Properties, found: Mapping[str, str]) -> str:
     return key
 
 
+@source("JSONSchema.pm parse_property_string")
 def _take(wanted: Properties, found: dict[str, str], key: str, value: str) -> None:
     each = wanted.get(key, {})
     if key in found:
