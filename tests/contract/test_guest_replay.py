@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.guest_replay import Report, Transcript, Tried, load, replay
 from tests.contract.guest_replay.__main__ import main
+from tests.contract.guest_replay.deserved import deserved
 from tests.contract.guest_replay.reading import READINGS
 from tests.contract.guest_replay.scenarios import SCENARIOS
 from tests.contract.guest_replay.scope import rows
@@ -37,6 +38,31 @@ def test_the_scope_is_more_than_half_of_what_was_recorded(report: Report) -> Non
 def test_cpcd_reads_every_text_as_it_deserves(report: Report) -> None:
     """What the product itself misreads is a defect, however rare."""
     assert [str(mismatch) for mismatch in report.mismatches if mismatch.use == "reading"] == []
+
+
+@pytest.mark.parametrize(
+    ("seq", "lab"),
+    [
+        (147, "init killed: certs"),
+        (154, "init killed: wait-control-plane"),
+        (177, "init killed: bootstrap-token"),
+        (251, "control plane killed"),
+    ],
+)
+def test_the_moment_of_a_kill_is_told_by_the_command_line(seq: int, lab: str) -> None:
+    """Without the recorder's note the lab is put into the same situation."""
+    rule = deserved("killed", replace(TRANSCRIPTS[seq], note=""))
+
+    assert rule is not None
+    assert (lab, "command line") == (rule.lab, rule.ground)
+
+
+def test_the_report_says_how_many_situations_rest_on_notes(report: Report) -> None:
+    """Each use by the lab is counted once, so that what only a note tells is no secret."""
+    uses = sum(judged for (use, _), (_, judged) in report.uses.items() if use == "lab")
+
+    assert uses == report.grounds.total()
+    assert any("by the note" in line for line in report.lines())
 
 
 def _found(transcript: Transcript) -> list[str]:

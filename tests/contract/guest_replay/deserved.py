@@ -1,7 +1,12 @@
 """What class a situation deserves: the one table, written from the recordings' own evidence and not from cpcd's code.
 
-Evidence is the exit status, the note's words, and the keys that kubeadm and etcd print. Values that cpcd only reads
-off (members, files, units) have their own rules in `evidence.py`. Classes are cpcd's reasons, `ok` and `interrupted`.
+Evidence is the command line, the exit status, the note's words, and the keys that kubeadm and etcd print. Values that
+cpcd only reads off (members, files, units) have their own rules in `evidence.py`. Classes are cpcd's reasons, `ok` and
+`interrupted`. The command line comes first where it tells (which verb and phase, what is ignored, at what a kubeadm is
+killed). Mostly it cannot: `kubeadm join --config /root/j.yaml` is the same line for a wrong token, a dead endpoint and
+a Node that was deleted, the file's content is not recorded, and neither is every command that came before. There the
+recorder's note is the one evidence of the situation that is not the output under test; the report counts how many
+uses rest on which (`Rule.ground`).
 """
 
 import re
@@ -28,6 +33,11 @@ class Rule:
     argv: str = ""
     lab: str = ""
 
+    @property
+    def ground(self) -> str:
+        """What tells this situation from its neighbours: the weakest evidence that the rule looks at."""
+        return "note" if self.note else "output" if self.said else "command line"
+
     def holds(self, kind: str, transcript: Transcript) -> bool:
         """Tell whether the evidence is this rule's."""
         if kind not in self.kinds.split(","):
@@ -36,10 +46,19 @@ class Rule:
         return all(not pattern or re.search(pattern, text, re.IGNORECASE) for pattern, text in read)
 
 
-# A kubeadm that was killed: SIGKILL leaves status 137, whatever had been done.
+# A kubeadm that was killed: SIGKILL leaves status 137, whatever had been done. The moment is what the command line
+# waits for before it kills; the note is asked where that does not say it.
 KILLED: Final[tuple[Rule, ...]] = (
-    Rule("killed", INTERRUPTED, note=r"during certs", lab="init killed: certs"),
-    Rule("killed", INTERRUPTED, note=r"waits for the control plane", lab="init killed: wait-control-plane"),
+    Rule("killed", INTERRUPTED, argv=r"kubeadm init.*until \[ -e /etc/kubernetes/pki/", lab="init killed: certs"),
+    Rule("killed", INTERRUPTED, argv=r"kubeadm init.*wait-control-plane", lab="init killed: wait-control-plane"),
+    Rule(
+        "killed",
+        INTERRUPTED,
+        argv=r"kubeadm init.*until.*(?:upload-|bootstrap-token|addons)",
+        lab="init killed: bootstrap-token",
+    ),
+    Rule("killed", INTERRUPTED, argv=r"kubeadm join.*until.*etcd", lab="control plane killed"),
+    Rule("killed", INTERRUPTED, argv=r"kubeadm init", note=r"during certs", lab="init killed: certs"),
     Rule(
         "killed", INTERRUPTED, argv=r"kubeadm init", note=r"upload-config|bootstrap", lab="init killed: bootstrap-token"
     ),

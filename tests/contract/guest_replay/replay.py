@@ -19,6 +19,7 @@ from tests.contract.guest_replay.observed import OBSERVED
 from tests.contract.guest_replay.reading import READINGS
 from tests.contract.guest_replay.scenarios import SCENARIOS
 from tests.contract.guest_replay.scope import Row, rows
+from tests.contract.guest_replay.states import named
 from tests.contract.guest_replay.transcript import Transcript, kinds
 
 __all__ = ["SHARE", "Report", "Tried", "replay"]
@@ -58,7 +59,10 @@ class Mismatch:
 
 @dataclass(slots=True)
 class Report:
-    """The counts; `uses` are (matched, in scope) by use and kind, `reasons` what took out how many uses."""
+    """The counts; `uses` are (matched, in scope) by use and kind, `reasons` what took out how many uses.
+
+    `grounds` says how many situations of the lab's were told by what.
+    """
 
     mismatches: list[Mismatch] = field(default_factory=list)
     matched: int = 0
@@ -66,6 +70,7 @@ class Report:
     out: int = 0
     uses: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    grounds: Counter[str] = field(default_factory=Counter)
 
     @property
     def in_scope(self) -> int:
@@ -92,6 +97,8 @@ class Report:
             good, judged = (sum(counts[part] for counts in found.values()) for part in (0, 1))
             text = ", ".join(f"{kind} {good}/{judged}" for kind, (good, judged) in found.items())
             yield f"{use}: {good} of {judged}: {text}"
+        told = ", ".join(f"{times} by the {ground}" for ground, times in sorted(self.grounds.items()))
+        yield f"situations of the lab: {told or 'none'}"
         yield f"matched {self.matched} of {self.in_scope} in scope, {self.out} out of scope"
 
 
@@ -108,6 +115,7 @@ def replay(transcripts: Iterable[Transcript], tried: Tried | None = None) -> Rep
         wrong = [found for use, kind in cases if (found := _judge(tried or Tried(), use, kind, transcript)) is not None]
         for use, kind in cases:
             report.count(use, kind, matched=not any((use, kind) == (found.use, found.kind) for found in wrong))
+        report.grounds.update(_ground(kind, transcript) for use, kind in cases if use == "lab")
         report.mismatches += wrong
         report.matched += bool(cases) and not wrong
         report.mismatched += bool(wrong)
@@ -138,6 +146,14 @@ def _deserved(kind: str, transcript: Transcript) -> tuple[str, Rule | None]:
         return seen, None
     rule = deserved(kind, transcript)
     return (rule.deserves, rule) if rule else ("what no rule says", None)
+
+
+def _ground(kind: str, transcript: Transcript) -> str:
+    """Return what tells the lab's situation: a rule's evidence, or the note where a state is only looked at."""
+    _, rule = _deserved(kind, transcript)
+    if rule is not None and rule.lab:
+        return rule.ground
+    return "note" if kind == "unit" or named(transcript) else "command line"
 
 
 def _reading(tried: Tried, kind: str, transcript: Transcript) -> str:
