@@ -37,6 +37,10 @@ def stale(change: Change, before: View) -> Iterable[Scope]:
             own = (scopes.vm(row), scopes.guest(row), scopes.tasks(row.site, row.node, row.vmid))
             named = (scope(row.cluster, row.name) for scope in (scopes.node, scopes.pods, scopes.attachments))
             return (*own, *named)
+        # That of an addon which is forgotten.
+        case DropFact(name) if name.startswith("applied/"):
+            _, cluster, addon = name.split("/")
+            return (scopes.addon(cluster, addon),)
         case _:
             return ()
 

@@ -172,7 +172,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
 
 def plan(key: Key, view: View) -> Plan:
     """Return the objects to apply in file order, then those to prune."""
-    if view.cluster(key.cluster) is None:
+    if view.cluster(key.cluster) is None or key not in keys(view):
         return Plan()
     if f"identity/{key.cluster}" not in view.facts:
         token = f"fact:identity/{key.cluster}"
@@ -232,10 +232,7 @@ def _prunes(key: Key, seen: AddonSeen, *, whole: bool = False) -> tuple[Action, 
 
 def _removal(key: Key, view: View, seen: AddonSeen) -> Plan:
     """Return the next steps of an addon that left the file: consent to all of it, its objects, its parent, the rest."""
-    done = view.facts.get(_applied(key))
-    if done is None:
-        return Plan()
-    if done != REMOVED and seen.surplus:
+    if view.facts[_applied(key)] != REMOVED and seen.surplus:
         return Plan(steps=(RemoveAddon(key=key, objects=seen.surplus),))
     if steps := _prunes(key, seen, whole=True):
         return Plan(steps=steps)

@@ -20,7 +20,7 @@ from cpcd.adapters.kubeconfigs import KubeconfigFiles
 from cpcd.lab.inprocess import LabKube
 from cpcd.model.errors import Unreachable
 from cpcd.model.keys import Key
-from cpcd.model.ledger import Change, Ledger
+from cpcd.model.ledger import Change, Event, Ledger
 from cpcd.model.report import Pass
 from cpcd.ports.bundle import WrittenKubeconfig
 from cpcd.ports.guests import Guests, Host
@@ -105,6 +105,9 @@ class Witness:
 
     def passed(self, done: Pass) -> None:
         """See what a pass reported."""
+
+    def recorded(self, event: Event) -> None:
+        """See an event go into history."""
 
     def crashed(self) -> None:
         """See the daemon die."""
@@ -408,6 +411,12 @@ class GatedJournal(SqliteJournal):
         )
         parent = super()
         await self._gate.through(call, lambda: parent.commit(changes), lost=_hung)
+
+    def record(self, event: Event) -> None:
+        """See the port: no call of its own, since nobody waits for it."""
+        for witness in self._gate.witnesses:
+            witness.recorded(event)
+        super().record(event)
 
 
 class MemoryDisk:

@@ -1,12 +1,15 @@
 """Invariants of what is kept and said: no secret in any record, nothing that grows, no write when all is as wanted."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from cpcd.model.keys import Scope
+from cpcd.model.ledger import Event
 from cpcd.model.report import Pass
 from cpcd.plan.fold import fold
 from cpcd.plan.guards import FORESEEN
@@ -14,6 +17,7 @@ from cpcd.plan.resolve import resolve
 from cpcd.reconcilers import RECONCILERS
 from cpcd.status import document
 from tests.sim.gate import Call, MemoryDisk
+from tests.sim.growth import kept
 from tests.sim.house import House
 from tests.sim.invariant import Invariant
 
@@ -21,13 +25,19 @@ __all__ = ["Bounded", "ConvergedIsQuiet", "NoSecrets"]
 
 
 STALE: Final = 70  # dates an object: one that was overtaken lies until it is due, and a resync has 66 ticks at most
+BULK: Final = "daemon.state._view.bulk"
+ASKED: Final = "daemon.inside._asked"
+DATES: Final = "daemon.queue._heap"
 
 
 class NoSecrets(Invariant):
-    """Tokens and keys are in no log line, event, status, metric, plan or ledger."""
+    """Tokens and keys are in no log line, event, status, metric, plan or ledger, nor where others can read them.
+
+    Others read Proxmox and the API server, and a file that its mode opens to them. The kubeconfig is a secret itself.
+    """
 
     name = "no-secrets"
-    promise = "secrets are never in logs, plans, status or ledger (section 9)"
+    promise = "secrets are never in logs, plans, status, ledger or files that others can read (section 9)"
 
     def __init__(self, house: House, breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
@@ -45,6 +55,9 @@ class NoSecrets(Invariant):
     def passed(self, done: Pass) -> None:
         self.look("a pass", f"{done.sentence} {done.steps} {done.failure} {done.conditions}")
 
+    def recorded(self, event: Event) -> None:
+        self.look("an event", repr(event))
+
     def look(self, where: str, text: str) -> None:
         """Search a text for every secret that is known by now."""
         for secret in self.secrets:
@@ -61,6 +74,16 @@ class NoSecrets(Invariant):
         self.look("the plan", repr(fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve)))
         if isinstance(self.house.disk, MemoryDisk):
             self.look("the ledger's file", self.house.disk.connection.serialize().decode("latin-1"))
+        self.look("a VM's configuration", repr([vm.config for vm in self.vms.values()]))
+        for cluster in self.house.world.clusters:
+            objects = cluster.store.objects
+            self.look("an object of Kubernetes", repr([*objects.all("Node"), *objects.all("ConfigMap")]))
+        for file in filter(Path.is_file, self.house.directory.rglob("*")):
+            mode = file.stat().st_mode & 0o777
+            if file.parent.name != "kubeconfigs":
+                self.look(f"a file of mode {mode:o}", file.read_text(errors="replace"))
+            elif mode & 0o007:
+                self.breach(f"a kubeconfig has mode {mode:o}")
 
 
 class Bounded(Invariant):
@@ -71,45 +94,35 @@ class Bounded(Invariant):
 
     def __init__(self, house: House, breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
-        self._sizes: dict[str, int] = {}
-
-    def sizes(self) -> dict[str, int]:
-        """Return how much the daemon keeps, by what."""
-        daemon = self.house.daemon
-        assert daemon is not None, "a settled house has a daemon"
-        view, interest = daemon.state.view, daemon.state.interest
-        assert interest is not None
-        return {
-            "queue": daemon.queue.depth(),
-            "dates": daemon.queue.waiting(),
-            "ops": len(view.ops),
-            "rows": len(view.machines),
-            "facts": len(view.facts),
-            # A guest is looked at for its certificates' sake once in hours: the first look may fall in here.
-            "scopes": sum(scope.kind != "guest" for scope in view.bulk),
-            "guests": max(len(view.machines), sum(scope.kind == "guest" for scope in view.bulk)),
-            "board": len(daemon.board.objects),
-            "tokens": len(interest._keys),
-            "waits": len(daemon.state._since),
-            "ages": len(daemon.state._known),
-            "backoffs": len(daemon.dispatcher._backoff),
-            "events": len(daemon.journal._pending),  # type: ignore[attr-defined]
-            "services": len(daemon.supervisor.running()),
-        }
+        self._kept: Counter[str] = Counter()
 
     def settled(self) -> None:
-        self._sizes = {}
+        self._kept = Counter()
 
     def resynced(self) -> None:
-        now = self.sizes()
-        grown = {name: size for name, size in now.items() if size > self._sizes.get(name, size)}
+        daemon, now = self.house.daemon, self.sizes()
+        assert daemon is not None, "a settled house has a daemon"
+        grown = {place: count for place, count in now.items() if self._kept and count > self._kept[place]}
         if grown:
-            self.breach(f"grew while idle: {grown}, before {self._sizes}")
-        self._sizes = self._sizes or now
-        daemon = self.house.daemon
-        stale = len(daemon.queue._heap) if daemon is not None else 0
-        if stale > STALE * now["board"]:
-            self.breach(f"{stale} dates are kept for {now['board']} objects")
+            self.breach(f"grew while idle: {grown}, before {[self._kept[place] for place in grown]}")
+        self._kept = self._kept or now
+        stale, objects = len(daemon.queue._heap), len(daemon.board.objects)
+        if stale > STALE * objects:
+            self.breach(f"{stale} dates are kept for {objects} objects")
+
+    def sizes(self) -> Counter[str]:
+        """Return how much the daemon keeps, by place, as if every machine had been looked at from inside.
+
+        The first of these looks may fall in here. Dates have a bound of their own.
+        """
+        daemon, disk = self.house.daemon, self.house.disk
+        assert daemon is not None, "a settled house has a daemon"
+        found = kept(daemon, disk.connection if isinstance(disk, MemoryDisk) else None)
+        view = daemon.state.view
+        looked = {BULK: sum(scope.kind == "guest" for scope in view.bulk), ASKED: len(daemon.inside._asked)}
+        for place, count in looked.items():
+            found[place] += max(0, len(view.machines) - count)
+        return Counter({place: count for place, count in found.items() if not place.startswith(DATES)})
 
     def over(self) -> None:
         if self.house.daemon is None:

@@ -4,7 +4,9 @@ One house is built; each bug is planted in a branch of it, on which only that in
 """
 
 import asyncio
+import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -17,13 +19,17 @@ from cpcd.adapters.proxmox import ProxmoxApi, Slots
 from cpcd.lab.faults import named
 from cpcd.lab.inprocess import LabTransport
 from cpcd.lab.simloop import SimLoop, simulate
-from cpcd.model.ledger import Ledger, Op, PutFact
+from cpcd.model.errors import Code, Failure
+from cpcd.model.keys import Wall
+from cpcd.model.ledger import Event, Ledger, Op, PutFact
+from cpcd.model.plan import Condition, Plan, Status
 from cpcd.plan import alloc, effects, fields, group, guards, kubeadm, member, resolve, retire
 from cpcd.plan.case import Case, acting
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request, Response
 from cpcd.reconcilers import kubeconfig, machine
 from cpcd.sources.reading import Reader
+from cpcd.status import publish
 from tests.sim import paths
 from tests.sim.branches import Branches, Outcome
 from tests.sim.gate import Call, Witness
@@ -34,12 +40,16 @@ from tests.sim.watch import INVARIANTS, Watch
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """What is planted for which invariant, and the edit that brings it out; `rests` over the settled house."""
+    """What is planted for which invariant, and the edit that brings it out; `rests` over the settled house.
+
+    `says` is what the breach's words must hold besides: one invariant may look through many doors.
+    """
 
     breaks: str
     plant: Callable[[Play], Any]
     edit: str = text(workers=4)
     rests: bool = False
+    says: str = ""
 
     @property
     def told(self) -> str:
@@ -251,6 +261,89 @@ def logs_what_it_joins_with(_: Play) -> None:
     kubeadm.join_config = chatty
 
 
+def secret(play: Play) -> str:
+    """Return what nobody may read: the token's own part."""
+    return play.house.token.partition("=")[2]
+
+
+def lets_a_library_log(play: Play) -> None:
+    """A library tells what it was given."""
+    logging.getLogger("aiohttp.client").warning("sent %s", secret(play))
+
+
+async def keeps_a_fact(play: Play) -> None:
+    """The token is a fact of the ledger."""
+    await play.house.daemon.state.commit((PutFact("token/demo", secret(play)),))  # type: ignore[union-attr]
+
+
+def keeps_what_was_before(play: Play) -> None:
+    """An operation's evidence holds the token that it was gathered with."""
+    effects.Clone.before = lambda *_: {"by": secret(play)}  # type: ignore[method-assign]
+
+
+def tells_it_in_an_event(play: Play) -> None:
+    """History quotes the token."""
+    event = Event(Wall(1.0), "demo/cluster/demo", "1", "Normal", "Told", secret(play))
+    play.house.daemon.journal.record(event)  # type: ignore[union-attr]
+
+
+def tells_it_in_a_condition(play: Play) -> None:
+    """A condition quotes the token, its pass's sentence does not."""
+    plan = machine.plan
+
+    def telling(key: Any, view: Any) -> Plan:
+        made = plan(key, view)
+        return replace(made, conditions=(*made.conditions, Condition("Odd", Status.FALSE, "Odd", secret(play))))
+
+    machine.plan = telling
+
+
+def plans_with_it(play: Play) -> None:
+    """A step's sentence quotes the token, and no pass has come to that step yet."""
+    play.house.daemon.supervisor.end("dispatcher")  # type: ignore[union-attr]
+    effects.AddMachine.sentence = property(lambda _: secret(play))  # type: ignore[assignment, method-assign]
+
+
+def says_what_it_lacks(play: Play) -> None:
+    """What this process lacks is told with the token that it was refused with."""
+    play.house.daemon.impaired["pages"] = Failure(Code.AUTH, f"refused: {secret(play)}")  # type: ignore[union-attr]
+
+
+def counts_by_token(play: Play) -> None:
+    """A metric has the token for its label."""
+    play.house.daemon.metrics._gauges["cpcd_build_info"].labels(secret(play), "3").set(1)  # type: ignore[union-attr]
+
+
+def writes_it_past_the_port(play: Play) -> None:
+    """A row comes into the ledger's file beside the port."""
+    words = "INSERT INTO events (at, key, run, severity, reason, message) VALUES (1, '', '', '', '', ?)"
+    play.house.disk.connection.execute(words, (secret(play),))  # type: ignore[union-attr]
+
+
+def marks_with_it(play: Play) -> None:
+    """The description of a VM holds the token."""
+    mark = fields.mark
+    fields.mark = lambda *about: f"{mark(*about)} {secret(play)}"
+
+
+async def annotates_with_it(play: Play) -> None:
+    """A Node's annotation holds the token."""
+    kube = play.house.daemon.ports.kube("demo")  # type: ignore[union-attr]
+    await kube.patch(GVK("v1", "Node"), "demo-cp-1", {"metadata": {"annotations": {"by": secret(play)}}})
+
+
+def leaves_a_draft(play: Play) -> None:
+    """What a run was given is left in a file that only its owner reads."""
+    draft = play.house.directory / "draft.json"
+    draft.touch(0o600)
+    draft.write_text(secret(play))
+
+
+def opens_the_kubeconfig(play: Play) -> None:
+    """The kubeconfig can be read by everybody."""
+    next((play.house.directory / "kubeconfigs").iterdir()).chmod(0o644)
+
+
 def remembers_every_pass(play: Play) -> None:
     """Each wait is remembered for ever."""
     state, mark, numbers = play.house.daemon.state, play.house.daemon.state.mark, itertools.count()  # type: ignore[union-attr]
@@ -272,6 +365,27 @@ def keeps_every_date(play: Play) -> None:
         add(key, front=front)
 
     queue.add = hoarding  # type: ignore[method-assign]
+
+
+def remembers_what_it_said(play: Play) -> None:
+    """The run of each pass is kept, so that nobody tells it twice, under a name that no check has heard of."""
+    board, note = play.house.daemon.board, play.house.daemon.board.note  # type: ignore[union-attr]
+    board.heard = heard = set()  # type: ignore[attr-defined]
+    board.note = lambda done, at: heard.add(done.run) or note(done, at)  # type: ignore[func-returns-value, method-assign]
+
+
+def tells_of_every_look(play: Play) -> None:
+    """Each pass over what is as wanted is an event in history."""
+    told = publish.event_of
+    publish.event_of = lambda before, *about: told(None, *about)  # type: ignore[assignment]
+
+
+def remembers_in_its_module(_: Play) -> None:
+    """A decision is remembered for ever beside the function that makes it."""
+    proxy = functools.cache(lambda _view: None)
+    alloc.seen_before = proxy  # type: ignore[attr-defined]
+    plan = machine.plan
+    machine.plan = lambda key, view: proxy(view.wall) or plan(key, view)
 
 
 def writes_what_is_there(_: Play) -> None:
@@ -307,9 +421,25 @@ BUGS = (
     Bug("limits", clones_at_will, text(workers=12)),
     Bug("a-worker-is-left", writes_at_once, text(workers=24)),
     Bug("paused-is-still", paused),
-    Bug("no-secrets", logs_what_it_joins_with),
+    Bug("no-secrets", logs_what_it_joins_with, says="a log line"),
+    Bug("no-secrets", lets_a_library_log, BUILT, says="a library's log line"),
+    Bug("no-secrets", keeps_a_fact, BUILT, says="the ledger has"),
+    Bug("no-secrets", keeps_what_was_before, says="the ledger has"),
+    Bug("no-secrets", tells_it_in_an_event, BUILT, says="an event"),
+    Bug("no-secrets", tells_it_in_a_condition, BUILT, says="a pass"),
+    Bug("no-secrets", plans_with_it, says="the plan"),
+    Bug("no-secrets", says_what_it_lacks, BUILT, says="status"),
+    Bug("no-secrets", counts_by_token, BUILT, says="metrics"),
+    Bug("no-secrets", writes_it_past_the_port, BUILT, says="the ledger's file"),
+    Bug("no-secrets", marks_with_it, says="a VM's configuration"),
+    Bug("no-secrets", annotates_with_it, BUILT, says="an object of Kubernetes"),
+    Bug("no-secrets", leaves_a_draft, BUILT, says="a file of mode 600"),
+    Bug("no-secrets", opens_the_kubeconfig, BUILT, says="a kubeconfig has mode 644"),
     Bug("bounded", remembers_every_pass, BUILT, rests=True),
     Bug("bounded", keeps_every_date, BUILT, rests=True),
+    Bug("bounded", remembers_what_it_said, BUILT, rests=True),
+    Bug("bounded", tells_of_every_look, BUILT, rests=True),
+    Bug("bounded", remembers_in_its_module, BUILT, rests=True),
     Bug("converged-is-quiet", writes_what_is_there, BUILT, rests=True),
 )
 
@@ -360,6 +490,7 @@ def test_a_planted_bug_is_named(told: dict[int, Outcome], number: int) -> None:
     words = told[number].words
 
     assert words.partition(":")[0] == BUGS[number].breaks, words
+    assert BUGS[number].says in words
 
 
 def test_every_invariant_has_its_bug() -> None:

@@ -95,7 +95,7 @@ class Watch:
         class Tap(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 for canary in canaries:
-                    canary.look("a log line", record.getMessage())
+                    canary.look("a library's log line", record.getMessage())
 
         if canaries:
             structlog.configure(processors=[tap], wrapper_class=structlog.make_filtering_bound_logger(0))

@@ -6,7 +6,8 @@ import pytest
 
 from cpcd.model.keys import Key, Kind, OpId
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
-from cpcd.plan.wakes import affected, tokens
+from cpcd.plan import scopes
+from cpcd.plan.wakes import affected, stale, tokens
 from tests.unit.plan.build import NAME, hold, member_row, op, view
 
 ROW = member_row("u1")
@@ -48,3 +49,9 @@ def test_a_change_signals_its_tokens(change: Change, wanted: tuple[str, ...]) ->
 def test_a_change_wakes_the_keys_that_it_is_about(change: Change, wanted: set[Any]) -> None:
     """A row's own key, its cluster's and its Node's."""
     assert wanted == set(affected(change, VIEW))
+
+
+def test_nothing_is_kept_of_an_addon_that_is_forgotten() -> None:
+    """What was seen of its objects goes with the fact that it was applied, and with no other fact."""
+    assert (scopes.addon(NAME, "hello"),) == tuple(stale(DropFact(f"applied/{NAME}/hello"), VIEW))
+    assert () == tuple(stale(DropFact(f"paused/{NAME}"), VIEW))
