@@ -36,6 +36,8 @@ T = TypeVar("T")
 class Seen(Generic[T]):
     """An observation of one scope: `complete` False means unknown, and `why` says why.
 
+    `refused`: somebody is there, and one of the two does not trust the other (a login, a host key).
+
     `began` is when the read began: evidence from before a write proves nothing about it.
     """
 
@@ -43,6 +45,7 @@ class Seen(Generic[T]):
     began: Instant
     complete: bool
     why: str = ""
+    refused: bool = False
 
     @property
     def known(self) -> T | None:

@@ -13,6 +13,7 @@ __all__ = [
     "etcd",
     "guest",
     "guestop",
+    "inside",
     "kubeconfig",
     "node",
     "nodes",
@@ -108,6 +109,11 @@ def addon(cluster: str, name: str) -> Scope:
 def kubeconfig(cluster: str) -> Scope:
     """The written kubeconfig and the one the control plane would give now: `KubeconfigSeen`."""
     return Scope("kubeconfig", cluster)
+
+
+def inside(machine: Machine) -> Scope:
+    """Why a member refused to be asked from inside when it was last due, "" when it did not: `str`."""
+    return Scope("inside", machine.cluster, machine.uid)
 
 
 def guestop(machine: Machine, op: str) -> Scope:

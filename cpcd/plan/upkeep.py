@@ -167,6 +167,8 @@ def _ready(case: Case, vm: Vm) -> Plan:
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
+    if refusal := case.view.known(scopes.inside(case.row)):
+        sentence += f"; it lets cpcd in no more: {refusal}"
     if _replaced(case):
         differing = ", ".join(fields.delta(case.cluster, case.group.machine, vm.config))
         sentence += (

@@ -34,7 +34,7 @@ def stale(change: Change, before: View) -> Iterable[Scope]:
             return (scopes.vm(old), scopes.tasks(old.site, old.node, old.vmid))
         case DropMachine(uid) if uid in before.machines:
             row = before.machines[uid]
-            own = (scopes.vm(row), scopes.guest(row), scopes.tasks(row.site, row.node, row.vmid))
+            own = (scopes.vm(row), scopes.guest(row), scopes.inside(row), scopes.tasks(row.site, row.node, row.vmid))
             named = (scope(row.cluster, row.name) for scope in (scopes.node, scopes.pods, scopes.attachments))
             return (*own, *named)
         # That of an addon which is forgotten.

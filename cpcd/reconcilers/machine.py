@@ -80,6 +80,7 @@ def watches(key: Key, view: View) -> tuple[Scope, ...]:
     own = [scope for scope in reads(key, view) if scope.kind != "tasks"]
     if f"identity/{row.cluster}" not in view.facts:
         own.append(scopes.kubeconfig(row.cluster))  # the way to the API that an init waits for
+    own.append(scopes.inside(row))
     return (*own, scopes.api(row.cluster), scopes.quorum(row.site), scopes.node(row.cluster, row.name))
 
 

@@ -1,6 +1,7 @@
 """A look at every member from inside now and then: after its join no pass needs to, but certificates grow old.
 
-It only observes. A machine that does not answer keeps what it last told; its silence is the passes' business.
+It only observes. A machine that does not answer keeps what it last told; its silence is the passes' business. One that
+refuses cpcd would be found by nobody else before something has to be done on it (`failures.md` G10).
 """
 
 from collections.abc import Callable, Coroutine
@@ -33,9 +34,14 @@ class Inside:
                 self._asked[row.uid] = self._clock.now()
                 seen = await self._read(scopes.guest(row))
                 # The row may have gone while its machine was asked.
-                if seen.complete and row.uid in self._state.view.machines:
-                    self._state.observe({scopes.guest(row): seen})
+                if row.uid in self._state.view.machines:
+                    self._take(row, seen)
             await self._clock.sleep(PAUSE)
+
+    def _take(self, row: Machine, seen: Seen[Any]) -> None:
+        told = {scopes.guest(row): seen} if seen.complete else {}
+        why = seen.why if seen.refused else ""
+        self._state.observe({scopes.inside(row): Seen(why, seen.began, complete=True), **told})
 
     def _due(self, cluster: str) -> list[Machine]:
         """Return the members not asked for `FACTS` seconds; what is off or on its way out is left alone."""

@@ -63,7 +63,7 @@ class Reader:
                 raise parked(failure.target, failure) from failure
             if self._raises(scope, failure):
                 raise
-            return Seen(None, began, complete=False, why=failure.what)
+            return Seen(None, began, complete=False, why=failure.what, refused=failure.code is Code.AUTH)
         self._answered(scope, None)
         return seen
 

@@ -178,11 +178,11 @@ _BOOT: Final = (
     out("G07", "SSH answers before its users are there", "ssh::test_when_no_user_is_let_in_all_are_named"),
     out("G08", "SSH answers while the system still boots", "ssh::test_what_a_shell_says_instead_of_a_reply_has_its_code"),
     out("G09", "The hostname comes late, or is another"),
-    out("G10", "An edit of cloud-init data makes a new instance", "fields::test_what_people_set_besides_is_left_alone lab-boot::test_another_cloud_init_instance_has_new_host_keys", why="cloud-init data is written before the first start and never after", still="after an edit by hand a joined machine lets cpcd in no more: told when something has to be done on it, not before (a scenario that fails as expected)"),
+    out("G10", "An edit of cloud-init data makes a new instance", "fields::test_what_people_set_besides_is_left_alone lab-boot::test_another_cloud_init_instance_has_new_host_keys", why="cloud-init data is written before the first start and never after; after an edit by hand a joined machine lets cpcd in no more, which is told within eleven minutes and mended by a person, since no other key than the pinned one is ever believed"),
     out("G11", "The agent is installed by the first boot"),
     out("G12", "A module of cloud-init failed", "facts::test_a_failed_cloud_init_says_why"),
     unused("G13", "Snippets are too large", SNIPPETS),
-    later("G14", "The disk grew, its file system did not", "sizes inside a machine are not read"),
+    later("G14", "The disk grew, its file system did not", "cpcd grows the disk in Proxmox and reads no size inside a machine: cloud-init's growpart has grown the file system at the next boot, and whether it has, nobody looks"),
     out("G15", "Somebody else has the address", "demands::test_an_address_that_somebody_else_has_is_given_up lab-boot::test_of_two_machines_with_one_address_the_first_answers"),
     out("G16", "A machine reboots in the middle"),
 )  # fmt: skip
@@ -235,9 +235,9 @@ _KUBEADM: Final = (
     out("K11", "The clock of a machine is off"),
     out("K12", "A Node of that name is there already", "demands::test_a_node_of_that_name_which_is_not_our_machine_is_not_deleted lab-join::test_a_taken_name_is_refused_after_files_were_written"),
     out("K13", "A disruption budget refuses", "demands::test_a_disruption_budget_is_waited_for_and_never_forced upkeep::test_a_drain_past_its_deadline_is_shown_as_stalled_and_never_forced"),
-    later("K14", "Certificates end after a year", "nothing renews a machine's certificates; the stored kubeconfig is fetched again, and a refused one is told", "kubeconfig::test_it_is_rewritten_for_a_reason_and_only_then"),
+    later("K14", "Certificates end after a year", "nothing renews a machine's certificates; when each ends is read every ten minutes and told from 30 days before, the stored kubeconfig is fetched again, and a refused one is told", "kubeconfig::test_it_is_rewritten_for_a_reason_and_only_then"),
     out("K15", "The virtual address comes late"),
-    later("K16", "The virtual address is on two machines", "nobody looks for it: addresses are in the facts and are not compared"),
+    later("K16", "The virtual address is on two machines", "kube-vip is built and cpcd's own calls are right at either machine, since both API servers are of one etcd; that two have the address is not told: the machines' lists of their own addresses are up to ten minutes old, so that one which has moved between two looks would look the same"),
     out("K17", "A package, its key or its version is missing", "reasons::test_texts_from_the_failure_corpus_have_their_reason"),
     out("K18", "A reset leaves the member listed", "demands::test_a_reset_that_is_cut_short_is_made_again upkeep::test_a_control_plane_leaves_etcd_before_its_node_goes stories::test_control_planes_scale_down_and_up_again"),
     own("K19", "Too many control planes at once", "stories::test_a_new_template_replaces_every_machine guards::test_no_disruption_ever_leaves_less_than_a_majority_of_healthy_voters"),
@@ -314,7 +314,7 @@ _DAEMON: Final = (
     out("D12", "The clock steps", "luck::test_a_clock_that_steps_during_a_build_harms_nothing luck::test_a_clock_that_steps_is_no_reason_to_repair_anything"),
     out("D13", "Everything comes back at once after an outage", "backoff::test_pauses_are_spread_over_the_whole_range dispatch::test_keys_park_on_a_silent_endpoint_and_are_woken_by_its_owner"),
     out("D14", "One call that hangs holds up all others", "dispatch::test_passes_under_way_are_bounded http::test_silence_ends_at_the_timeout"),
-    out("D15", "The port of the pages is in use", "pages::test_a_port_in_use_is_a_failure_to_live_with real::test_a_metrics_port_in_use_degrades_and_no_more", still="no fault of the lab: the simulated daemon serves no pages; these tests take a real port"),
+    out("D15", "The port of the pages is in use", "pages::test_a_port_in_use_is_a_failure_to_live_with real::test_a_metrics_port_in_use_degrades_and_no_more", still="no fault of the lab, and so in no story: the pages are the process's own, which the simulation does not run; what happens is as it should be, by these tests, which take a real port from the real adapter and the real process"),
 )  # fmt: skip
 
 ROWS: Final = (

@@ -131,7 +131,7 @@ SCENARIOS: Final = (
     Scenario(fault="users-come-late", story=B, said="Permission denied", quiet=True, lasts=180),
     Scenario(fault="system-is-booting", story=B, said="System is booting up", quiet=True, lasts=180),
     Scenario(fault="hostname-comes-late", story=B, said="HostnameWrong", quiet=True, lasts=180),
-    Scenario(fault="cloud-init-data-edited", story=C, said="the host key of demo-general-1 is not the pinned one", lasts=1800, open="G10: nobody looks at a joined worker from inside"),
+    Scenario(fault="cloud-init-data-edited", story=C, said="the host key of demo-general-1 is not the pinned one", lasts=1800),
     Scenario(fault="agent-installed-at-first-boot", story=B, said="Booting", quiet=True, lasts=600),
     Scenario(fault="cloud-init-failed", story=B, said="cloud-init ended with an error"),
     Scenario(fault="reboot-in-prepare", story=B, said="CPCD-106 .*prepare on .*was interrupted"),

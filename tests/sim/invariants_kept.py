@@ -27,6 +27,7 @@ __all__ = ["Bounded", "ConvergedIsQuiet", "NoSecrets"]
 STALE: Final = 70  # dates an object: one that was overtaken lies until it is due, and a resync has 66 ticks at most
 BULK: Final = "daemon.state._view.bulk"
 ASKED: Final = "daemon.inside._asked"
+INSIDE: Final = {"guest", "inside"}
 DATES: Final = "daemon.queue._heap"
 
 
@@ -119,9 +120,9 @@ class Bounded(Invariant):
         assert daemon is not None, "a settled house has a daemon"
         found = kept(daemon, disk.connection if isinstance(disk, MemoryDisk) else None)
         view = daemon.state.view
-        looked = {BULK: sum(scope.kind == "guest" for scope in view.bulk), ASKED: len(daemon.inside._asked)}
-        for place, count in looked.items():
-            found[place] += max(0, len(view.machines) - count)
+        looks = sum(scope.kind in INSIDE for scope in view.bulk)
+        found[BULK] += max(0, len(INSIDE) * len(view.machines) - looks)
+        found[ASKED] += max(0, len(view.machines) - len(daemon.inside._asked))
         return Counter({place: count for place, count in found.items() if not place.startswith(DATES)})
 
     def over(self) -> None:
@@ -137,7 +138,7 @@ class Bounded(Invariant):
         match scope.kind:
             case "guestop":
                 return op not in self.house.gate.ledger.ops
-            case "guest":
+            case "guest" | "inside":
                 return uid not in self.rows
             case "vm":
                 return all(str(row.vmid) != scope.name for row in self.rows.values())

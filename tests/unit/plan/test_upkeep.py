@@ -77,6 +77,14 @@ def test_a_member_at_rest_is_ready() -> None:
     ]
 
 
+def test_a_member_that_lets_nobody_in_says_so() -> None:
+    """It serves, so it is Ready; but what has to be done on it could not be (G10)."""
+    found = kept(WORKER, put(REST, bulk={scopes.inside(WORKER): seen("its host key is not the pinned one")}))
+
+    assert [("Ready", "True")] == [(one.type, one.status) for one in found.conditions]
+    assert found.conditions[0].message.endswith("; it lets cpcd in no more: its host key is not the pinned one")
+
+
 @pytest.mark.parametrize(
     ("now", "bulk", "wanted"),
     [
