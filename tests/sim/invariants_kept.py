@@ -29,6 +29,8 @@ BULK: Final = "daemon.state._view.bulk"
 ASKED: Final = "daemon.inside._asked"
 INSIDE: Final = {"guest", "inside"}
 DATES: Final = "daemon.queue._heap"
+EVENTS: Final = "table events"
+PENDING: Final = "daemon.journal._pending"
 
 
 class NoSecrets(Invariant):
@@ -123,6 +125,7 @@ class Bounded(Invariant):
         looks = sum(scope.kind in INSIDE for scope in view.bulk)
         found[BULK] += max(0, len(INSIDE) * len(view.machines) - looks)
         found[ASKED] += max(0, len(view.machines) - len(daemon.inside._asked))
+        found[EVENTS] += found.pop(PENDING, 0)  # what is queued is on its way there
         return Counter({place: count for place, count in found.items() if not place.startswith(DATES)})
 
     def over(self) -> None:
