@@ -75,19 +75,23 @@ class SpecFiles:
         async with _objects(self._git, top) as git:
             commit, tree = await git.head()
             below = await git.directory(tree, where)
-            names = (await git.directory(tree, where[:-1]) or {}) if below is None else below
+            names = (await git.directory(tree, where[:-1]) or Directory()) if below is None else below
             own = members(names) if below is not None else where[-1:]
             files = await git.blobs({name: names[name].oid for name in own if name in names and names[name].regular})
-            wanted = await asyncio.to_thread(patterns, files)
-            found = [await git.matching(names, each) for each in wanted]
-            beside = {name: oid for each in found for name, oid in each.items() if name not in files}
-            referred = await git.blobs(dict(sorted(beside.items())))
+            referred = await git.blobs(await _beside(git, names, files))
         if not files:
             what = f"{spec} is not committed, or holds no committed *.yaml (HEAD is {commit[:7]})"
             raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {KEPT}")
         uncommitted = await asyncio.to_thread(_differs, spec, files, referred)
         source = f"git HEAD {commit[:7]} ({_branch(top) or 'detached'})"
         return Snapshot(files, commit, uncommitted, source, referred)
+
+
+async def _beside(git: "_Git", names: "Directory", files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the ids of what the spec's files refer to, by name."""
+    wanted = await asyncio.to_thread(patterns, files)
+    found = [await git.matching(names, each) for each in wanted]
+    return dict(sorted((name, oid) for each in found for name, oid in each.items() if name not in files))
 
 
 # --- what is committed --------------------------------------------------------------------------------------------
@@ -148,11 +152,11 @@ class _Git:
 
     async def directory(self, tree: str, where: Sequence[str]) -> Directory | None:
         """Return what a directory below a tree holds, None when there is no such."""
-        names = await self._tree(tree)
+        names = await self._tree(tree, "its directory")
         for part in where:
             if part not in names or names[part].mode != _TREE:
                 return None
-            names = await self._tree(names[part].oid)
+            names = await self._tree(names[part].oid, part)
         return names
 
     async def matching(self, names: Directory, wanted: str) -> dict[str, str]:
@@ -161,7 +165,7 @@ class _Git:
         level = [("", names)]
         for piece in folders:
             level = [
-                (f"{place}{name}/", await self._tree(inner[name].oid))
+                (f"{place}{name}/", await self._tree(inner[name].oid, name))
                 for place, inner in level for name in matching(piece, inner) if inner[name].mode == _TREE
             ]  # fmt: skip
         return {
@@ -173,14 +177,14 @@ class _Git:
         """Return the content of objects by name."""
         return {name: await self._content(oid, name) for name, oid in wanted.items()}
 
-    async def _tree(self, oid: str) -> Directory:
-        found, rest, size = Directory(), await self._content(oid, "a directory"), len(oid) // 2
-        while rest:
+    async def _tree(self, oid: str, called: str) -> Directory:
+        found, content, size, at = Directory(), await self._content(oid, called), len(oid) // 2, 0
+        while at < len(content):
             # `<mode> SP <name> NUL <oid in bytes>` for each.
-            head, _, rest = rest.partition(b"\0")
-            mode, _, name = head.partition(b" ")
-            found[os.fsdecode(name)] = _Entry(mode.decode(), rest[:size].hex())
-            rest = rest[size:]
+            end = content.index(b"\0", at)
+            mode, _, name = content[at:end].partition(b" ")
+            at = end + 1 + size
+            found[os.fsdecode(name)] = _Entry(mode.decode(), content[end + 1 : at].hex())
         return found
 
     async def _content(self, oid: str, name: str) -> bytes:

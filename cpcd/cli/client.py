@@ -87,7 +87,7 @@ class Client:
                 hint = "Let the daemon listen at a shorter path (`socket` in cpcd.toml)."
                 return Failure(Code.INPUT, f"that cannot be a socket: {error}", target=self.path, hint=hint)
             case _:
-                hint = "Start it (`systemctl start cpcd`, or `cpcd run`), or name its socket with --socket."
+                hint = "Start it (`systemctl start cpcd`, or `cpcd run`), or name its socket: `cpcd --socket PATH ...`."
                 return Failure(Code.DEPENDENCY, "no daemon answers here", target=self.path, hint=hint)
 
 

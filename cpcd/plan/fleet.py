@@ -25,8 +25,8 @@ __all__ = ["AddMachine", "ElectInit", "RetireMachine", "destroyed", "fleet"]
 def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
     """Return the next decision of each group, or what the cluster waits for.
 
-    One that waits for consent never holds up another group; of additions only the first is taken, one that asks for no
-    consent before one that does, because each allocates from the same pools.
+    One that waits for consent or a limit never holds up another group; of additions only the first is taken, because
+    each allocates from the same pools, and one that may be made now before one that waits.
     """
     # Before any decision: what no row knows would be made a second time (ADR 0012).
     before = recover(key, view, cluster) or _unasked(key, view, cluster) or _quorum_lost(view, cluster)
@@ -40,7 +40,7 @@ def fleet(key: Key, view: View, cluster: Cluster) -> Plan:
 
 def _one_added(view: View, steps: Sequence[Action]) -> tuple[Action, ...]:
     added = [step for step in steps if isinstance(step, AddMachine)]
-    first = min(added, key=lambda step: not consent.free(step, view), default=None)
+    first = min(added, key=lambda step: _held(step, view), default=None)
     return tuple(step for step in steps if step is first or not isinstance(step, AddMachine))
 
 
@@ -104,12 +104,13 @@ def _leave(one: Fleet, plan: Plan) -> int:
 
     Consent comes before limits, since what it is asked for is told nowhere else.
     """
-    if not plan.steps:
-        return 4
-    step = plan.steps[0]
-    if consent.free(step, one.view):
-        return 2 if any(guard(step, one.view) for guard in LIMITS) else 0
-    return 1 if consent.policy(step.asks, one.view) is Consent.APPROVE else 3
+    return _held(plan.steps[0], one.view) if plan.steps else 4
+
+
+def _held(step: Action, view: View) -> int:
+    if consent.free(step, view):
+        return 2 if any(guard(step, view) for guard in LIMITS) else 0
+    return 1 if consent.policy(step.asks, view) is Consent.APPROVE else 3
 
 
 def _replace_lost(key: Key, one: Fleet) -> Plan | None:
@@ -131,7 +132,7 @@ def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan
     """
     if not hopeless or one.spent:
         return None
-    row, why = min(hopeless, key=lambda each: each[0].uid not in one.paired)
+    row, why = min(hopeless, key=lambda each: (each[0].uid not in one.paired, not one.consented(*each)))
     gone = _retirement(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
     if not one.surplus or row.uid in one.paired:
         return Plan(steps=(gone,))

@@ -16,7 +16,7 @@ from cpcd.model.seen import Members, Node
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 from cpcd.plan.case import Case, machine_key, offline
-from cpcd.plan.effects import SURGE, healed
+from cpcd.plan.effects import SURGE, RetireMachine, about, healed
 from cpcd.plan.upkeep import sick_for
 
 __all__ = ["Fleet", "fleet_of", "lost"]
@@ -85,13 +85,26 @@ class Fleet:
 
     @property
     def leaving(self) -> Machine | None:
-        """Who goes next by a scale-down: who is no good first, then by order; of a pair nobody else, one goes anyway."""
+        """Who goes next by a scale-down: whom etcd waits for, who was consented to, who is no good, then by order.
+
+        Of a pair only who is no good: one of it goes anyway. Who takes another's place is as good as there.
+        """
         bad = {row.uid for row in self.rows if self.hopeless(row) or self.ill(row)} if self.surplus else set()
         return min(
             (row for row in self.rows if self.surplus and (row.uid in bad or row.uid not in self.paired)),
-            key=lambda row: (row.uid not in bad, not self.outdated(row), self.ready(row), _turn(self.group, row)),
+            key=lambda row: (
+                not self.ill(row), not self.consented(row, self.scaled), row.uid not in bad, not self.outdated(row),
+                self.ready(row) or self._comes(row), _turn(self.group, row),
+            ),
             default=None,
-        )
+        )  # fmt: skip
+
+    def _comes(self, row: Machine) -> bool:
+        return not row.joined and f"{SURGE}{row.uid}" in self.view.facts
+
+    def consented(self, row: Machine, why: str) -> bool:
+        """Whether a person said yes to the retirement of a machine for this cause."""
+        return f"{self.cluster.name}/{RetireMachine.verb}/{about(row, why)}" in self.view.ledger.consents
 
     @property
     def outdone(self) -> str:

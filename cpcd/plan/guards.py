@@ -18,6 +18,7 @@ from cpcd.plan import scopes
 from cpcd.plan.case import because
 from cpcd.plan.consent import Lapse, free, policy
 from cpcd.plan.effects import (
+    SURGE,
     Clone,
     Destroy,
     Hold,
@@ -184,9 +185,12 @@ def _decided(action: Action, view: View) -> bool:
 def _unused(row: Machine, view: View) -> bool:
     """Whether nothing can have run on a machine: it joined no cluster, and by a complete list has no Node.
 
-    A row alone does not tell: one that was made again from its VM's marks may be of a machine that serves.
+    A row alone does not tell: one that was made again from its VM's marks may be of a machine that serves. Nor is who
+    takes another's place let go like that: what ran there is to run here.
     """
-    if row.joined or view.facts.get(f"elected/{row.cluster}") == row.uid:  # which may be making the cluster just now
+    if row.joined or f"{SURGE}{row.uid}" in view.facts:
+        return False
+    if view.facts.get(f"elected/{row.cluster}") == row.uid:  # which may be making the cluster just now
         return False
     if f"identity/{row.cluster}" not in view.facts:
         return f"recovered/{row.cluster}" not in view.facts

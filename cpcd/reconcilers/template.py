@@ -39,9 +39,9 @@ def plan(key: Key, view: View) -> Plan:
     Several copies on one node are ambiguous and refused.
     """
     ref = next((ref for site, ref in _references(view) if (site, ref.name) == (key.cluster, key.name)), None)
-    copies: tuple[Resource, ...] | None = view.known(scopes.template(key.cluster, key.name))
     if ref is None:
         return Plan()
+    copies = _copies(key, ref, view)
     if copies is None:
         why = because(view, scopes.template(key.cluster, key.name))
         return Plan(wait=Wait("ProxmoxUnknown", f"template {ref.name} cannot be looked up now{why}", 10))
@@ -59,6 +59,13 @@ def plan(key: Key, view: View) -> Plan:
 async def apply(action: Action, _ports: Ports, _op: Op | None) -> str | None:
     """Never called: templates are not built yet."""
     raise Bug(f"a template has no action {action.verb}")
+
+
+def _copies(key: Key, ref: TemplateRef, view: View) -> tuple[Resource, ...] | None:
+    """What is there of a template, None while unknown; what was found before an edit of the reference is of another."""
+    found: tuple[Resource, ...] | None = view.known(scopes.template(key.cluster, key.name))
+    mine = tuple(copy for copy in found or () if ref.means(copy.vmid, copy.tags))
+    return None if found and not mine else found and mine
 
 
 def _ambiguous(how: str, copies: tuple[Resource, ...]) -> Refusal | None:

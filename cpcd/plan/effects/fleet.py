@@ -46,7 +46,7 @@ class AddMachine(Action):
     """Allocate a row: uid, name, VMID, address, node, template.
 
     `instead` is the retirement that it is added for: nothing is made for one that is not consented to, and the fact
-    `surge/UID` tells for whom it stands beside the others until that one goes.
+    `surge/UID` tells for whom, as long as it is there itself.
     """
 
     verb: ClassVar[str] = "add-machine"
@@ -123,13 +123,8 @@ class RetireMachine(Action):
         return {"risk": self.kind.value, "remedy": self.remedy.value if self.remedy else ""}
 
     def changes(self, view: View) -> tuple[Change, ...]:
-        own = f"{SURGE}{self.row.uid}"
-        over = (
-            name
-            for name, whom in view.facts.items()
-            if name == own or (name.startswith(SURGE) and whom == self.row.uid)
-        )
-        always: tuple[Change, ...] = (PutMachine(replace(self.row, retire=self.why)), self.spent, *map(DropFact, over))
+        own = DropFact(f"{SURGE}{self.row.uid}")
+        always: tuple[Change, ...] = (PutMachine(replace(self.row, retire=self.why)), self.spent, own)
         if self.remedy is not None:
             tried = _remedies(view, self.row.cluster, self.row.group)
             now = [list(each) for each in (*tried, (view.wall, self.row.revision))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Cluster, Consent, Desired, Risk
+from cpcd.model.desired import Cluster, Consent, Desired, Risk, TemplateRef
 from cpcd.model.keys import Key, Kind
 from cpcd.plan.edits import concerned, renamed
 from cpcd.reconcilers import RECONCILERS
@@ -73,6 +73,14 @@ def test_what_is_as_it_was_is_left_alone() -> None:
 
     assert looked_at(larger, Kind.KUBECONFIG) == set()
     assert Key(NAME, Kind.KUBECONFIG, "admin") in set(concerned(none, old, RECONCILERS))
+
+
+def test_another_template_under_the_same_name_is_looked_up() -> None:
+    """What was found is of the one before: machines would wait for it until somebody looks."""
+    machine = spec(template=TemplateRef("ubuntu", vmid=9001))
+    after = cluster(group(CP, 3, machine=machine), group(WORKERS, 2, machine=machine))
+
+    assert looked_at(after, Kind.TEMPLATE) == {"ubuntu"}
 
 
 def test_a_planner_that_falls_hides_nobody() -> None:

@@ -553,15 +553,15 @@ def test_with_two_more_than_wanted_each_is_made_for_one_of_its_own() -> None:
     assert ("u2", Risk.REPLACE) == retired(first)
 
 
-def test_the_mark_of_a_surge_ends_with_whom_it_stands_beside() -> None:
-    """Or with the machine itself, whatever either is retired for."""
+def test_the_mark_of_a_surge_ends_with_the_machine_itself() -> None:
+    """Until it serves in the place of whom it was added for, nobody lets it go as one on which nothing runs."""
     whole = with_fresh(rolling(), fresh(1))
     goes = {
         uid: effects.RetireMachine(key=KEY, row=of(whole, uid), why="", kind=Risk.REPLACE) for uid in ("u2", "u3", "n1")
     }
     left = {uid: whole.with_ledger(one.changes(whole)).facts.get("surge/n1") for uid, one in goes.items()}
 
-    assert {"u2": None, "u3": "u2", "n1": None} == left
+    assert {"u2": "u2", "u3": "u2", "n1": None} == left
 
 
 def newer(whole: View, **changes: Any) -> View:
@@ -607,3 +607,42 @@ def test_a_rollout_that_waits_for_consent_does_not_keep_another_group_from_growi
 
     assert isinstance(added, AddMachine)
     assert "gpu" == added.row.group
+
+
+def test_a_remedy_that_a_limit_holds_does_not_keep_another_group_from_growing() -> None:
+    """Who is put beside a sick machine waits; what is missing elsewhere does not."""
+    groups = (group(CP, 3), group(WORKERS, 1), group("gpu", 1))
+    never = {**build.AUTO, Risk.DESTROY: Consent.NEVER}
+    wished = cluster(*groups, change_policy=never, health=health(max_in_flight=0))
+    rest = built(cluster(group(CP, 3), group(WORKERS, 2)), now=wished)
+
+    added = step(decided(put(rest, replace(of(rest, "u5"), strikes=1), bulk=ill("u5"))))
+
+    assert isinstance(added, AddMachine)
+    assert "gpu" == added.row.group
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_who_takes_anothers_place_is_not_let_go_without_consent(joined: bool) -> None:
+    """Though nothing can have run on it yet: what ran in that place is to run there."""
+    policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+    young, its = fresh(1, joined=joined)
+    whole = with_fresh(rolling(want=2, unavailable=1, change_policy=policy), (young, its))
+    gone = whole.with_ledger([DropMachine(of(whole, "u2").uid)])
+    goes = RetireMachine(key=KEY, row=of(gone, "n1"), why="general is scaled to 2", kind=Risk.DESTROY)
+
+    assert "AwaitingApproval" == getattr(guards.consent(goes, gone), "reason", None)
+
+
+def test_a_scale_down_takes_whom_a_person_said_yes_to() -> None:
+    """Though another would be first by order, or falls sick meanwhile."""
+    policy = {**build.AUTO, Risk.DESTROY: Consent.APPROVE}
+    rest = built(
+        cluster(group(CP, 3), group(WORKERS, 2)), now=cluster(group(CP, 3), group(WORKERS, 1), change_policy=policy)
+    )
+    asked = effects.about(of(rest, "u4"), f"{WORKERS} is scaled to 1")
+    whole = put(
+        rest, replace(of(rest, "u5"), strikes=1), bulk=ill("u5"), known={f"approval/{NAME}/retire/{asked}": NOW}
+    )
+
+    assert ("u4", Risk.DESTROY) == retired(whole)
