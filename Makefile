@@ -36,7 +36,7 @@ check: $(STAMP)
 test: check
 	$(BIN)/pytest tests -n 2 --no-loadscope-reorder
 
-# The contract suite of the Kubernetes port on a real Kubernetes, built with Go at the first time: docs/lab.md.
+# The contract suite of the Kubernetes port on a real Kubernetes, built at the first time: docs/lab.md.
 test-kube: $(STAMP)
 	nice $(BIN)/python -m tests.real.binaries
 	$(BIN)/pytest tests/real/kube_port.py

@@ -2,11 +2,13 @@
 
 What is built is pinned by the `go.mod` and `go.sum` beside this file, every module by its checksum. The programs stand
 in a cache under a name that follows from those files, the flags and the compiler, so nothing stale is ever used, and
-a second call finds them made. `python -m tests.real.binaries` builds all and says which versions they are.
+a second call finds them made. `python -m tests.real.binaries` builds all and says which versions they are. Go itself
+is the machine's, or comes from the package that `go.txt` pins.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ __all__ = ["CNI", "CONTROL_PLANE", "COREDNS", "ETCD", "ETCD_TOOLS", "KUBERNETES"
 
 HERE: Final = Path(__file__).parent
 KUBERNETES: Final = "1.35.4"
+_GO: Final = (1, 25)  # what Kubernetes' own go.mod asks for
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,44 @@ OWN: Final = Family("programs", {"pause": "./pause"})
 def made(family: Family) -> Path:
     """Return the directory with a family's programs, built first where they are not there yet.
 
-    Takes some five minutes for Kubernetes on two cores, the first time. Raises RuntimeError when Go is missing or the
-    build fails, with the compiler's words.
+    Takes some five minutes for Kubernetes on two cores, the first time. Raises RuntimeError when Go cannot be fetched or
+    the build fails, with pip's or the compiler's words.
     """
-    go = shutil.which("go")
-    if go is None:
-        raise RuntimeError(
-            "Go is missing: install Go 1.25 or later (https://go.dev/dl), which builds the real Kubernetes."
-        )
+    go = _go()
     place = cache() / f"{family.module}-{_digest(family, go)}"
     with alone(place):
         for name, package in family.programs.items():
             if not (place / name).exists():
                 _build(go, family, package, place / name)
     return place
+
+
+def _go() -> str:
+    """Return a Go that is new enough: the machine's own, else one fetched into the cache."""
+    if (own := shutil.which("go")) and _version(own) >= _GO:
+        return own
+    pinned = HERE / "go.txt"
+    place = cache() / f"go-{hashlib.sha256(pinned.read_bytes()).hexdigest()[:16]}"
+    with alone(place):
+        if not (place / "go").exists():
+            _fetch(pinned, place)
+    return str(place / "go" / "bin" / "go")
+
+
+def _version(go: str) -> tuple[int, ...]:
+    said = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
+    return tuple(map(int, re.findall(r"\d+", said)[:2]))
+
+
+def _fetch(pinned: Path, place: Path) -> None:
+    """Install what is pinned, whole or not at all."""
+    say("fetching Go …")
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
+        argv = ["-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--target", scratch]
+        done = subprocess.run([sys.executable, *argv, "-r", str(pinned)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"fetching Go failed: {done.stderr[-4000:].strip()}")
+        (Path(scratch) / "go").replace(place / "go")
 
 
 def _digest(family: Family, go: str) -> str:

@@ -1,6 +1,6 @@
 """A real Kubernetes for the tests of this directory: one control plane a session, two nodes that stand in.
 
-What the directory holds is named without `test_`, so that `pytest tests` passes it by and needs no Go.
+What the directory holds is named without `test_`, so that `pytest tests` passes it by and builds nothing.
 """
 
 import shutil
