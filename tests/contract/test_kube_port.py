@@ -1,168 +1,35 @@
 """One suite for the Kubernetes port, run on each implementation: the lab's store in process, and the adapter over HTTPS.
 
-Tests use the port alone, so that a real Kubernetes is one more site: `tests/real/kube_port.py`.
+Tests use the port alone, so that a real Kubernetes is one more site: `tests/real/kube_port.py`. More of it stands in
+`test_kube_addons.py`, `test_kube_tokens.py` and `test_kube_wire.py`.
 """
 
 import asyncio
 import base64
 import random
-import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
 
 import pytest
 
-from cpcd.adapters.kube import KubeApi
-from cpcd.lab.guests import Durations
-from cpcd.lab.inprocess import LabKube
-from cpcd.lab.kube import MANIFESTS, NETWORKS, Cluster, File, Kubelet, Plan
 from cpcd.lab.kube.budgets import is_ready
 from cpcd.lab.kube.kinds import BUILTIN, group
 from cpcd.lab.kube.pki import request as signing_request
-from cpcd.lab.pve import Settings
-from cpcd.lab.servers.clock import FastClock
-from cpcd.lab.servers.listeners import Listeners
-from cpcd.lab.world import World
 from cpcd.model.errors import Code, Failure, NotServed
 from cpcd.plan import applyset
-from cpcd.ports.kube import GVK, Kube, Object, Served
+from cpcd.ports.kube import GVK, Object, Served
 from cpcd.spec.presets import flannel
+from tests.contract.kube_site import CONFIG, EVENT, SPACE, Site, config, event, eventually, failure, gone
 
-CONFIG = GVK("v1", "ConfigMap")
 DEPLOYMENT = GVK("apps/v1", "Deployment")
 SECRET = GVK("v1", "Secret")
 POD = GVK("v1", "Pod")
 CORDONED = "node.kubernetes.io/unschedulable"
 BUDGET = GVK("policy/v1", "PodDisruptionBudget")
 WEB = {"app": "web"}
-SPACE = "contract"
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
-ADDRESS = "127.66.0.1"
-RATE = 200.0
 NODE = GVK("v1", "Node")
-T = TypeVar("T")
-
-
-@dataclass
-class Site:
-    """A cluster to test on, with one Node; `wait` lets its time pass.
-
-    Within an `outage` its only API server is gone; the one that comes after it has forgotten the history.
-    """
-
-    kube: Kube
-    wait: Callable[[float], Awaitable[None]]
-    outage: Callable[[], AbstractAsyncContextManager[None]]
-    node: str
-
-
-def cluster_of(world: World, port: int) -> Cluster:
-    """Return a cluster of one control plane, made and up long ago."""
-    cluster = world.new_cluster(Plan("home", "127.66.0.9", port, "v1.34.2"))
-    manifests = {f"{MANIFESTS}/{name}.yaml": File("", -900) for name in ("etcd", "kube-apiserver")}
-    manifests[f"{NETWORKS}/10-flannel.conflist"] = File("", -900)
-    kubelet = Kubelet("cp1", ADDRESS, manifests, port=port, version="1.34.2")
-    kubelet.member = cluster.etcd.found(kubelet).id
-    binding = {"name": "kubeadm:cluster-admins"}
-    cluster.store.create({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": binding,
-    })  # fmt: skip
-    kubelet.start(-900, "boot")
-    cluster.join(kubelet)
-    return cluster
-
-
-@asynccontextmanager
-async def outage(
-    cluster: Cluster, sleep: Callable[[float], Awaitable[None]], follow: Callable[[], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Cut the control plane's machine off, and let it come back."""
-
-    async def turn(*, cut: bool) -> None:
-        cluster.kubelets[0].cut = cut
-        cluster.poke()
-        for _ in range(10):
-            await sleep(1)
-        await follow()
-
-    await turn(cut=True)
-    yield
-    await turn(cut=False)
-
-
-async def in_process(_: Path) -> AsyncIterator[Site]:
-    """The store, called directly; time passes when somebody sleeps."""
-    now = 0.0
-
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        world.events.settle()
-        await asyncio.sleep(0)
-
-    world = World(now=lambda: now, seed=1, settings=Settings(), durations=Durations())
-    cluster = cluster_of(world, 6443)
-    kube = LabKube(world, ADDRESS, 6443, sleep)
-    yield Site(kube, sleep, lambda: outage(cluster, sleep, lambda: asyncio.sleep(0)), "cp1")
-
-
-async def over_https(private: Path) -> AsyncIterator[Site]:
-    """The adapter over the lab's HTTPS server, 200 times as fast as real time."""
-    clock = FastClock(RATE)
-    world = World(now=clock.now, seed=1, settings=Settings(), durations=Durations())
-    with socket.create_server((ADDRESS, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    cluster = cluster_of(world, port)
-    listeners = Listeners(world, clock, 2222, Counter())
-    await listeners.follow()
-    assert listeners.troubles == {}
-
-    async def tick() -> None:
-        while True:
-            world.events.settle()
-            await asyncio.sleep(0.005)
-
-    ticker = asyncio.create_task(tick())
-    text = cluster.admin_kubeconfig(f"https://{ADDRESS}:{port}")
-    api = KubeApi(text, endpoint="kube:home", cache_dir=private, scale=10)
-    yield Site(api, clock.sleep, lambda: outage(cluster, clock.sleep, listeners.follow), "cp1")
-    await api.close()
-    ticker.cancel()
-    await listeners.close()
-
-
-@pytest.fixture(params=[in_process, over_https], ids=["in process", "https"])
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    """Return each site in turn, with a namespace for the test."""
-    async for opened in request.param(tmp_path / "private"):
-        await opened.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
-        yield opened
-
-
-def config(name: str = "c", labels: dict[str, str] | None = None, **data: str) -> Object:
-    """Return a ConfigMap."""
-    metadata = {"name": name, "namespace": SPACE, **({"labels": labels} if labels else {})}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-
-
-async def failure(call: Awaitable[object]) -> Failure:
-    """Return the Failure that a call ends in."""
-    with pytest.raises(Failure) as caught:
-        await call
-    return caught.value
-
-
-async def eventually(site: Site, look: Callable[[], Awaitable[T | None]]) -> T:
-    """Return what `look` finds, as soon as it finds something."""
-    for _ in range(300):
-        if found := await look():
-            return found
-        await site.wait(1)
-    raise AssertionError
 
 
 async def test_ready_and_of_a_version(site: Site) -> None:
@@ -361,17 +228,23 @@ async def things(site: Site) -> AsyncIterator[Site]:
 
 
 async def until(site: Site, *, served: bool) -> None:
-    """Wait until Things can be listed, or cannot any more."""
+    """Wait until Things can be listed, or are no kind any more."""
     for _ in range(100):
-        known = await site.kube.served(GROUP, "Thing")
-        try:
-            await site.kube.list(NEW)
-        except Failure:
-            known = None
-        if (known is not None) is served:
+        if await listable(site) is served:
             return
         await site.wait(1)
     raise AssertionError
+
+
+async def listable(site: Site) -> bool | None:
+    """Tell whether Things can be listed; None while their group is known and not served, or their storage is made."""
+    try:
+        await site.kube.list(NEW)
+    except NotServed:
+        return False
+    except Failure:
+        return None
+    return await site.kube.served(GROUP, "Thing") is not None
 
 
 def thing(version: GVK, **spec: str) -> Object:
@@ -650,11 +523,6 @@ async def test_namespace_that_kubernetes_lives_in_stays(site: Site, name: str) -
     assert "deletionTimestamp" not in after["metadata"]
 
 
-async def gone(site: Site, gvk: GVK, name: str, namespace: str = "") -> bool:
-    """Tell whether an object is not there."""
-    return await site.kube.get(gvk, name, namespace) is None
-
-
 async def ready_node(site: Site) -> Object:
     """Return the site's Node, once it is ready and the node controller has no taint on it any more."""
 
@@ -868,6 +736,17 @@ async def test_watch_from_a_forgotten_revision_is_expired(site: Site) -> None:
     error = await failure(anext(aiter(site.kube.watch(CONFIG, since=revision))))
 
     assert "Expired" in error.what
+
+
+async def test_watch_from_a_compacted_revision_is_expired(site: Site) -> None:
+    """Etcd forgets its history every 5 minutes; Events are the kind that no API server keeps in a cache."""
+    _, revision = await site.kube.list(EVENT)
+    for number in (1, 2):
+        await site.kube.apply(event(number))
+    await site.compact()
+    error = await failure(anext(aiter(site.kube.watch(EVENT, since=revision))))
+
+    assert "410 Expired" in error.what
 
 
 async def test_api_that_is_gone_is_unreachable_and_comes_back_as_it_was(site: Site) -> None:

@@ -148,7 +148,7 @@ def _finish(machine: Machine, config: Configuration, cluster: Cluster, share: fl
     mark(machine, config, cluster)
     yield "bootstrap-token", 4 * share
     yield from serving(machine, "init", "bootstrap-token", cluster)
-    mint(cluster, machine.world.events, _DAY)
+    mint(cluster, _DAY)
     cluster_info(objects, cluster.plan.host)
     yield "addon", 9 * share
     yield from serving(machine, "init", "addon/coredns", cluster)

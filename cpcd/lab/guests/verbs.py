@@ -107,8 +107,8 @@ def _administered(machine: Machine, verb: str) -> Cluster:
 def join_secrets(machine: Machine, given: Given) -> Answer:
     """Mint a token of `ttl` (Go duration) and, for a control plane, upload the certificates under a new key."""
     cluster = _administered(machine, "join_secrets")
-    token = mint(cluster, machine.world.events, seconds(str(given["ttl"])))
-    key = upload(cluster, machine.world.events) if given["control_plane"] else ""
+    token = mint(cluster, seconds(str(given["ttl"])))
+    key = upload(cluster) if given["control_plane"] else ""
     output = {"token": token, "ca_hash": cluster.ca_hash, "certificate_key": key}
     return output, machine.durations.join_secrets
 

@@ -6,7 +6,7 @@ A table of contents; nothing is decided here.
 from collections.abc import Callable
 from typing import Final
 
-from cpcd.lab.kube import csr, housekeeping, nodes, pods, workloads
+from cpcd.lab.kube import bootstrap, csr, housekeeping, nodes, pods, workloads
 from cpcd.lab.kube.turn import Turn
 
 __all__ = ["ORDER"]
@@ -21,6 +21,8 @@ ORDER: Final[tuple[Callable[[Turn], None], ...]] = (
     nodes.lifecycle,
     nodes.tainted,
     csr.sign,
+    bootstrap.clean,
+    bootstrap.sign,
     workloads.deployments,
     workloads.replica_sets,
     workloads.daemon_sets,

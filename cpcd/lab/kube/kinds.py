@@ -92,8 +92,15 @@ BUILTIN: Final = {row.kind: row for row in map(_row, _TABLE.strip().splitlines()
 """Kind -> resource; kinds are unique in this table."""
 
 
+@source("apiextensions: customresource_handler.go")
 def from_definition(definition: dict[str, Any]) -> list[Resource]:
-    """Return the kinds that a CustomResourceDefinition adds, one for each served version, the preferred one first."""
+    """Return the kinds that a CustomResourceDefinition adds, one for each served version, the preferred one first.
+
+    None until a controller has established it, a moment after it was applied.
+    """
+    said = definition.get("status", {}).get("conditions", ())
+    if not any(one["type"] == "Established" and one["status"] == "True" for one in said):
+        return []
     spec = definition["spec"]
     names, namespaced = spec["names"], spec.get("scope") == "Namespaced"
     served = [version["name"] for version in spec.get("versions", ()) if version.get("served", True)]

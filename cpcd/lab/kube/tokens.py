@@ -1,15 +1,17 @@
 """What a join is let in with: bootstrap tokens and the uploaded certificates, both short-lived Secrets.
 
 A refusal is the text that kubeadm prints, from which the guest model makes its reason. Secrets live in the store and
-nowhere else.
+nowhere else, until the controllers of `bootstrap.py` and `housekeeping.py` take them away.
 """
 
 import base64
 import string
+from collections.abc import Mapping
 from typing import Any, Final
 
-from cpcd.lab.events import Events
+from cpcd.lab.kube.bootstrap import TYPE
 from cpcd.lab.kube.cluster import Cluster
+from cpcd.lab.kube.objects import Object
 from cpcd.lab.provenance import recorded, source
 
 __all__ = ["CERTIFICATES", "key_refused", "mint", "token_refused", "upload"]
@@ -17,13 +19,14 @@ __all__ = ["CERTIFICATES", "key_refused", "mint", "token_refused", "upload"]
 CERTIFICATES: Final = "kubeadm-certs"
 _SYSTEM: Final = "kube-system"
 _LETTERS: Final = string.ascii_lowercase + string.digits
+_USAGES: Final = dict.fromkeys(("usage-bootstrap-authentication", "usage-bootstrap-signing"), "true")
 _CERTIFICATES_LIFE: Final = 7200.0  # kubeadm certificate key, failures.md section 0
 
 
-def _secret(name: str, kind: str, plain: dict[str, str]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": _SYSTEM}
+def _secret(name: str, kind: str, plain: dict[str, str], **metadata: Any) -> Object:
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": encoded}
+    named = {"name": name, "namespace": _SYSTEM, **metadata}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": named, "type": kind, "data": encoded}
 
 
 def _read(cluster: Cluster, name: str, key: str) -> str | None:
@@ -31,27 +34,17 @@ def _read(cluster: Cluster, name: str, key: str) -> str | None:
     return base64.b64decode(found["data"][key]).decode() if found else None
 
 
-def _keep(cluster: Cluster, events: Events, secret: dict[str, Any], life: float) -> None:
-    """Store a Secret and drop it at its end, unless it was replaced meanwhile."""
-    stored = cluster.store.objects.put(secret)
-
-    def expire() -> None:
-        # The same object and not only the same name: certificates are uploaded under one name again and again.
-        now = cluster.store.objects.find("Secret", stored["metadata"]["name"], _SYSTEM)
-        if now is stored:
-            cluster.store.objects.drop(stored)
-
-    events.at(life, expire)
-
-
 @recorded(231, 281)
-def mint(cluster: Cluster, events: Events, life: float) -> str:
-    """Make a bootstrap token that ends by itself after `life` seconds."""
+def mint(cluster: Cluster, life: float) -> str:
+    """Make a bootstrap token that ends after `life` seconds."""
     identity, secret = ("".join(cluster.random.choices(_LETTERS, k=size)) for size in (6, 16))
-    ends = {"expiration": cluster.stamp(life), "usage-bootstrap-authentication": "true"}
-    plain = {"token-id": identity, "token-secret": secret, "usage-bootstrap-signing": "true", **ends}
-    _keep(cluster, events, _secret(f"bootstrap-token-{identity}", "bootstrap.kubernetes.io/token", plain), life)
+    _token(cluster, identity, secret, life, _USAGES)
     return f"{identity}.{secret}"
+
+
+def _token(cluster: Cluster, identity: str, secret: str, life: float, usages: Mapping[str, str]) -> Object:
+    plain = {"token-id": identity, "token-secret": secret, "expiration": cluster.stamp(life), **usages}
+    return cluster.store.objects.put(_secret(f"bootstrap-token-{identity}", TYPE, plain))
 
 
 @recorded(248, 249, 284)
@@ -67,10 +60,13 @@ def token_refused(cluster: Cluster, token: str) -> str:
 
 
 @recorded(244, 245)
-def upload(cluster: Cluster, events: Events) -> str:
-    """Upload the control plane's certificates under a new key, which opens them for 2 h."""
+@source("kubeadm: phases/copycerts")
+def upload(cluster: Cluster) -> str:
+    """Upload the control plane's certificates under a new key; they go with a token that is for nothing but their end."""
     key = f"{cluster.random.getrandbits(256):064x}"
-    _keep(cluster, events, _secret(CERTIFICATES, "Opaque", {"key": key}), _CERTIFICATES_LIFE)
+    token = _token(cluster, key[:6], key[6:22], _CERTIFICATES_LIFE, {})
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": token["metadata"]["name"], "uid": token["metadata"]["uid"]}
+    cluster.store.objects.put(_secret(CERTIFICATES, "Opaque", {"key": key}, ownerReferences=[owner]))
     return key
 
 

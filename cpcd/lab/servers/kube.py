@@ -1,7 +1,8 @@
 """The modelled Kubernetes API behind HTTPS: what `adapters/kube` and `kubectl get` use, and 501 for everything else.
 
 It decides nothing: objects, refusals and watches come from `lab/kube/store.py`. A client certificate of the cluster's
-authority is needed, RBAC is not modelled. Documents: `discovery.py`, `tables.py`, `watches.py`.
+authority is needed, RBAC is not modelled. Documents: `discovery.py`, `pages.py`, `tables.py`,
+`watches.py`.
 """
 
 import json
@@ -19,6 +20,7 @@ from cpcd.lab.kube import ApiError, Cluster, Kubelet, Resource, Store
 from cpcd.lab.kube.store import MANAGER
 from cpcd.lab.provenance import source
 from cpcd.lab.servers.discovery import Target, document, target
+from cpcd.lab.servers.pages import page
 from cpcd.lab.servers.tables import table
 from cpcd.lab.servers.watches import lines
 from cpcd.ports.kube import GVK
@@ -177,17 +179,18 @@ def _evicted(api: Api, named: Target, uid: str) -> web.Response:
 
 def _read(api: Api, request: web.Request, gvk: GVK, named: Target) -> web.Response:
     query = request.query
+    metadata: Object = {}
     if named.name:
         found = api.store.get(gvk, named.name, named.namespace)
         items, version = [found], found["metadata"]["resourceVersion"]
     else:
         selectors = {"labels": query.get("labelSelector", ""), "fields": query.get("fieldSelector", "")}
         items, version = api.store.list(gvk, namespace=named.namespace, **selectors)
+        items, metadata = page(api.store, gvk, items, version, query)
     if "as=Table" in request.headers.get("Accept", ""):
         return web.json_response(table(named.resource, items, version, api.store.objects.stamp()))
     if named.name:
         return web.json_response(items[0])
-    metadata = {"resourceVersion": version}
     listed = {"kind": f"{gvk.kind}List", "apiVersion": gvk.api_version, "metadata": metadata, "items": items}
     return web.json_response(listed)
 

@@ -197,7 +197,8 @@ def test_unknown_kinds_and_namespaces_are_not_found(store) -> None:
     names = {"kind": "Thing", "plural": "things"}
     spec = {"group": "x.dev", "scope": "Cluster", "names": names, "versions": [{"name": "v1", "served": True}]}
     definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-    store.apply({**definition, "metadata": {"name": "things.x.dev"}, "spec": spec})
+    established = {"conditions": [{"type": "Established", "status": "True"}]}
+    store.create({**definition, "metadata": {"name": "things.x.dev"}, "spec": spec, "status": established})
     store.apply(thing)
 
     assert ["t"] == [each["metadata"]["name"] for each in store.list(gvk)[0]]
