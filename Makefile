@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo test test-kube test-machines check proof sim chaos fuzz mutants format clean
+.PHONY: bench bench-kube demo test test-kube test-machines check proof sim chaos fuzz mutants format clean
 
 # Debian has venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml
@@ -72,6 +72,10 @@ mutants: $(STAMP)
 # Speed and size beside their budgets, also in bench.json: `make bench PARTS="noop builds"`; wants a quiet machine.
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(PARTS)
+
+# The daemon beside a real kube-apiserver with 1,000 Nodes, report in docs/kube.md; `MACHINES=1000` only prints.
+bench-kube: $(STAMP)
+	$(BIN)/python -m tests.bench.kube $(MACHINES)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

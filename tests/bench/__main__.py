@@ -7,7 +7,6 @@ import compileall
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import sysconfig
@@ -34,12 +33,10 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
 def main(wanted: list[str]) -> int:
     """Measure the named parts, all without a name."""
     compileall.compile_dir("cpcd", quiet=1)  # as it is where cpcd is installed, and not where it is being edited
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the lab of a thousand machines listens for each
     rows, since = [], pressure()
     for name in wanted or PARTS:
         for row in PARTS[name]():
-            print(_line(row), flush=True)  # noqa: T201 - a program's output
+            print(row.line(), flush=True)  # noqa: T201 - a program's output
             rows.append(row)
     if not wanted:
         document = {**_machine(pressed(since)), "rows": [row.document() for row in rows]}
@@ -55,12 +52,6 @@ def _machine(busy: float) -> dict[str, Any]:
         "commit": commit.stdout.strip(), "python": platform.python_version(), "optimised": optimised,
         "processors": os.cpu_count(), "waited": round(busy, 2),
     }  # fmt: skip
-
-
-def _line(row: Row) -> str:
-    budget = "" if row.budget is None else f"≤ {row.budget:g}"
-    value = f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:.1f}"
-    return f"{'✔' if row.ok else '✘'} {row.name:<64} {value:>9} {budget:>8} {row.unit:<14} {row.note}"
 
 
 if __name__ == "__main__":

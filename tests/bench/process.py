@@ -19,7 +19,7 @@ from tests.bench.row import Row, pressed, pressure
 from tests.bench.stand import LISTED, Daemon, Stand, stand
 from tests.bench.town import settle
 
-__all__ = ["commands", "daemon", "thousand_machines"]
+__all__ = ["REST", "commands", "daemon", "thousand_machines", "told"]
 
 COMMITS: Final = 25
 TRIES: Final = 75
@@ -89,7 +89,7 @@ def _large() -> str:
 
 def daemon() -> Iterator[Row]:
     """Yield what is measured of a daemon with ten machines: its start, its rest, and what it does after a commit."""
-    return _told(_ten)
+    return told(_ten)
 
 
 async def _ten() -> AsyncIterator[Row]:
@@ -185,7 +185,7 @@ async def _edit(lab: Stand, workers: int) -> tuple[float, float]:
 
 def thousand_machines() -> Iterator[Row]:
     """Yield what a daemon with a thousand machines is at rest: processes, sockets, ledger and all."""
-    return _told(_thousand)
+    return told(_thousand)
 
 
 async def _thousand() -> AsyncIterator[Row]:
@@ -204,7 +204,7 @@ async def _thousand() -> AsyncIterator[Row]:
             await running.end()
 
 
-def _told(rows: Callable[[], AsyncIterator[Row]]) -> Iterator[Row]:
+def told(rows: Callable[[], AsyncIterator[Row]]) -> Iterator[Row]:
     """Yield rows as they come, out of an event loop that goes on in between."""
     with asyncio.Runner() as runner:
         found = rows()

@@ -24,6 +24,12 @@ class Row:
         """Whether the value keeps its budget, to the digit that is printed."""
         return self.budget is None or round(self.value, 1) <= self.budget
 
+    def line(self) -> str:
+        """Return the row as it is printed."""
+        budget = "" if self.budget is None else f"≤ {self.budget:g}"
+        value = f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.1f}"
+        return f"{'✔' if self.ok else '✘'} {self.name:<64} {value:>9} {budget:>8} {self.unit:<14} {self.note}"
+
     def document(self) -> dict[str, Any]:
         """Return the row as `bench.json` has it."""
         return {**asdict(self), "value": round(self.value, 4), "ok": self.ok}

@@ -5,6 +5,7 @@ Nothing in this lab takes time: no clone, no boot, no kubeadm. What is measured 
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -162,6 +163,8 @@ class Stand:
 @asynccontextmanager
 async def stand() -> AsyncIterator[Stand]:
     """Open a lab with one template for all nodes, and a work tree without a commit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the lab of a thousand machines listens for each
     with tempfile.TemporaryDirectory(prefix="cpcd-bench-") as name:
         directory = Path(name)
         large = tuple(replace(node, memory=2**42) for node in Settings().nodes)

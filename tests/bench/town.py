@@ -123,7 +123,7 @@ class _Town:
                 self._world.clusters[-1].store.apply(dict(obj))
             return
         if control not in self._secrets:
-            asked = {"ttl": "15m0s", "control_plane": control}
+            asked = {"ttl": "24h0m0s", "control_plane": control}
             self._secrets[control] = self._world.guests[self._first.vmid].call("join_secrets", asked)[0]
         config = kubeadm.join_config(self._cluster, row, self._secrets[control])
         self._do(row, "join", {"config": config, "manifests": manifests})
@@ -133,7 +133,9 @@ class _Town:
         guest.submit(verb, verb, given)
         state = guest.poll(verb)
         while state["state"] == "running":
-            state = guest.poll(verb)  # nothing takes time here: each look carries out what is due
+            # What is waited for, kubeadm's own checks, is let pass at once: nobody else looks at this clock yet.
+            self._stand.lab.clock._start -= 1.0
+            state = guest.poll(verb)
         if state["state"] != "done":
             raise RuntimeError(f"{verb} of {row.name}: {state}")
 

@@ -17,15 +17,19 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Authority:
-    """A new authority in a directory, which only this user may read: `ca.crt`, `ca.key`, and a pair for each name."""
+    """An authority in a directory, which only this user may read: `ca.crt`, `ca.key`, and a pair for each name.
 
-    def __init__(self, directory: Path) -> None:
+    It is a new one, or `known`: another's certificate and key.
+    """
+
+    def __init__(
+        self, directory: Path, known: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
+    ) -> None:
         directory.mkdir(mode=0o700, parents=True)
         self.directory = directory
-        self._key, self._name = ec.generate_private_key(ec.SECP256R1()), _subject("kubernetes")
-        basic = x509.BasicConstraints(ca=True, path_length=None)
-        built = self._builder(self._name, self._key).add_extension(basic, critical=True)
-        self._write("ca", built.sign(self._key, hashes.SHA256()), self._key)
+        self._name = _subject("kubernetes")
+        certificate, self._key = known or self._new()
+        self._write("ca", certificate, self._key)
 
     def issue(self, name: str, common: str, *, organization: str = "", addresses: Sequence[str] = ()) -> None:
         """Write NAME.crt and NAME.key: for a client, or with `addresses` for a server too."""
@@ -45,6 +49,12 @@ class Authority:
         public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
         (self.directory / f"{name}.pub").write_bytes(public)
         self._write_key(name, key)
+
+    def _new(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        built = self._builder(self._name, self._key).add_extension(basic, critical=True)
+        return built.sign(self._key, hashes.SHA256()), self._key
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tests.real.plane import Plane
 
-__all__ = ["standing"]
+__all__ = ["report", "standing"]
 
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -39,14 +39,20 @@ def _register(plane: Plane, name: str) -> None:
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
     status, answer = plane.ask("POST", "/api/v1/nodes", node)
     assert status == http.client.CREATED, answer
-    now = _now()
-    ready = {
-        "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "stands in",
-        "lastHeartbeatTime": now, "lastTransitionTime": now,
-    }  # fmt: skip
     room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
-    report = {"status": {"conditions": [ready], "capacity": room, "allocatable": room}}
-    plane.ask("PATCH", f"/api/v1/nodes/{name}/status", report, content=_STRATEGIC)
+    report(plane, name, first=True, capacity=room, allocatable=room)
+
+
+def report(plane: Plane, name: str, *, first: bool = False, **more: Any) -> None:
+    """Say that a Node is Ready, the first time since when, and what else there is to say of it."""
+    now = _now()
+    since = {"lastTransitionTime": now} if first else {}
+    ready = {
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "stands in", "lastHeartbeatTime": now,
+        **since,
+    }  # fmt: skip
+    path = f"/api/v1/nodes/{name}/status"
+    plane.ask("PATCH", path, {"status": {"conditions": [ready], **more}}, content=_STRATEGIC)
 
 
 def _live(plane: Plane, nodes: tuple[str, ...], over: threading.Event) -> None:

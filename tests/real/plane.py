@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,15 +36,21 @@ CLIENTS: Final = {
 
 @dataclass
 class Plane:
-    """The processes by name, each with its log `NAME.log` in the directory."""
+    """The processes by name, each with its log `NAME.log` in the directory; `address` is the API's."""
 
     directory: Path
+    address: str = ADDRESS
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start everything and return when the API is ready; raises TimeoutError with the log's end."""
-        pki = Authority(self.directory / "pki")
-        pki.issue("apiserver", "kube-apiserver", addresses=(ADDRESS, "10.97.0.1", "kubernetes", "localhost"))
+        self.start_api(Authority(self.directory / "pki"))
+        self.run("kube-controller-manager")
+        self.run("kube-scheduler")
+
+    def start_api(self, pki: Authority) -> None:
+        """Start etcd and the API alone, with the certificates of an authority."""
+        pki.issue("apiserver", "kube-apiserver", addresses=(self.address, "10.97.0.1", "kubernetes", "localhost"))
         pki.signing_key("accounts")
         for name, (common, organization) in CLIENTS.items():
             pki.issue(name, common, organization=organization)
@@ -51,8 +58,6 @@ class Plane:
         self.run("etcd")
         self.run("kube-apiserver")
         self.wait_ready()
-        self.run("kube-controller-manager")
-        self.run("kube-scheduler")
 
     def stop(self) -> None:
         """End everything that was started."""
@@ -103,7 +108,7 @@ class Plane:
         context = ssl.create_default_context(cafile=self.directory / "pki/ca.crt")
         if not token:
             context.load_cert_chain(self.directory / "pki/admin.crt", self.directory / "pki/admin.key")
-        connection = http.client.HTTPSConnection(ADDRESS, PORT, context=context, timeout=30)
+        connection = http.client.HTTPSConnection(self.address, PORT, context=context, timeout=30)
         try:
             sent = None if body is None else json.dumps(body)
             known = {"Authorization": f"Bearer {token}"} if token else {}
@@ -116,13 +121,13 @@ class Plane:
             return answer.status, json.loads(text)
         return answer.status, text
 
-    def kubeconfig(self, client: str = "admin", server: str = f"https://{ADDRESS}:{PORT}") -> str:
+    def kubeconfig(self, client: str = "admin") -> str:
         """Return a kubeconfig of one of CLIENTS, certificates inside."""
 
         def inside(name: str) -> str:
             return base64.b64encode((self.directory / "pki" / name).read_bytes()).decode()
 
-        cluster = {"server": server, "certificate-authority-data": inside("ca.crt")}
+        cluster = {"server": f"https://{self.address}:{PORT}", "certificate-authority-data": inside("ca.crt")}
         user = {"client-certificate-data": inside(f"{client}.crt"), "client-key-data": inside(f"{client}.key")}
         return json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "real",
@@ -144,15 +149,32 @@ class Plane:
     def _apiserver(self) -> list[str]:
         return [
             str(binaries.made(binaries.CONTROL_PLANE) / "kube-apiserver"), f"--etcd-servers={_ETCD}",
-            f"--bind-address={ADDRESS}", f"--secure-port={PORT}", f"--advertise-address={ADDRESS}",
+            f"--bind-address={self.address}", f"--secure-port={PORT}", f"--advertise-address={self.address}",
             "--endpoint-reconciler-type=none", "--enable-bootstrap-token-auth", "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction", "--service-cluster-ip-range=10.97.0.0/16",
             f"--client-ca-file={self._pki('ca.crt')}", f"--tls-cert-file={self._pki('apiserver.crt')}",
             f"--tls-private-key-file={self._pki('apiserver.key')}",
             f"--service-account-key-file={self._pki('accounts.pub')}",
             f"--service-account-signing-key-file={self._pki('accounts.key')}",
-            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-account-issuer=https://kubernetes.default.svc", f"--audit-log-path={self.directory / 'audit'}",
+            f"--audit-policy-file={self._policy()}",
         ]  # fmt: skip
+
+    def asked(self, agent: str) -> Counter[str]:
+        """Count what a client has asked so far, by verb and kind: a watch once it is over, all else when answered."""
+        lines = (self.directory / "audit").read_text().splitlines()
+        entries = [entry for entry in map(json.loads, lines) if entry.get("userAgent") == agent]
+        return Counter(
+            f"{one['verb']} {one.get('objectRef', {}).get('resource', one['requestURI'])}" for one in entries
+        )
+
+    def _policy(self) -> Path:
+        """Write who asked what down, and not what for; a client is known by its agent."""
+        policy = self.directory / "audit-policy.json"
+        stages = ["RequestReceived", "ResponseStarted"]
+        rules = [{"level": "Metadata", "omitStages": stages}]
+        policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}))
+        return policy
 
     def _controllers(self) -> list[str]:
         return [

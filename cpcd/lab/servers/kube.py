@@ -179,16 +179,15 @@ def _evicted(api: Api, named: Target, uid: str) -> web.Response:
 
 def _read(api: Api, request: web.Request, gvk: GVK, named: Target) -> web.Response:
     query = request.query
-    metadata: Object = {}
     if named.name:
         found = api.store.get(gvk, named.name, named.namespace)
-        items, version = [found], found["metadata"]["resourceVersion"]
+        items, metadata = [found], {"resourceVersion": found["metadata"]["resourceVersion"]}
     else:
         selectors = {"labels": query.get("labelSelector", ""), "fields": query.get("fieldSelector", "")}
-        items, version = api.store.list(gvk, namespace=named.namespace, **selectors)
-        items, metadata = page(api.store, gvk, items, version, query)
+        whole, revision = api.store.list(gvk, namespace=named.namespace, **selectors)
+        items, metadata = page(api.store, gvk, whole, revision, query)
     if "as=Table" in request.headers.get("Accept", ""):
-        return web.json_response(table(named.resource, items, version, api.store.objects.stamp()))
+        return web.json_response(table(named.resource, items, metadata, api.store.objects.stamp()))
     if named.name:
         return web.json_response(items[0])
     listed = {"kind": f"{gvk.kind}List", "apiVersion": gvk.api_version, "metadata": metadata, "items": items}

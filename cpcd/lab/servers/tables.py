@@ -16,8 +16,8 @@ Cells = Callable[[Object], list[Any]]
 _ROLE: Final = "node-role.kubernetes.io/"
 
 
-def table(resource: Resource, items: Sequence[Object], version: str, now: str) -> Object:
-    """Return a `meta.k8s.io/v1` Table of objects; `now` is the server's time as RFC 3339."""
+def table(resource: Resource, items: Sequence[Object], metadata: Object, now: str) -> Object:
+    """Return a `meta.k8s.io/v1` Table of objects with a list's metadata; `now` is the server's time as RFC 3339."""
     names, cells = _COLUMNS.get(resource.kind, ((), _nothing))
     columns = [{"name": name, "type": "string", "format": "", "description": "", "priority": 0} for name in names]
     named = {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
@@ -32,7 +32,7 @@ def table(resource: Resource, items: Sequence[Object], version: str, now: str) -
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": version},
+        "metadata": metadata,
         "columnDefinitions": [named, *columns, aged],
         "rows": rows,
     }
