@@ -9,6 +9,7 @@ from typing import Any, cast
 from cpcd.model.desired import Addon, Desired
 from cpcd.model.errors import Failure
 from cpcd.model.keys import Key, Kind
+from cpcd.model.plan import Wait
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
 from cpcd.plan.effects import see
@@ -16,7 +17,7 @@ from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK, Object
 from cpcd.reconcilers import addon
 from cpcd.sources.cluster_reading import ClusterReader
-from tests.contract.kube_site import CONFIG, SPACE, Site, config, gone
+from tests.contract.kube_site import CONFIG, SPACE, Site, config, eventually, gone
 from tests.unit.plan.build import NAME, cluster, identity, view
 
 KEY = Key(NAME, Kind.ADDON, "contract")
@@ -156,14 +157,16 @@ async def test_object_that_is_held_keeps_its_addon_waiting(site: Site) -> None:
     held["metadata"]["finalizers"] = ["contract.cpcd.dev/held"]
     await keeper.keep(config("one", a="1"), held)
     keeper.view = replace(keeper.view, desired=Desired({NAME: cluster()}))
-    for _ in range(4):
+
+    async def wait() -> Wait | None:
         await keeper.passed()
-    waiting = addon.plan(KEY, keeper.view).wait
+        return addon.plan(KEY, keeper.view).wait
+
+    waiting = await eventually(site, wait)
     there = not await gone(site, CONFIG, PARENT, SYSTEM)
     await site.kube.patch(CONFIG, "held", {"metadata": {"finalizers": None}}, namespace=SPACE)
     await keeper.keep()
 
-    assert waiting is not None
     assert "waits for ConfigMap contract/held to be gone" in waiting.sentence
     assert there
     assert await gone(site, CONFIG, PARENT, SYSTEM)
