@@ -195,8 +195,9 @@ class Observer:
         """Yield events until the watch ends or expires, never sooner than a second after it began (C07, C08)."""
         began = self._clock.now()
         try:
-            async for event in kube.watch(gvk, since=since, timeout=RELIST):
-                yield event
+            async for kind, obj in kube.watch(gvk, since=since, timeout=RELIST):
+                if kind != "BOOKMARK":  # once a minute, and about no object: it has no name
+                    yield kind, obj
         except Failure as failure:
             if "Expired" not in failure.what:
                 raise
