@@ -4,6 +4,7 @@ Pure functions on text, the same words that the real configuration files hold. N
 Next: `options.py`, which says which option is written in which notation.
 """
 
+import functools
 import hashlib
 import random
 import re
@@ -36,6 +37,7 @@ def _print(first: str, rest: Mapping[str, str]) -> str:
     return ",".join([first, *(f"{key}={rest[key]}" for key in sorted(rest))])
 
 
+@functools.cache  # asked of the same few hundred names whenever anybody looks at a VM
 def is_drive(option: str) -> bool:
     """Tell whether an option's name is that of a drive."""
     return DRIVE.fullmatch(option) is not None

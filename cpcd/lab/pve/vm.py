@@ -68,15 +68,14 @@ class Vm:
     @property
     def disks(self) -> dict[str, int]:
         """Option -> bytes of the disks (no CD-ROM)."""
-        disks = {key: parse(value, "file") for key, value in self.drives.items() if not is_cdrom(value)}
-        return {key: parse_size(parts.get("size", "0")) for key, parts in disks.items()}
+        return {key: _size(drive) for key, drive in self.drives.items() if not is_cdrom(drive)}
 
     @property
     def boot_disk(self) -> int:
         """Bytes of the first disk in the boot order; 0 while a clone has none yet (recorded 747)."""
         order = parse(str(self.config.get("boot", "")), "legacy").get("order", "").split(";")
-        disks = self.disks
-        return next((disks[key] for key in order if key in disks), 0)
+        drives = (str(self.config[key]) for key in order if key in self.config and is_drive(key))
+        return next((_size(drive) for drive in drives if not is_cdrom(drive)), 0)
 
     @property
     def mac(self) -> str:
@@ -108,6 +107,10 @@ class Vm:
         """The configuration with pending values, as a plain GET shows it (recorded 538)."""
         merged: dict[str, Value | None] = {**self.config, **self.pending}
         return {key: value for key, value in merged.items() if value is not None}
+
+
+def _size(drive: str) -> int:
+    return parse_size(parse(drive, "file").get("size", "0"))
 
 
 class Backend(Protocol):
