@@ -117,11 +117,11 @@ def with_disks(given: Resource, config: JSON, shared: frozenset[str]) -> Resourc
 
 
 @understood("what a machine says of itself")
-def facts(given: JSON, wall: float) -> Facts:
-    """Decode the output of the verb `facts`."""
+def facts(given: JSON, asked: float, answered: float) -> Facts:
+    """Decode the output of the verb `facts`, which was asked for and answered at these wall times."""
     kubeadm, cloud_init = given.get("kubeadm", {}), given.get("cloud_init", {})
     return Facts(
-        hostname=_text(given.get("hostname")), machine_id=_text(given.get("machine_id")), clock_skew=_skew(_seconds(given.get("clock", wall)) - wall),
+        hostname=_text(given.get("hostname")), machine_id=_text(given.get("machine_id")), clock_skew=_skew(_seconds(given.get("clock", asked)), asked, answered),
         cloud_init=_text(cloud_init.get("status")), prepared=_text(given.get("prepared")),
         admin_conf=_flag(kubeadm.get("admin_conf")),
         kubelet_conf=_flag(kubeadm.get("kubelet_conf")) or _flag(kubeadm.get("bootstrap_conf")),
@@ -198,9 +198,12 @@ def reference(obj: JSON) -> tuple[str, str, str, str, str]:
     return (*whose, _name(meta["name"]), _name(meta["uid"]))
 
 
-def _skew(seconds: float) -> float:
-    """Round to tens: what jitters with every round trip is no news."""
-    return round(seconds, -1)
+def _skew(clock: float, asked: float, answered: float) -> float:
+    """A clock is right if it read any time of the call: a machine that is busy takes minutes to answer.
+
+    Rounded to tens: what jitters with every round trip is no news.
+    """
+    return round(min(clock - asked, 0.0) + max(clock - answered, 0.0), -1)
 
 
 def _time(text: Any) -> float:

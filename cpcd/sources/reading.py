@@ -201,9 +201,9 @@ class Reader:
             raise Failure(Code.AUTH, lacking.what, target=str(scope), hint=lacking.hint)
 
     async def _guest(self, scope: Scope) -> Any:
-        row = self._row(scope.name)
+        row, asked = self._row(scope.name), self._clock.wall()
         facts = await self._ports.guests.call(self._ports.host(row), "facts", {})
-        return decode.facts(facts, self._clock.wall())
+        return decode.facts(facts, asked, self._clock.wall())
 
     async def _guestop(self, scope: Scope) -> Mapping[str, Any]:
         uid, _, op = scope.name.partition("/")

@@ -116,7 +116,7 @@ def _decoded(verb: str, output: Any) -> Any:
     """Go on as the readers and the reconcilers do."""
     match verb:
         case "facts":
-            return decode.facts(output, WALL)
+            return decode.facts(output, WALL, WALL)
         case "etcd_members":
             return decode.members(output)
         case "poll":

@@ -1,0 +1,15 @@
+"""What others say becomes values: what is no news, and what is not theirs to blame, is left out."""
+
+import pytest
+
+from cpcd.sources import decode
+
+
+@pytest.mark.parametrize(
+    ("clock", "skew"), [(1000.0, 0), (1050.0, 0), (1110.0, 0), (960.0, -40), (1150.0, 40), (998.0, 0)]
+)
+def test_how_long_an_answer_took_is_no_fault_of_a_clock(clock: float, skew: float) -> None:
+    """Asked at 1000 and answered at 1110, it is right when it read any time between; else it is off by what is missing."""
+    facts = decode.facts({"clock": clock}, 1000.0, 1110.0)
+
+    assert skew == facts.clock_skew
