@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,17 @@ async def test_a_machine_that_does_not_answer_is_unreachable(directory: Path, ss
     state = await end_of(playbooks)
     assert (state["state"], state["error"]["reason"]) == ("failed", "Unreachable")
     assert "Connection refused" in state["error"]["message"]
+
+
+async def test_a_machine_is_waited_for_as_long_as_is_said(directory: Path, sshd: Sshd) -> None:
+    """One that takes connections and says nothing is unreachable after `connect` seconds, and not after Ansible's 30."""
+    playbooks = runner(directory, sshd, [shell("true")], deadline=25)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = replace(sshd.host(), port=silent.getsockname()[1], connect=1.0)
+        await playbooks.submit(host, "op1", GIVEN)
+        state = await end_of(playbooks)
+
+    assert "Unreachable" == state["error"]["reason"], state["error"]
 
 
 async def test_a_machine_with_another_host_key_is_not_played_on(directory: Path, sshd: Sshd) -> None:

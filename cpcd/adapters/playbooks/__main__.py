@@ -93,7 +93,7 @@ def _play(run: Path, order: Mapping[str, JSON], watch: _Watch) -> str:
         "ANSIBLE_HOME": str(run / "home"),
         "ANSIBLE_LOCAL_TEMP": str(run / "home" / "tmp"),
         "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_TIMEOUT": "30",
+        "ANSIBLE_TIMEOUT": str(max(1, round(order["connect"]))),
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
         "ANSIBLE_NOCOLOR": "1",
     }

@@ -113,7 +113,9 @@ class Playbooks:
         name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
         (run / "known_hosts").write_text(f"{name} {host.host_key}\n")
         (run / "inventory" / "hosts.json").write_text(json.dumps(self._inventory(run, host)))
-        order = {"playbook": str(self._playbook), "deadline": self._deadline, "given": dict(given)}
+        order = {
+            "playbook": str(self._playbook), "deadline": self._deadline, "connect": host.connect, "given": dict(given),
+        }  # fmt: skip
         (run / "order.json").write_text(json.dumps(order))
         (run / "run.tmp").write_text(json.dumps({"uid": host.uid}))
         (run / "run.tmp").replace(run / "run.json")
