@@ -42,7 +42,7 @@ test-kube: $(STAMP)
 	$(BIN)/pytest tests/real/kube_port.py
 
 # Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
-PART := boot prepare
+PART := cni boot prepare
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
 	nice $(BIN)/python -m tests.real.machines.image $(PART)

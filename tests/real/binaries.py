@@ -1,4 +1,4 @@
-"""Real programs for tests, built from their published Go modules: Kubernetes, etcd, CNI plugins, CoreDNS.
+"""Real programs for tests, built from their published Go modules: Kubernetes, etcd, CoreDNS, flannel, CNI plugins.
 
 What is built is pinned by the `go.mod` and `go.sum` beside this file, every module by its checksum. The programs stand
 in a cache under a name that follows from those files, the flags and the compiler, so nothing stale is ever used, and
@@ -20,20 +20,25 @@ from typing import Final
 
 from tests.real.cache import alone, cache, say
 
-__all__ = ["CNI", "CONTROL_PLANE", "COREDNS", "ETCD", "ETCD_TOOLS", "KUBERNETES", "MACHINE", "OWN", "Family", "made"]
+__all__ = [
+    "CNI", "CONTROL_PLANE", "COREDNS", "ETCD", "ETCD_TOOLS", "FLANNEL", "FLANNELD", "KUBERNETES", "MACHINE", "OWN",
+    "Family", "made",
+]  # fmt: skip
 
 HERE: Final = Path(__file__).parent
 KUBERNETES: Final = "1.35.4"
+FLANNEL: Final = "0.28.9"  # what `cpcd/vendor/flannel` names
 _GO: Final = (1, 25)  # what Kubernetes' own go.mod asks for
 
 
 @dataclass(frozen=True)
 class Family:
-    """Programs that are built from one go.mod: name -> package."""
+    """Programs that are built from one go.mod: name -> package; with `cgo`, C is part of them, linked statically."""
 
     module: str
     programs: dict[str, str]
     ldflags: str = "-s -w"
+    cgo: bool = False
 
 
 def _stamp(version: str) -> str:
@@ -65,7 +70,13 @@ CNI: Final = Family("cni", {
     "host-local": f"{_PLUGINS}/ipam/host-local", "portmap": f"{_PLUGINS}/meta/portmap",
 })  # fmt: skip
 COREDNS: Final = Family("coredns", {"coredns": "github.com/coredns/coredns"})
-OWN: Final = Family("programs", {"pause": "./pause"})
+FLANNELD: Final = Family(
+    "flannel",
+    {"flanneld": "github.com/flannel-io/flannel", "install-conf": "github.com/flannel-io/flannel/cmd/install_conf"},
+    f"-s -w -linkmode external -extldflags -static -X github.com/flannel-io/flannel/pkg/version.Version=v{FLANNEL}",
+    cgo=True,
+)
+OWN: Final = Family("programs", {"pause": "./pause", "flannel": "./flannel"})
 """Stands in for what is no Go module; each program says what for."""
 
 
@@ -123,7 +134,9 @@ def _build(go: str, family: Family, package: str, target: Path) -> None:
     """Build one program and put it in place whole, or not at all."""
     began = time.monotonic()
     say(f"building {target.name} …")
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    tags = " -tags=netgo,osusergo" if family.cgo else ""  # no resolver in C as well
+    flags = f"-mod=readonly -buildvcs=false{tags}"
+    environment = {**os.environ, "CGO_ENABLED": str(int(family.cgo)), "GOTOOLCHAIN": "local", "GOFLAGS": flags}
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         out = Path(scratch) / target.name
         argv = [go, "build", "-trimpath", "-ldflags", family.ldflags, "-o", str(out), package]

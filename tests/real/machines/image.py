@@ -18,6 +18,7 @@ from typing import Final
 from tests.real import binaries
 from tests.real.cache import alone, cache, say
 from tests.real.machines import oci, payload
+from tests.real.machines.network import NETWORK
 
 __all__ = ["GIB", "Image", "made"]
 
@@ -34,17 +35,20 @@ mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d
 echo MODULES=list > "$1/etc/initramfs-tools/conf.d/machine"
 printf '%s\\n' virtio_pci virtio_scsi sd_mod > "$1/usr/share/initramfs-tools/modules.d/machine"
 """
-# One type of host key, since RSA takes an emulated processor seconds; no timers, since there is nobody to fetch from.
+# One type of host key, since RSA takes an emulated processor seconds; no timers, since there is nobody to fetch from; and
+# what systemd does at the first boot after an update (ldconfig, the journal's catalog) is done, as on any disk in use.
 AFTER: Final = """
 : > "$1/etc/machine-id"
 rm -f "$1"/etc/ssh/ssh_host_*
 echo localhost > "$1/etc/hostname"
 echo 'LABEL=root / ext4 defaults 0 1' > "$1/etc/fstab"
 printf '%s\\n' 'datasource_list: [NoCloud, None]' 'ssh_genkeytypes: [ed25519]' > "$1/etc/cloud/cloud.cfg.d/90_machine.cfg"
+touch "$1/etc/.updated" "$1/var/.updated"
 chroot "$1" systemctl enable systemd-networkd
 chroot "$1" systemctl disable systemd-networkd-wait-online
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
 """
+RESOLVER: Final = f"nameserver {NETWORK}.1\n"  # refuses at once, where one that is out of reach is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def made(*, kubernetes: bool = False) -> Image:
     Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
     """
     packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
-    recipe = repr((SUITE, GIB, packages, BEFORE, AFTER)) + (_contents() if kubernetes else "")
+    recipe = repr((SUITE, GIB, packages, BEFORE, AFTER, RESOLVER)) + (_contents() if kubernetes else "")
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     with alone(place):
@@ -73,7 +77,7 @@ def made(*, kubernetes: bool = False) -> Image:
 
 def _contents() -> str:
     """Return what the second image depends on: how it is made and, by their names, the programs in it."""
-    families = (binaries.CONTROL_PLANE, binaries.ETCD, binaries.CNI, binaries.COREDNS, binaries.OWN)
+    families = (binaries.CONTROL_PLANE, binaries.ETCD, binaries.CNI, binaries.COREDNS, binaries.FLANNELD, binaries.OWN)
     how = [Path(module.__file__ or "").read_text() for module in (oci, payload)]
     return "".join([*how, *(binaries.made(family).name for family in families)])
 
@@ -87,6 +91,7 @@ def _make(place: Path, image: Image, packages: tuple[str, ...], install: Callabl
         # In a mount namespace: what it mounts below the root goes with it, however it ends.
         _run("unshare", "--mount", "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", f"--essential-hook={BEFORE}",
              f"--customize-hook={AFTER}", SUITE, str(root))  # fmt: skip
+        (root / "etc/resolv.conf").write_text(RESOLVER)
         install(root)
         for target, found in ((image.kernel, "vmlinuz-*"), (image.initrd, "initrd.img-*")):
             shutil.copyfile(next((root / "boot").glob(found)), target)
@@ -104,11 +109,11 @@ def _run(*argv: str) -> None:
 
 
 def main() -> None:
-    """Make what the named parts of the tier boot: all but `boot` want Kubernetes."""
+    """Make what the named parts of the tier boot: all but `boot` want Kubernetes, and `cni` wants no machine."""
     parts = set(sys.argv[1:])
     try:
         for kubernetes in (False, True):
-            if (parts - {"boot"}) if kubernetes else ("boot" in parts):
+            if (parts - {"boot", "cni"}) if kubernetes else ("boot" in parts):
                 made(kubernetes=kubernetes)
     except (OSError, RuntimeError) as error:
         sys.exit(str(error))

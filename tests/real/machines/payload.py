@@ -1,7 +1,7 @@
 """What makes a Debian root a Kubernetes machine: programs, units, and the images that kubeadm wants, imported.
 
-Nothing of it can be fetched by a machine, which has no way out. The programs are built from Go modules; pause stands
-in for one that is no module. Next: `image.py`, which calls this; `oci.py`.
+Nothing of it can be fetched by a machine, which has no way out. The programs are built from Go modules; pause and
+flannel's CNI plugin stand in for what is no module. Next: `image.py`, which calls this; `oci.py`.
 """
 
 import shutil
@@ -21,8 +21,11 @@ PACKAGES: Final = (
 )  # fmt: skip
 REGISTRY: Final = "registry.k8s.io"
 PAUSE, COREDNS, ETCD = f"{REGISTRY}/pause:3.10.1", f"{REGISTRY}/coredns/coredns:v1.13.1", f"{REGISTRY}/etcd:3.6.6-0"
+FLANNEL: Final = f"ghcr.io/flannel-io/flannel:v{binaries.FLANNEL}"
+PLUGIN: Final = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"
 _TABLES: Final = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 _PROXY: Final = tuple(f"/usr/sbin/{name}" for name in (*_TABLES, "nft", "conntrack"))
+_MATCHES: Final = "usr/lib/x86_64-linux-gnu/xtables"  # iptables loads them by name, so that no linker tells of them
 # The packages' own units, and one line more: an emulated processor has better to do than to start, each 10 s, a
 # kubelet that has no configuration yet.
 UNITS: Final = {
@@ -98,8 +101,14 @@ def _images(root: Path) -> dict[str, Mapping[str, Path]]:
         f"{REGISTRY}/{name}:v{binaries.KUBERNETES}": {f"usr/local/bin/{name}": path}
         for name, path in kubernetes.items()
     }
-    proxy = oci.needed(root, _PROXY) | {"usr/local/bin/kube-proxy": machine / "kube-proxy"}
-    images[f"{REGISTRY}/kube-proxy:v{binaries.KUBERNETES}"] = proxy
+    tables = oci.needed(root, _PROXY) | {f"{_MATCHES}/{one.name}": one for one in (root / _MATCHES).glob("*.so")}
+    images[f"{REGISTRY}/kube-proxy:v{binaries.KUBERNETES}"] = {
+        **tables,
+        "usr/local/bin/kube-proxy": machine / "kube-proxy",
+    }
+    flannel = binaries.made(binaries.FLANNELD)
+    images[FLANNEL] = {**tables, **{f"opt/bin/{name}": flannel / name for name in binaries.FLANNELD.programs}}
+    images[PLUGIN] = {**oci.needed(root, ["/usr/bin/cp"]), "flannel": binaries.made(binaries.OWN) / "flannel"}
     images[ETCD] = {
         f"usr/local/bin/{name}": binaries.made(family) / name
         for family in (binaries.ETCD, binaries.ETCD_TOOLS)
