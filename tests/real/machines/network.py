@@ -23,6 +23,9 @@ def bridge(name: str = "vmbr0", address: str = f"{NETWORK}.1/24") -> None:
         ("link", "set", name, "up"),
     ):  # fmt: skip
         subprocess.run(["ip", *argv], check=True)
+    # A machine that gets no processor for 3 s is no machine that is gone: Linux says "No route to host" after that.
+    for patience in ("mcast_solicit", "ucast_solicit"):
+        Path(f"/proc/sys/net/ipv4/neigh/{name}/{patience}").write_text("60\n", encoding="ascii")
 
 
 def plug(place: Path, name: str) -> Path:

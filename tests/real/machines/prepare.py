@@ -35,7 +35,7 @@ async def test_baked_machine_is_prepared_and_then_left_alone(proxmox: ProxmoxApi
     for op in ("first", "second"):
         await hand.guests.submit(host, op, "prepare", GIVEN)
         results.append(await until(lambda op=op: ended(hand, host, op), f"the {op} prepare"))
-    facts = await hand.guests.call(host, "facts", {})
+    facts = await until(lambda: hand.guests.call(host, "facts", {}), "its facts")
     await hand.guests.close()
     wrong = await preflight(host, tmp_path / "key")
 
