@@ -32,9 +32,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two workers: what uses the lab's fixed addresses goes to one of them, test by test.
+# Three workers for two cores, because some tests wait for processes; what uses the lab's fixed addresses goes to one of
+# them, test by test.
 test: check
-	$(BIN)/pytest tests -n 2 --no-loadscope-reorder
+	$(BIN)/pytest tests -n 3 --no-loadscope-reorder
 
 # The contract suite of the Kubernetes port on a real Kubernetes, built at the first time: docs/lab.md.
 test-kube: $(STAMP)
