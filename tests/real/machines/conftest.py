@@ -1,19 +1,23 @@
-"""One lab with real machines for the tests of this directory, and what they leave when one fails: their consoles."""
+"""Labs with real machines for the tests of this directory, and what they leave when one fails: all that machines told."""
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from cpcd.adapters.http import AiohttpTransport
 from cpcd.adapters.proxmox import ProxmoxApi
 from tests.real.machines import image, network
 from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
+from tests.real.machines.report import Report
+from tests.real.machines.stage import Stage
 
 KEPT = pytest.StashKey[Path]()
+PASSED = pytest.StashKey[list[pytest.Item]]()
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +51,32 @@ async def proxmox(lab: Lab) -> AsyncIterator[ProxmoxApi]:
     await transport.close()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """Return the cluster that the parts from `build` on are played on, one after the other, from its very beginning."""
+    ground = image.made(kubernetes=True)
+    async with Stage.playing(place, ground, failed=lambda: bool(request.session.testsfailed)) as playing:
+        yield playing
+
+
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Return what a part tells of itself, written to the docs when all of it went well, and was not interrupted."""
+    made, own = Report(request.path.stem), [item for item in request.session.items if item.path == request.path]
+    yield made
+    if own == [item for item in request.config.stash.get(PASSED, []) if item in own]:
+        made.write()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember which tests went well."""
+    told = yield
+    if told.when == "call" and told.passed:
+        item.config.stash.setdefault(PASSED, []).append(item)
+    return told
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Name the consoles of a run that failed, and leave nothing of one that did not."""
     kept = config.stash.get(KEPT, None)
@@ -55,5 +85,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(kept)
         return
-    for console in sorted(kept.glob("*/console.log")):
-        terminalreporter.write_line(f"console kept: {console}")
+    for told in sorted(one for one in kept.glob("*/*") if one.name.endswith((".log", ".b64"))):
+        terminalreporter.write_line(f"kept: {told}")

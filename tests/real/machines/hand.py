@@ -18,17 +18,17 @@ from tests.real.cache import say
 from tests.real.machines.lab import NODE, TEMPLATE
 from tests.real.machines.network import NETWORK
 
-__all__ = ["USER", "Hand", "new_key", "shell", "until"]
+__all__ = ["HOST_KEY", "USER", "Hand", "new_key", "shell", "until"]
 
 USER: Final = "cpcd"
 PATIENCE_S: Final = 1800.0  # what takes half a minute on an idle machine may take long on a busy one
-_HOST_KEY: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
+HOST_KEY: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
-async def until(look: Callable[[], Awaitable[Any]], what: str) -> Any:
+async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: float = PATIENCE_S) -> Any:
     """Look each second until there is something, and return it; says how long that took."""
     began, last = time.monotonic(), ""
-    while time.monotonic() < began + PATIENCE_S:
+    while time.monotonic() < began + patience:
         try:
             if found := await look():
                 say(f"{what}: after {time.monotonic() - began:.1f} s")
@@ -86,7 +86,7 @@ class Hand:
         await self.proxmox.configure(NODE, vmid, {**network, **person, **config}, digest=before["digest"])
         assert await self.ended(await self.proxmox.resize(NODE, vmid, "scsi0", f"{gib}G")) == "OK"
         assert await self.ended(await self.proxmox.power(NODE, vmid, "start")) == "OK"
-        key = await until(lambda: self.proxmox.agent_file_read(NODE, vmid, _HOST_KEY), "its host key by the agent")
+        key = await until(lambda: self.proxmox.agent_file_read(NODE, vmid, HOST_KEY), "its host key by the agent")
         host = Host(str(vmid), name, address, 22, (USER,), key.rsplit(" ", 1)[0])
         await until(lambda: self._done(host), "cloud-init done, by SSH with that key")
         return host

@@ -8,19 +8,20 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NETWORK", "bridge", "plug"]
+__all__ = ["ENDPOINT", "NETWORK", "bridge", "plug"]
 
 NETWORK: Final = "10.78.0"  # /24; .1 is the bridge, where the tests are
+ENDPOINT: Final = f"{NETWORK}.4"  # of a cluster's control plane, at the bridge too
 
 
-def bridge(name: str = "vmbr0", address: str = f"{NETWORK}.1/24") -> None:
-    """Make a bridge with an address; raises RuntimeError outside of a namespace of our own."""
+def bridge(name: str = "vmbr0", addresses: tuple[str, ...] = (f"{NETWORK}.1/24", f"{ENDPOINT}/24")) -> None:
+    """Make a bridge with addresses; raises RuntimeError outside of a namespace of our own."""
     links = json.loads(subprocess.run(["ip", "-json", "link"], capture_output=True, check=True).stdout)
     if strangers := [link["ifname"] for link in links if link.get("link_type") != "loopback"]:
         raise RuntimeError(f"this needs a network namespace of its own (unshare --net), not one with {strangers}")
     for argv in (
-        ("link", "set", "lo", "up"), ("link", "add", name, "type", "bridge"), ("address", "add", address, "dev", name),
-        ("link", "set", name, "up"),
+        ("link", "set", "lo", "up"), ("link", "add", name, "type", "bridge"),
+        *(("address", "add", address, "dev", name) for address in addresses), ("link", "set", name, "up"),
     ):  # fmt: skip
         subprocess.run(["ip", *argv], check=True)
     # A machine that gets no processor for 3 s is no machine that is gone: Linux says "No route to host" after that.

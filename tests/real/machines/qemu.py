@@ -23,7 +23,8 @@ from tests.real.machines.image import Image
 
 __all__ = ["Machines"]
 
-_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")  # util-linux: whoever started it is gone, so it goes too
+# util-linux: whoever started it is gone, so it goes too. And whoever drives machines comes before them.
+_WITH_US: Final = ("nice", "setpriv", "--pdeathsig", "KILL", "--")
 _COMMAND_LINE: Final = (
     "root=LABEL=root rw console=ttyS0 quiet net.ifnames=0 systemd.show_status=1 mitigations=off audit=0 apparmor=0 nowatchdog"
     " tsc=reliable no_timer_check random.trust_cpu=on"  # what costs an emulated processor most, and secures nothing here

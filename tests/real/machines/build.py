@@ -1,0 +1,84 @@
+"""The daemon builds a cluster of real machines from a committed file, out of an empty lab."""
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from cpcd.ports.kube import GVK
+from tests.real import binaries
+from tests.real.machines.hand import until
+from tests.real.machines.report import Report
+from tests.real.machines.stage import Stage
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+POD = GVK("v1", "Pod")
+
+
+async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) -> None:
+    """One control plane and one worker: cloned, booted, trusted, prepared, initialised, joined, Ready, flannel and DNS run."""
+    nodes = await stage.ready("real-cp-1", "real-general-1")
+    pods = await until(lambda: running(stage), "every pod runs")
+    told(report, await stage.history(), nodes, pods)
+    machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
+
+    assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
+    assert {f"v{binaries.KUBERNETES}"} == {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes.values()}
+    assert {"kube-flannel-ds": 2, "kube-proxy": 2, "coredns": 2, "etcd": 1} == {
+        name: sum(pod.startswith(f"{name}-") for pod in pods)
+        for name in ("kube-flannel-ds", "kube-proxy", "coredns", "etcd")
+    }
+
+
+async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None:
+    """Nothing is left to do; a look at everything, asked for, begins no task and takes no step."""
+    await until(lambda: settled(stage), "nothing is left to do")
+    tasks, steps = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps()
+    began = time.monotonic()
+    await stage.daemon.post("/reconcile", key="real")
+    await asyncio.sleep(60)
+    report.add("a look at everything, asked for, has begun no task and taken no step", time.monotonic() - began)
+
+    assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
+    assert steps == await stage.steps()
+
+
+def uuid(config: Any) -> str:
+    """Return the UUID that Proxmox gives a machine."""
+    return str(config["smbios1"]).partition("uuid=")[2].partition(",")[0].lower()
+
+
+async def running(stage: Stage) -> dict[str, Any] | None:
+    """Return the pods by name once all are Ready, and there are any of CoreDNS."""
+    async with stage.kube() as api:
+        pods, _ = await api.list(POD)
+    ready = {pod["metadata"]["name"]: pod for pod in pods if conditions(pod).get("Ready") == "True"}
+    return ready if len(ready) == len(pods) and any(name.startswith("coredns-") for name in ready) else None
+
+
+def conditions(found: Any) -> dict[str, str]:
+    """Return an object's conditions."""
+    return {each["type"]: each["status"] for each in found["status"].get("conditions", ())}
+
+
+async def settled(stage: Stage) -> Any:
+    """Return the plan once it has no steps."""
+    plan = await stage.daemon.get("/plan")
+    return None if plan["steps"] else plan
+
+
+def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], pods: dict[str, Any]) -> None:
+    """Report each step in the daemon's words, from its first one on, and what ran in the end."""
+    began = datetime.fromisoformat(history[0]["at"])
+    for event in history:
+        seconds = (datetime.fromisoformat(event["at"]) - began).total_seconds()
+        report.add(f"{event['severity'].replace('Normal', '')} {event['message']}".strip(), seconds)
+    info = next(iter(nodes.values()))["status"]["nodeInfo"]
+    report.versions |= {
+        "Kubernetes": info["kubeletVersion"], "containerd": info["containerRuntimeVersion"].rpartition("/")[2],
+        "on": info["osImage"], "Linux": info["kernelVersion"],
+    }  # fmt: skip
+    images = {container["image"] for pod in pods.values() for container in pod["spec"]["containers"]}
+    report.versions["images"] = ", ".join(sorted(image.rpartition("/")[2] for image in images))

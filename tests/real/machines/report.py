@@ -1,0 +1,57 @@
+"""The last report of each part of the tier, as it is committed: `docs/machines.md`, a section for each."""
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Report"]
+
+_ROOT: Final = Path(__file__).parents[3]
+_PAGE: Final = _ROOT / "docs" / "machines.md"
+_HEAD: Final = """<!-- Made by `make test-machines`; do not edit. -->
+# Machines that boot: the last reports
+
+What each part of `make test-machines` ([lab.md](lab.md#machines-that-boot)) told when it last went well: Debian machines
+in QEMU, whose processor is emulated, with the real kubeadm, kubelet, etcd and containerd. Seconds depend on what else
+the host had to do, so that its load stands beside them.
+"""
+
+
+@dataclass(slots=True)
+class Report:
+    """One part's report while it grows; seconds are counted from when it was made."""
+
+    part: str
+    began: float = field(default_factory=time.monotonic)
+    lines: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, seconds: float) -> None:
+        """Note a thing that was shown, and how long it took."""
+        self.lines.append(f"| {seconds:,.0f} | {what} |")
+
+    def write(self) -> None:
+        """Put the section in the place of the one before."""
+        text = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else _HEAD
+        sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+        sections[self.part] = self._body()
+        parts = "".join(f"\n## {part}\n\n{body.strip()}\n" for part, body in sorted(sections.items()))
+        _PAGE.write_text(_HEAD + parts, encoding="utf-8")
+
+    def _body(self) -> str:
+        when = datetime.now(UTC).strftime("%Y-%m-%d")
+        about = f"`make test-machines PART={self.part}`, {when}, commit {_commit()}: {time.monotonic() - self.began:,.0f} s."
+        host = f"{os.cpu_count()} processors, niceness {os.nice(0)}, load {', '.join(f'{each:.1f}' for each in os.getloadavg())}"
+        told = "; ".join([host, *(f"{name} {version}" for name, version in self.versions.items())])
+        return "\n".join([about, "", f"{told}.", "", "| seconds | what |", "|---:|---|", *self.lines])
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "-C", _ROOT, "describe", "--always", "--dirty=, with changes on top", "--abbrev=12"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    return done.stdout.strip() or "unknown"

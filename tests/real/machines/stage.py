@@ -1,0 +1,199 @@
+"""A cluster of real machines and the daemon that keeps it: what the stories of this tier are played on.
+
+The daemon is never asked whether it did right: that the lab, the machines and their Kubernetes tell. What it says of
+itself is shown as it goes on, and its history is the report's table. Next: `build.py`.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from cpcd.adapters.kube import KubeApi
+from cpcd.lab.pve import Vm
+from cpcd.plan.effects import OPS
+from cpcd.ports.guests import Host
+from cpcd.ports.kube import GVK
+from tests.real import binaries
+from tests.real.cache import say
+from tests.real.machines import kept
+from tests.real.machines.daemon import Daemon
+from tests.real.machines.endpoint import endpoint
+from tests.real.machines.hand import shell, until
+from tests.real.machines.image import Image
+from tests.real.machines.lab import TEMPLATE, Lab
+from tests.real.machines.network import ENDPOINT, NETWORK
+
+__all__ = ["NODE", "Stage", "is_ready"]
+
+NAME: Final = "real"
+NODE: Final = GVK("v1", "Node")
+USER: Final = "debian"
+# An emulated processor on a busy host: what takes a minute elsewhere may take ten here, and is no sickness yet.
+_PATIENT: Final = {
+    "nodeStartupTimeout": "2h",
+    "unhealthyNodeConditions": [
+        {"type": "Ready", "status": status, "timeout": "30m"} for status in ("False", "Unknown")
+    ],
+}
+_STEPS: Final = {
+    verb.title().replace("-", "") for verb in (*OPS, "configure", "label", "apply", "drain", "uncordon", "delete-node")
+}
+_BUILT_S: Final = 7200.0
+
+
+class Stage:
+    """One lab, one daemon, one cluster of one control plane and one worker."""
+
+    def __init__(self, lab: Lab, daemon: Daemon) -> None:
+        self.lab, self.daemon = lab, daemon
+        self.began = time.monotonic()
+        self.document: dict[str, Any] = _document(lab)
+
+    @contextmanager
+    def edit(self) -> Iterator[dict[str, Any]]:
+        """Commit what the block makes of the spec."""
+        yield self.document["spec"]
+        self.daemon.commit(self.document)
+
+    def vms(self) -> dict[str, Vm]:
+        """Return the machines that exist, by name."""
+        return {vm.name: vm for vm in self.lab.pve.vms.values() if not vm.template}
+
+    def host(self, name: str) -> Host:
+        """Return how a machine is reached, with the key that its agent tells."""
+        return kept.host(self.lab, self.vms()[name], USER)
+
+    @property
+    def key(self) -> Path:
+        """The daemon's own SSH key."""
+        return self.daemon.state / "ssh" / "id_ed25519"
+
+    @asynccontextmanager
+    async def kube(self) -> AsyncIterator[KubeApi]:
+        """Yield the cluster's API, asked with the kubeconfig that the daemon wrote; FileNotFoundError before that."""
+        text = (self.daemon.state / "kubeconfigs" / f"{NAME}.yaml").read_text()
+        api = KubeApi(text, endpoint="kube:real", cache_dir=self.daemon.directory)
+        try:
+            yield api
+        finally:
+            await api.close()
+
+    async def nodes(self) -> dict[str, Any]:
+        """Return the Nodes by name, none before there is an API."""
+        try:
+            async with self.kube() as api:
+                return {node["metadata"]["name"]: node for node in (await api.list(NODE))[0]}
+        except FileNotFoundError:
+            return {}
+
+    async def ready(self, *names: str) -> dict[str, Any]:
+        """Wait until exactly these Nodes are there and Ready, and return them."""
+
+        async def look() -> Any:
+            nodes = await self.nodes()
+            return nodes if nodes.keys() == set(names) and all(map(is_ready, nodes.values())) else None
+
+        found: dict[str, Any] = await until(look, f"Ready: {', '.join(names)}", patience=_BUILT_S)
+        return found
+
+    async def node(self, name: str, holds: Callable[[Any], bool], what: str) -> Any:
+        """Wait until a Node is as `holds` says, and return it."""
+
+        async def look() -> Any:
+            node = (await self.nodes()).get(name)
+            return node if node is not None and holds(node) else None
+
+        return await until(look, what)
+
+    async def history(self) -> list[dict[str, Any]]:
+        """Return what the daemon says it did, the oldest first."""
+        events: list[dict[str, Any]] = await self.daemon.get("/events", key="", limit=10_000)
+        return events[::-1]
+
+    async def steps(self) -> list[tuple[str, str]]:
+        """Return what the daemon says it began, as (object, verb in CamelCase)."""
+        return [(each["name"], each["reason"]) for each in await self.history() if each["reason"] in _STEPS]
+
+    async def killed_in(self, name: str, step: str) -> None:
+        """Wait until the daemon has begun a step of a machine, kill it a moment later, and start another one."""
+        await until(lambda: self._begun(name, step), f"{step} of {name} is begun", patience=_BUILT_S)
+        await asyncio.sleep(3)  # a step is told before its first byte leaves
+        self.daemon.kill()
+        say(f"the daemon is killed in the {step} of {name}")
+        await asyncio.sleep(3)
+        self.daemon.start()
+
+    async def _begun(self, name: str, step: str) -> bool:
+        return (name, step) in await self.steps()
+
+    async def jobs(self, name: str) -> list[str]:
+        """Return the verbs of the long jobs that ever ran on a machine, as it remembers them itself."""
+        done = await shell(
+            await asyncio.to_thread(self.host, name), self.key, "sudo sh -c 'cat /var/lib/cpcd/ops/*/verb'"
+        )
+        return sorted(re.findall("init|join|reset", str(done.stdout)))
+
+    @classmethod
+    @asynccontextmanager
+    async def playing(cls, place: Path, image: Image, *, failed: Callable[[], bool]) -> AsyncIterator["Stage"]:
+        """Start everything, end it at the end of the block; of a run that `failed` what machines can tell is kept."""
+        async with Lab(place, image).running() as lab:
+            stage = cls(lab, Daemon(place / "daemon", lab.token))
+            stage.daemon.commit(stage.document)
+            stage.daemon.start()
+            async with endpoint(ENDPOINT, 6443, stage._control_planes):
+                follower = asyncio.create_task(stage._follow())
+                try:
+                    yield stage
+                finally:
+                    if failed():
+                        await kept.collect(lab, stage.key, USER)
+                    follower.cancel()
+                    stage.daemon.kill()
+
+    def _control_planes(self) -> list[str]:
+        return [kept.address(vm) for vm in self.vms().values() if vm.running and "-cp-" in vm.name]
+
+    async def _follow(self) -> None:
+        """Tell what is new in the daemon's log, each second."""
+        with self.daemon.log.open(errors="replace") as stream:
+            while True:
+                for line in stream:
+                    say(f"{time.monotonic() - self.began:6.0f} s  {line.rstrip()}")
+                await asyncio.sleep(1)
+
+
+def _document(lab: Lab) -> dict[str, Any]:
+    proxmox = {
+        "url": lab.url, "credentialsRef": {"env": "LAB_TOKEN"}, "tls": {"fingerprint": lab.fingerprint},
+        "dnsServers": [f"{NETWORK}.1"],
+        "ipv4Config": {"addresses": [f"{NETWORK}.10-{NETWORK}.60"], "prefix": 24, "gateway": f"{NETWORK}.1"},
+    }  # fmt: skip
+    machine = {
+        "numCores": 1, "memoryMiB": 2048, "disks": {"bootVolume": {"sizeGb": 6}}, "ssh": {"users": [USER]},
+    }  # fmt: skip
+    return {
+        "apiVersion": "cpcd.dev/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": NAME},
+        "spec": {
+            "version": f"v{binaries.KUBERNETES}",
+            "controlPlaneEndpoint": {"host": ENDPOINT, "provider": "external"},
+            "infrastructure": {"proxmox": proxmox},
+            "templates": [{"name": "debian-13", "templateID": TEMPLATE}],
+            "machineDefaults": machine,
+            "controlPlane": {"replicas": 1, "machine": {"numCores": 2, "memoryMiB": 4096}},
+            "workers": {"machineDeployments": [{"name": "general", "replicas": 1}]},
+            "healthCheck": _PATIENT,
+            "policy": {"timeouts": {"network": "2m"}},
+        },
+    }
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Tell whether a Node says so."""
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in node["status"].get("conditions", ()))
