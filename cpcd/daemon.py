@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cpcd.loop.clock import SteadyClock, within
+from cpcd.loop.clock import SteadyClock
 from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.health import unhealthy
@@ -290,7 +290,8 @@ class Daemon:
             return
         # A Proxmox may be silent for hours, and the daemon is ready to say so.
         with contextlib.suppress(TimeoutError):
-            await within(self.clock, self.observer.first_look.wait(), FIRST_LOOK)
+            async with self.clock.timeout(FIRST_LOOK):
+                await self.observer.first_look.wait()
 
     async def _follow_spec(self) -> None:
         async for _ in self.specs.watch():

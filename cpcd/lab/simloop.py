@@ -202,6 +202,10 @@ class SimClock:
         """Sleep virtual seconds."""
         await asyncio.sleep(seconds)
 
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """Return an `async with` that cancels what takes longer than so many virtual seconds: TimeoutError."""
+        return asyncio.timeout(seconds)
+
 
 def simulate(main: Callable[[SimLoop], Coroutine[Any, Any, T]], *, seed: int) -> T:
     """Run a coroutine to its end in a loop of its own and return what it returns."""

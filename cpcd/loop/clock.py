@@ -1,19 +1,16 @@
 """The one place that reads time and sleeps; `rate` is how many of the world's seconds pass in a real one.
 
-Whoever waits for something and not for ever waits by `within`; a task of its own is the supervisor's business.
+Whoever waits for something and not for ever does so under `timeout`; a task of its own is the supervisor's business.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from cpcd.ports.clock import Clock
 
-__all__ = ["SteadyClock", "WallClock", "within"]
-
-T = TypeVar("T")
+__all__ = ["SteadyClock", "WallClock"]
 
 _CATCH_UP: Final = 0.25  # seconds of a step that are made up for in each second
 _NEVER_SET: Final = 86_400.0  # a clock that is off by more than a day was never right: it is followed at once
@@ -38,6 +35,10 @@ class WallClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep that many of the world's seconds."""
         await asyncio.sleep(seconds / self.rate)
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """Return an `async with` that cancels what takes longer than so many of the world's seconds: TimeoutError."""
+        return asyncio.timeout(seconds / self.rate)
 
 
 class SteadyClock:
@@ -69,23 +70,6 @@ class SteadyClock:
         """Sleep that many of the world's seconds."""
         await self._clock.sleep(seconds)
 
-
-async def within(clock: Clock, awaited: Coroutine[Any, Any, T], seconds: float) -> T:
-    """Return what is awaited, for which at most so many of the world's seconds are waited.
-
-    `asyncio.wait_for` by the world's clock: raises TimeoutError when it has not come, and what was begun is cancelled
-    then, as it is when the waiter is.
-    """
-    news, nap = asyncio.ensure_future(awaited), asyncio.ensure_future(clock.sleep(seconds))
-    try:
-        # `wait` cancels neither of them, whether time is over or the waiter is cancelled; that is done below.
-        await asyncio.wait({news, nap}, return_when=asyncio.FIRST_COMPLETED)
-        if not news.done():
-            raise TimeoutError
-        return news.result()
-    finally:
-        news.cancel()
-        nap.cancel()
-        # Awaited, so that nothing of it is running once the caller goes on, and no exception is left that nobody has
-        # seen.
-        await asyncio.gather(news, nap, return_exceptions=True)
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """Return an `async with` that cancels what takes longer than so many of the world's seconds: TimeoutError."""
+        return self._clock.timeout(seconds)

@@ -11,7 +11,6 @@ import itertools
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from cpcd.loop.clock import within
 from cpcd.ports.clock import Clock
 
 __all__ = ["Queue"]
@@ -76,7 +75,8 @@ class Queue(Generic[K]):
         self._news.clear()
         due = self._heap[0][0] - self._clock.now() if self._heap else patience
         with contextlib.suppress(TimeoutError):
-            await within(self._clock, self._news.wait(), max(0.0, min(due, patience)))
+            async with self._clock.timeout(max(0.0, min(due, patience))):
+                await self._news.wait()
 
     def done(self, key: K) -> None:
         """End a key's pass."""

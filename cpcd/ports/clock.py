@@ -1,5 +1,6 @@
 """Time, as the daemon uses it: monotonic for durations, wall for people and expiries (`failures.md` D12)."""
 
+import asyncio
 from typing import Protocol
 
 __all__ = ["Clock"]
@@ -18,4 +19,8 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Sleep that many of the world's seconds."""
+        ...
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """Return an `async with` that cancels what takes longer than so many of the world's seconds: TimeoutError."""
         ...

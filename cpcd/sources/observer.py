@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
-from cpcd.loop.clock import within
 from cpcd.loop.endpoints import Endpoints
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure, Unreachable
@@ -69,7 +68,8 @@ class Observer:
         """Make one bulk look: two requests, whatever the number of VMs, and now and then one for the privileges."""
         endpoint, began = f"pve:{site}", Instant(self._clock.now())
         try:
-            rows, status = await within(self._clock, self._bulk(site), LIMIT)
+            async with self._clock.timeout(LIMIT):
+                rows, status = await self._bulk(site)
             found, quorum = decode.resources(rows), decode.quorum(status)
         except TimeoutError:
             self._unknown(site, began, Unreachable(endpoint, f"Proxmox {site} does not answer"))

@@ -18,6 +18,11 @@ def boots_only(house: House, *templates: int) -> None:
     house.world.agent_up = lambda vm: any(f"/{one}" in str(vm.config["description"]) for one in templates) and up(vm)  # type: ignore[method-assign]
 
 
+def given_up(house: House) -> bool:
+    """Whether a machine was told to be beyond remedies."""
+    return any(one.reason == "RemediesSpent" for one in house.passes)
+
+
 @pytest.mark.parametrize(("template", "workers"), [(9000, 2), (9020, 1)], ids=["taken back", "mended and scaled"])
 def test_a_template_that_does_not_boot_can_be_taken_back_or_mended(tmp_path: Path, template: int, workers: int) -> None:
     """Replacing was given up with a code and what to do; the next edit is acted on at once."""
@@ -27,7 +32,8 @@ def test_a_template_that_does_not_boot_can_be_taken_back_or_mended(tmp_path: Pat
         boots_only(house, 9000, 9020)
         house.world.pve.add_template(9020, "pve1", "tpl-9020", "cpcd-ubuntu", disk="10", storage="shared")
         house.file.commit(spec(template=9010))
-        await asyncio.sleep(3 * HOUR)
+        await house.until(lambda: given_up(house), limit=3 * HOUR, what="no more remedies")
+        await asyncio.sleep(600)
         (refused,) = {one.failure.hint for one in house.passes if one.reason == "RemediesSpent" and one.failure}
         assert "Another template or configuration in the file is tried at once" in refused
         house.file.commit(spec(template=template, workers=workers, destroy="Auto"))
@@ -146,7 +152,8 @@ def test_a_pool_that_left_the_file_does_not_wait_for_what_never_comes(tmp_path: 
         await house.converged(limit=HOUR)
         boots_only(house, 9000)
         house.file.commit(text(*kept))
-        await asyncio.sleep(6 * HOUR)
+        await house.until(lambda: given_up(house), limit=6 * HOUR, what="no more remedies")
+        await asyncio.sleep(HOUR)
 
     house = tell(tmp_path, tale, text=text("general", "extra"))
 

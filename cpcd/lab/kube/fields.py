@@ -5,6 +5,7 @@ merged by name, every other list is one value (Node taints are so on the real se
 """
 
 import json
+import marshal
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
@@ -22,15 +23,10 @@ _IDENTITY: Final = frozenset((
 
 
 def copy(value: T) -> T:
-    """Return a deep copy of JSON."""
-    copied: T = _copied(value)
+    """Return a deep copy of JSON; ValueError for anything else."""
+    plain: Any = value
+    copied: T = marshal.loads(marshal.dumps(plain))  # noqa: S302 - nobody else's
     return copied
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):  # most of what is in an object is text, which needs no call
-        return {key: item if isinstance(item, str) else _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _keyed(value: Any) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from cpcd.lab.simloop import SimClock, SimLoop, simulate
-from cpcd.loop.clock import SteadyClock, WallClock, within
+from cpcd.loop.clock import SteadyClock, WallClock
 
 
 @dataclass
@@ -24,6 +24,9 @@ class Moved:
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        raise AssertionError(seconds)
 
 
 def after(step: float, *passed: float) -> list[float]:
@@ -102,7 +105,7 @@ def test_a_wait_has_an_end_by_the_worlds_clock(takes: float, expected: list[str]
     """What comes in time is returned; what does not is cancelled, and the waiter is told."""
     ended: list[str] = []
 
-    async def slow(clock: SimClock) -> str:
+    async def slow(clock: SteadyClock) -> str:
         try:
             await clock.sleep(takes)
         except asyncio.CancelledError:
@@ -111,9 +114,10 @@ def test_a_wait_has_an_end_by_the_worlds_clock(takes: float, expected: list[str]
         return "came"
 
     async def main(loop: SimLoop) -> float:
-        clock = SimClock(loop, 0.0)
+        clock = SteadyClock(SimClock(loop, 0.0))
         try:
-            ended.append(await within(clock, slow(clock), 5.0))
+            async with clock.timeout(5.0):
+                ended.append(await slow(clock))
         except TimeoutError:
             ended.append("late")
         return loop.time()
@@ -131,7 +135,18 @@ def test_what_fails_while_it_is_waited_for_is_no_time_out() -> None:
     async def main(loop: SimLoop) -> float:
         clock = SimClock(loop, 0.0)
         with pytest.raises(KeyError):
-            await within(clock, broken(clock), 5.0)
+            async with clock.timeout(5.0):
+                await broken(clock)
         return loop.time()
 
     assert 1.0 == simulate(main, seed=0)
+
+
+def test_a_fast_clock_waits_so_much_shorter() -> None:
+    """Thirty seconds of the lab's are half a real one."""
+
+    async def main() -> float:
+        async with WallClock(60.0).timeout(30) as waiting:
+            return (waiting.when() or 0.0) - asyncio.get_running_loop().time()
+
+    assert 0.0 < asyncio.run(main()) <= 0.5

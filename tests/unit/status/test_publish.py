@@ -1,5 +1,7 @@
 """One exit: board, metrics and history get the same pass."""
 
+import asyncio
+
 from cpcd.adapters.journal import SqliteJournal
 from cpcd.model.errors import Unreachable
 from cpcd.model.report import Outcome
@@ -19,6 +21,9 @@ class Clock:
         return NOW
 
     async def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
         raise AssertionError(seconds)
 
 
