@@ -6,6 +6,7 @@ Nothing is fetched, and of a manifest only that is changed which has to fit the 
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -15,6 +16,7 @@ __all__ = ["PRESETS", "flannel"]
 Object = Mapping[str, Any]
 
 
+@lru_cache(maxsize=8)
 def flannel(pods: str) -> tuple[Object, ...]:
     """Return flannel's objects with `pods` (CIDR) as the `Network` of its net-conf.json, which is the pods' network."""
     from importlib.resources import files  # costs 10 ms, and most commands only ask which presets there are
