@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cpcd.model.desired import Cluster, Group
+from cpcd.model.desired import Cluster, Consent, Group, Risk
 from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Plan, Status, Wait
@@ -74,6 +74,15 @@ class Case:
         # Without our mark it is another VM that has got the VMID by now (P06).
         marked = vm is not None and fields.owner(vm) == (self.view.installation, self.row.cluster, self.row.uid)
         return vm.node if vm is not None and marked and vm.node != self.row.node else ""
+
+    @cached_property
+    def replaced(self) -> bool:
+        """Whether its successor comes, which has all that is wanted: then nobody disturbs this one as well.
+
+        Where `changePolicy` never lets it come, a machine is to have what it can be given.
+        """
+        never = self.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER
+        return fields.outdated(self.group, self.row) and not never
 
     @cached_property
     def facts(self) -> Facts | None:

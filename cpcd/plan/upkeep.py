@@ -4,7 +4,7 @@ The ladder of a change is in place → reboot; replacement is `fleet`'s. The lad
 replace, softest first; each rung waits for the time that the unhealthy condition itself is given.
 """
 
-from cpcd.model.desired import Consent, Remedy, Risk
+from cpcd.model.desired import Remedy
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
 from cpcd.plan import consent, effects, fields, kubeadm, scopes
@@ -53,14 +53,14 @@ def _absent_for(case: Case) -> float | None:
 
 def _drift(case: Case, vm: Vm) -> Plan | None:
     """What differs from what is wanted, softest first; whose successor comes is spared what is felt."""
-    if _replaced(case):
+    if case.replaced:
         return _configure(case, vm) or _prepare(case)
     return _configure(case, vm) or grow(case, vm, case.group.machine) or _prepare(case) or _reboot(case, vm)
 
 
 def _configure(case: Case, vm: Vm) -> Plan | None:
     differing = fields.delta(case.cluster, case.group.machine, vm.config)
-    if _replaced(case) or case.group.in_place == "Never":  # what a running VM takes at once nobody feels
+    if case.replaced or case.group.in_place == "Never":  # what a running VM takes at once nobody feels
         differing = {name: value for name, value in differing.items() if name in fields.HOT}
     if not differing:
         return None
@@ -68,18 +68,9 @@ def _configure(case: Case, vm: Vm) -> Plan | None:
     return acting("Updating", effects.Configure(key=case.key, row=case.row, options=differing, digest=digest))
 
 
-def _replaced(case: Case) -> bool:
-    """Whether its successor comes, which has all that is wanted: then nobody disturbs this one as well.
-
-    Where `changePolicy` never lets it come, a machine is to have what it can be given.
-    """
-    never = case.cluster.change_policy.get(Risk.REPLACE) is Consent.NEVER
-    return fields.outdated(case.group, case.row) and not never
-
-
 def _misfit(case: Case, vm: Vm) -> Plan | None:
     """Refuse a boot disk that cannot be had here, after everything else, so that no remedy is kept off."""
-    return None if _replaced(case) else unfit(case, vm.config, f"VM {case.row.vmid}")
+    return None if case.replaced else unfit(case, vm.config, f"VM {case.row.vmid}")
 
 
 def _prepare(case: Case) -> Plan | None:
@@ -169,7 +160,7 @@ def _ready(case: Case, vm: Vm) -> Plan:
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
     if refusal := case.view.known(scopes.inside(case.row)):
         sentence += f"; it lets cpcd in no more: {refusal}"
-    if _replaced(case):
+    if case.replaced:
         differing = ", ".join(fields.delta(case.cluster, case.group.machine, vm.config))
         sentence += (
             "; it is outdated, and " + (f"{differing} comes with" if differing else "waits for") + " its replacement"
