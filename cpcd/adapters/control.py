@@ -4,10 +4,12 @@ It must never be reachable before its mode and group are set, and never answer o
 `cpcd/cli/client.py`; who may do what is the file system's word alone.
 """
 
+import errno
 import grp
 import json
 import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -34,17 +36,22 @@ class ControlServer:
         self._path = path
         self._group = group
         self._runner: web.AppRunner | None = None
+        self._bound: tuple[int, int] | None = None
 
     async def start(self) -> None:
-        """Listen. A socket left by a killed daemon is replaced: the caller holds the state lock.
+        """Listen. A socket that a killed daemon left is replaced; nothing else that lies there is.
 
-        Raises Failure(DependencyMissing) when the directory or group is missing or the path cannot be bound.
+        Raises Failure(DependencyMissing) when another daemon answers there, when it is no socket, when the directory
+        or group is missing or the path cannot be bound.
         """
         # Signals are the daemon's own business.
         self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
             await web.SockSite(self._runner, self._bind()).start()
+        except Failure:
+            await self.close()
+            raise
         except (OSError, KeyError) as error:
             await self.close()
             raise Failure(
@@ -55,18 +62,21 @@ class ControlServer:
             ) from error
 
     async def close(self) -> None:
-        """Stop serving and remove the socket; a second call does nothing."""
+        """Stop serving and remove the socket, if it is still ours; a second call does nothing."""
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+        if self._bound is not None and self._bound == _inode(self._path):
             self._path.unlink(missing_ok=True)
+        self._bound = None
 
     def _bind(self) -> socket.socket:
         """Bind, set mode and group, and only then let it be listened on: nobody connects in between."""
-        self._path.unlink(missing_ok=True)
+        _make_room(self._path)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             bound.bind(str(self._path))
+            self._bound = _inode(self._path)
             self._path.chmod(MODE)
             if self._group:
                 os.chown(self._path, -1, grp.getgrnam(self._group).gr_gid)
@@ -121,6 +131,43 @@ class ControlServer:
             return web.json_response(await verb(await _argument(request, name)))
 
         return handler
+
+
+def _make_room(path: Path) -> None:
+    """Remove the socket of a daemon that is no more: one at which a connection is refused.
+
+    The lock of the state directory does not say that: a daemon with another one may live and listen here.
+    """
+    try:
+        kind = path.lstat().st_mode  # not where a link leads: the link itself would have to go
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        hint = "Name another path with `socket` in cpcd.toml or --socket, or move away what lies there."
+        raise Failure(Code.DEPENDENCY, "that is no socket, and is left as it is", target=str(path), hint=hint)
+    match _knock(path):
+        case errno.ECONNREFUSED:
+            path.unlink(missing_ok=True)
+        case 0 | errno.EAGAIN:  # EAGAIN: so many wait there that no more are let in
+            hint = "Stop it, or give this one a socket of its own with `socket` in cpcd.toml or --socket."
+            raise Failure(Code.DEPENDENCY, "another daemon answers there", target=str(path), hint=hint)
+        case other:
+            raise OSError(other, os.strerror(other))
+
+
+def _knock(path: Path) -> int:
+    """Return the error number of a connection that is tried without waiting, 0 for one that is made."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.setblocking(False)
+        return door.connect_ex(str(path))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _argument(request: web.Request, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket as socketlib
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -104,6 +105,56 @@ async def test_a_socket_that_a_killed_daemon_left_is_replaced(daemon: Daemon, tm
     await server.close()
 
     assert (200, []) == (answered, list(tmp_path.glob("*")))
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory", "datagram"])
+async def test_what_is_no_daemons_socket_is_left_as_it_is(daemon: Daemon, tmp_path: Path, kind: str) -> None:
+    """A path that was mistyped costs nobody a file, neither at the start nor at the end."""
+    path = tmp_path / "control.sock"
+    (tmp_path / "precious").write_text("precious")
+    with socketlib.socket(socketlib.AF_UNIX, socketlib.SOCK_DGRAM) as other:
+        match kind:
+            case "file":
+                path.write_text("precious")
+            case "link":
+                path.symlink_to(tmp_path / "precious")
+            case "directory":
+                path.mkdir()
+            case _:
+                other.bind(str(path))
+        before = path.lstat()
+        server = ControlServer(daemon, path)
+        with pytest.raises(Failure) as caught:
+            await server.start()
+        await server.close()
+
+    assert (Code.DEPENDENCY, str(path)) == (caught.value.code, caught.value.target)
+    assert (before, "precious") == (path.lstat(), (tmp_path / "precious").read_text())
+
+
+async def test_a_living_daemon_keeps_its_socket(daemon: Daemon, socket: Path) -> None:
+    """A second one with another state directory, which no lock keeps away, is told so and takes nothing with it."""
+    second = ControlServer(daemon, socket)
+    with pytest.raises(Failure, match="another daemon answers there") as caught:
+        await second.start()
+    await second.close()
+
+    assert Code.DEPENDENCY == caught.value.code
+    assert 200 == (await ask(socket, "GET", "/plan"))[0]
+
+
+async def test_the_end_removes_no_socket_of_another(daemon: Daemon, tmp_path: Path) -> None:
+    """Whoever took the path after it was removed by hand keeps it."""
+    path = tmp_path / "control.sock"
+    first, second = ControlServer(daemon, path), ControlServer(daemon, path)
+    await first.start()
+    path.rename(tmp_path / "moved.sock")
+    await second.start()
+    await first.close()
+    answered, _ = await ask(path, "GET", "/plan")
+    await second.close()
+
+    assert (200, False) == (answered, path.exists())
 
 
 @pytest.mark.parametrize(("where", "group"), [("none/control.sock", ""), ("control.sock", "no-such-group")])
