@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -30,9 +31,11 @@ class AiohttpTransport:
     """`ports.proxmox.Transport` for the addresses of one Proxmox VE cluster.
 
     The certificate is verified by `fingerprint` (SHA-256, with or without colons) when given, else by `ca_file`, else
-    by the system's store. `timeout` seconds bound one exchange (Proxmox's inner limit is 30 s, `failures.md` T01);
+    by the system's store; what that rests on is read again after a certificate was refused, so that a corrected file
+    needs no restart. `timeout` seconds bound one exchange (Proxmox's inner limit is 30 s, `failures.md` T01);
     `scale` is how many of the world's seconds pass in a real one. The next address is taken only when a connection
-    could not be made. Raises ConnectionError, TimeoutError or ssl.SSLError.
+    could not be made. Raises ConnectionError, TimeoutError or ssl.SSLError, and Failure (InvalidSpec) for a `ca_file`
+    that cannot be used.
     """
 
     def __init__(
@@ -40,7 +43,8 @@ class AiohttpTransport:
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._current = 0
-        self._tls = _verification(ca_file, fingerprint)
+        self._read_trust = partial(_verification, ca_file, fingerprint)
+        self._tls: ssl.SSLContext | aiohttp.Fingerprint | None = self._read_trust()
         # A handshake takes real time, however fast the clock of a lab is: it keeps a second.
         self._limits = aiohttp.ClientTimeout(total=timeout / scale, sock_connect=max(1.0, _CONNECT / scale))
         self._timeout = timeout
@@ -70,10 +74,15 @@ class AiohttpTransport:
                 body = await reply.read()
                 return Response(reply.status, reply.reason or "", body, dict(reply.headers))
 
+    def _trust(self) -> ssl.SSLContext | aiohttp.Fingerprint:
+        if self._tls is None:
+            self._tls = self._read_trust()
+        return self._tls
+
     def _options(self, request: Request) -> dict[str, Any]:
         headers = {"Authorization": f"PVEAPIToken={request.token}"} if request.token else {}
         # Who redirects is somebody in between; the token is not carried there.
-        options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+        options: dict[str, Any] = {"headers": headers, "allow_redirects": False, "ssl": self._trust()}
         if not _in_query(request.method):
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             options["data"] = _encoded(request.params).encode()  # bytes: Content-Length, chunks are refused (501)
@@ -83,7 +92,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # Without a limit of its own: `proxmox/slots.py` has one for each node.
-                connector=aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=_IDLE, limit=0),
+                connector=aiohttp.TCPConnector(keepalive_timeout=_IDLE, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),  # a cookie beside a good token is a 401, recorded(1415)
                 middlewares=(send_once,),
                 timeout=self._limits,
@@ -104,6 +113,7 @@ class AiohttpTransport:
                 f"the fingerprint at {base} is {_colons(error.got)}, pinned is {_colons(error.expected)}"
             ) from error
         except aiohttp.ClientConnectorCertificateError as error:
+            self._tls = None  # the file, or the system's store, may be another by the next call
             raise _certificate_error(base, error) from error
         except aiohttp.ClientConnectorSSLError as error:
             raise ConnectionResetError(f"TLS with {base} failed: {error.os_error.strerror or error}") from error

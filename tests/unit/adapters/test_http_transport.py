@@ -115,6 +115,21 @@ async def test_expired_and_unknown_certificates_are_refused_with_the_reason(ca_f
     assert "unable to get local issuer certificate" in unknown.what
 
 
+async def test_a_corrected_authority_is_taken_up_at_the_next_call(ca_file: str) -> None:
+    """Nothing is restarted for a file that was the wrong one, or that changed with the server's own authority."""
+    Path(ca_file).write_text(Authority("another").pem)
+    async with serving(version) as url, transport(url, ca=ca_file) as opened:
+        wrong = await resources(opened)
+        Path(ca_file).unlink()
+        absent = await resources(opened)
+        Path(ca_file).write_text(AUTHORITY.pem)
+        corrected = await resources(opened)
+
+    assert isinstance(wrong, Failure)
+    assert isinstance(absent, Failure)
+    assert (Code.AUTH, Code.CONFIG, []) == (wrong.code, absent.code, corrected)
+
+
 async def test_certificate_of_another_host_is_refused(ca_file: str) -> None:
     """The name counts as well as the authority."""
     async with serving(version, AUTHORITY.server(["127.0.0.9"])) as url, transport(url, ca=ca_file) as opened:
