@@ -39,7 +39,7 @@ from cpcd.ports.guests import ANSWER_S, Host
 from cpcd.ports.kube import Kube
 from cpcd.ports.proxmox import Proxmox
 from cpcd.settings import Settings
-from cpcd.sources.commands import Commands, foreseen
+from cpcd.sources.commands import KUBECONFIG_AWAITED, Commands, foreseen
 from cpcd.sources.doctor import Doctor
 from cpcd.sources.specs import Specs
 from cpcd.spec.secrets import resolve
@@ -255,7 +255,8 @@ class Links:
     def _kube(self, cluster: str) -> Kube:
         text = self.kubeconfigs.text(cluster)
         if not text:
-            raise Unreachable(f"kube:{cluster}", f"there is no kubeconfig of {cluster} yet")
+            what = f"there is no kubeconfig of {cluster} yet"
+            raise Unreachable(f"kube:{cluster}", what, hint=KUBECONFIG_AWAITED)
         known = self._kubes.get(cluster)
         if known is None or known[0] != text:
             if known is not None:

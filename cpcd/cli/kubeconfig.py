@@ -69,22 +69,44 @@ def _default() -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the caller's own kubeconfig, {} where there is none yet; raises Failure for what cannot be merged into."""
     import yaml
 
     try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        own = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        own = error
+    except OSError as error:
+        raise _unfit(path, error.strerror or type(error).__name__) from error
+    # An impossible date, or a tag that its value does not fit, is each another exception of Python's own.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        # Not in the library's words, which quote the file: it holds keys.
+        raise _unfit(path, f"line {mark.line + 1} is no YAML" if mark else "it is no YAML") from error
+    if own is None:
+        return {}
+    if mistake := _mistake(own):
+        raise _unfit(path, mistake)
+    return dict(own)
+
+
+def _mistake(own: Any) -> str:
+    """Return why nothing can be merged into it, "" when something can."""
     if not isinstance(own, dict):
-        raise Failure(
-            Code.INPUT,
-            "it cannot be read as a kubeconfig and is left as it is",
-            target=str(path),
-            hint="Mend it, or name another file with --file.",
-        )
-    return own
+        return "it is no mapping"
+    for part in _LISTS:
+        entries = own.get(part)
+        if not isinstance(entries, list | None):
+            return f"{part} is no list"
+        for number, entry in enumerate(entries or []):
+            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+                return f"{part}[{number}] is no mapping with a name that is text"
+    return ""
+
+
+def _unfit(path: Path, why: str) -> Failure:
+    what = f"it cannot be read as a kubeconfig and is left as it is: {why}"
+    return Failure(Code.INPUT, what, target=str(path), hint="Mend it, or name another file with --file.")
 
 
 def _replace(path: Path, text: str) -> None:

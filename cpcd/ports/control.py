@@ -58,7 +58,10 @@ class Control(Protocol):
         ...
 
     async def kubeconfig(self, cluster: str) -> str:
-        """Return a cluster's kubeconfig as YAML; "" means the only cluster there is."""
+        """Return a cluster's kubeconfig as YAML; "" means the only cluster there is.
+
+        Raises Failure(DEPENDENCY) while there is none.
+        """
         ...
 
     async def check(self, place: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from cpcd.loop.dispatcher import Dispatcher
 from cpcd.loop.state import State
@@ -24,8 +24,9 @@ from cpcd.sources.doctor import Doctor
 from cpcd.sources.specs import Specs
 from cpcd.status import Board, called, document, joined, outage, stamp
 
-__all__ = ["Commands", "foreseen"]
+__all__ = ["KUBECONFIG_AWAITED", "Commands", "foreseen"]
 
+KUBECONFIG_AWAITED: Final = "It is written when the first control plane is made; `cpcd status` says how far that is."
 RETAINED = 10_000  # events that the journal keeps
 
 
@@ -117,8 +118,12 @@ class Commands:
         return {"message": joined([queued, *down])}
 
     async def kubeconfig(self, cluster: str) -> str:
-        """Return a cluster's kubeconfig as YAML."""
-        return self._text(self._cluster(cluster))
+        """Return a cluster's kubeconfig as YAML; raises Failure (DependencyMissing) while there is none."""
+        name = self._cluster(cluster)
+        text = self._text(name)
+        if not text:
+            raise Failure(Code.DEPENDENCY, f"there is no kubeconfig of {name} yet", hint=KUBECONFIG_AWAITED)
+        return text
 
     async def check(self, place: str) -> dict[str, Any]:
         """Return what stands already against the spec as it lies at `place`."""

@@ -71,6 +71,20 @@ def test_what_is_to_be_looked_at_while_proxmox_is_silent_is_said_to_wait(tmp_pat
     assert "goes on when it answers" in told[1]
 
 
+def test_a_kubeconfig_that_is_not_there_yet_is_a_sentence(tmp_path: Path) -> None:
+    """An empty text would be printed, or merged, as if it were one."""
+    refused: list[Failure] = []
+
+    async def tale(house: House) -> None:
+        with pytest.raises(Failure, match="there is no kubeconfig of demo yet") as caught:
+            await commands(house).kubeconfig("")
+        refused.append(caught.value)
+
+    tell(tmp_path, tale)
+
+    assert [(Code.DEPENDENCY, True)] == [(one.code, "first control plane" in one.hint) for one in refused]
+
+
 def requests(plan: dict[str, Any]) -> list[str]:
     """Return the ids that a plan asks to be approved, in its order."""
     return [step["wait"].split("`")[1].split()[-1] for step in plan["steps"] if "`cpcd approve" in step["wait"]]

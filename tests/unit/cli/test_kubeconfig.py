@@ -61,14 +61,45 @@ def test_the_variable_is_followed_and_a_link_stays_a_link(
     assert (True, True) == ((tmp_path / "link").is_symlink(), "10.10.10.110" in (tmp_path / "real").read_text())
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"- list\n", b"\xff\xfe"], ids=["broken", "list", "binary"])
-def test_a_file_that_is_no_kubeconfig_is_left_alone(run: Run, quiet: Daemon, tmp_path: Path, content: bytes) -> None:
-    """What cannot be understood is not replaced."""
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"clusters:\n- token: [s3cret\n", "line 3 is no YAML"),
+        (b"- list\n", "it is no mapping"),
+        (b"[]\n", "it is no mapping"),
+        (b"\xff\xfe", "it is no YAML"),
+        (b"a: 2026-02-31\n", "it is no YAML"),
+        (b"a: !!bool s3cret\n", "it is no YAML"),
+        (b"[" * 5000, "it is no YAML"),
+        (b"clusters: abc\n", "clusters is no list"),
+        (b"users: {a: 1}\n", "users is no list"),
+        (b"contexts: [x]\n", "contexts[0] is no mapping with a name that is text"),
+        (b"contexts: [{name: a}, null]\n", "contexts[1] is no mapping with a name that is text"),
+        (b"clusters: [{name: [1]}]\n", "clusters[0] is no mapping with a name that is text"),
+        (b"clusters: [{cluster: {}}]\n", "clusters[0] is no mapping with a name that is text"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_no_kubeconfig_is_left_alone(
+    run: Run, quiet: Daemon, tmp_path: Path, content: bytes, why: str
+) -> None:
+    """What cannot be understood is not replaced; which file and what is wrong with it is said, without its secrets."""
     path = tmp_path / "mine"
     path.write_bytes(content)
     code, _, err = run("kubeconfig", "--file", str(path))
 
-    assert (2, True, content) == (code, "cannot be read as a kubeconfig" in err, path.read_bytes())
+    words = f"CPCD-107 {path}: it cannot be read as a kubeconfig and is left as it is: {why}"
+    assert (2, words, content) == (code, err.split("\n")[0], path.read_bytes())
+    assert "s3cret" not in err
+
+
+def test_lists_that_are_null_are_empty(run: Run, quiet: Daemon, tmp_path: Path) -> None:
+    """That is how kubectl leaves a file from which everything was deleted."""
+    path = tmp_path / "mine"
+    path.write_text("apiVersion: v1\nclusters: null\ncontexts: null\ncurrent-context: ''\nkind: Config\nusers: null\n")
+    code, _, _ = run("kubeconfig", "--file", str(path))
+
+    assert (0, "home") == (code, yaml.safe_load(path.read_text())["contexts"][0]["name"])
 
 
 @pytest.mark.parametrize(("shape", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])

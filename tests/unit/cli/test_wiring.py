@@ -8,7 +8,7 @@ import pytest
 
 from cpcd.loop.clock import WallClock
 from cpcd.model.desired import ProxmoxSite, SecretRef, Timeouts
-from cpcd.model.errors import Code, Failure
+from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.settings import Settings
 from cpcd.wiring import Links
 from tests.unit.status.scene import W1, desired, view
@@ -46,3 +46,12 @@ def test_a_token_that_is_not_there_is_a_matter_of_its_proxmox(tmp_path: Path) ->
         asyncio.run(ask())
 
     assert (Code.AUTH, "pve:home") == (caught.value.code, caught.value.target)
+
+
+def test_an_api_that_there_cannot_be_yet_blames_no_host(tmp_path: Path) -> None:
+    """A cluster that was never made has no port that something could filter."""
+    links = Links(Settings(state_dir=tmp_path), WallClock(), key=(tmp_path / "key", "ssh-ed25519 AAAA"), lab=False)
+    with pytest.raises(Unreachable, match="there is no kubeconfig of home yet") as caught:
+        links.ports(view).kube("home")
+
+    assert "first control plane" in caught.value.hint
