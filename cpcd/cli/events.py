@@ -4,10 +4,9 @@ from typing import Any
 
 import click
 
-from cpcd.cli.objects import complete_anything, find, key_of
+from cpcd.cli.objects import complete_anything, find, key_of, meant
 from cpcd.cli.output import emit, output_option, piped
 from cpcd.cli.session import Session
-from cpcd.model.errors import Failure
 
 __all__ = ["command"]
 
@@ -33,9 +32,6 @@ def command(session: Session, name: str, limit: int, output: str) -> None:
 def _key(document: dict[str, Any], name: str) -> str:
     if name in {cluster["name"] for cluster in document["clusters"]}:
         return name
-    try:
-        return key_of(find(document, name))
-    except Failure:
-        if "/" not in name:
-            raise
+    if "/" in name and not meant(document, name):
         return name  # the daemon's history may know it still
+    return key_of(find(document, name))

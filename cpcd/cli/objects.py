@@ -1,6 +1,7 @@
 """Objects by the names that people type: `machine/home-wk-1`, `home/addon/cni`, or a bare name that is unique."""
 
 import re
+from collections import Counter
 from typing import Any, Final
 
 import click
@@ -8,22 +9,34 @@ import click
 from cpcd.cli.session import Session
 from cpcd.model.errors import Code, Failure
 
-__all__ = ["complete_anything", "complete_approvals", "complete_clusters", "complete_objects", "find", "key_of"]
+__all__ = [
+    "complete_anything",
+    "complete_approvals",
+    "complete_clusters",
+    "complete_objects",
+    "find",
+    "key_of",
+    "meant",
+]
 
 Object = dict[str, Any]
 _APPROVAL: Final = re.compile(r"`cpcd approve ([^`]+)`")
 
 
+def meant(document: dict[str, Any], words: str) -> list[Object]:
+    """Return all objects of a status document that a name can mean."""
+    return [entry for entry in document["objects"] if words in _names(entry)]
+
+
 def find(document: dict[str, Any], words: str) -> Object:
     """Return the one object of a status document that is meant; raises Failure(InvalidInput) for none or several."""
-    objects: list[Object] = document["objects"]
-    found = [entry for entry in objects if words in _names(entry)]
+    found = meant(document, words)
     if len(found) == 1:
         return found[0]
     if found:
-        several = ", ".join(f"{entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}" for entry in found)
+        several = ", ".join(map(_whole, found))
         raise Failure(Code.INPUT, f"{words} could be any of {several}", hint="Write it as CLUSTER/KIND/NAME.")
-    raise _unknown(words, sorted(_objects(document)))
+    raise _unknown(words, _unambiguous(document))
 
 
 def _unknown(words: str, known: list[str]) -> Failure:
@@ -59,6 +72,17 @@ def complete_approvals(ctx: click.Context, _parameter: click.Parameter, incomple
     """Complete the id of what waits for consent, from the sentence in which each object says so."""
     told = " ".join(entry["sentence"] for entry in _status(ctx)["objects"])
     return _complete(_APPROVAL.findall(told), incomplete)
+
+
+def _whole(entry: Object) -> str:
+    return f"{entry['cluster'] or entry['site']}/{entry['kind']}/{entry['name']}"
+
+
+def _unambiguous(status: dict[str, Any]) -> list[str]:
+    """Return a name for each object that means it alone: KIND/NAME where no other cluster has the same."""
+    times = Counter(_objects(status))
+    pairs = zip(_objects(status), status["objects"], strict=True)
+    return sorted(name if times[name] == 1 else _whole(entry) for name, entry in pairs)
 
 
 def _objects(status: dict[str, Any]) -> list[str]:

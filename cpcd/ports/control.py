@@ -34,7 +34,7 @@ class Control(Protocol):
         """Return the newest events first, `{at, key, name, run, severity, reason, message, code}`; "" selects all.
 
         `key` is `CLUSTER/KIND/NAME` with the name that people know. A cluster's name selects everything in it; a name
-        that no object has any more selects what is kept of it.
+        that no object has any more selects what is kept of it. One that several objects have raises Failure(INPUT).
         """
         ...
 
@@ -50,7 +50,7 @@ class Control(Protocol):
         ...
 
     async def resume(self, cluster: str) -> dict[str, Any]:
-        """Undo `pause`; `spec.paused` stays in force; return `{message}`."""
+        """Undo `pause`; `spec.paused` stays in force, and the message says so; return `{message}`."""
         ...
 
     async def reconcile(self, key: str) -> dict[str, Any]:

@@ -73,12 +73,17 @@ class Commands:
         if not key or key in {one.cluster for one in self._keys()}:
             return await self._history(key, limit)
         found = self._named(key)
+        if len(found) > 1:
+            view = self._state.view
+            raise _several(key, [f"{one.cluster}/{one.kind.value}/{called(view, one)}" for one in found])
         if found:
             return await self._history(str(found[0]), limit)
         # All of them, since what is gone is in no view that could tell its key.
         past = [one for one in await self._history("", RETAINED) if key in {one["key"], one["key"].partition("/")[2]}]
         if not past:
             raise _unknown(key)
+        if len(names := sorted({one["key"] for one in past})) > 1:
+            raise _several(key, names)
         return past[:limit]
 
     async def approve(self, request: str) -> dict[str, Any]:
@@ -106,7 +111,10 @@ class Commands:
         for key in self._keys():
             if key.cluster == name:
                 self._dispatcher.reset(key)
-        return {"message": f"{name} is kept equal to the file again"}
+        # The word of whoever wrote the file is not undone by that of whoever is at the keyboard.
+        held = self._state.view.desired.clusters[name].paused
+        told = "stays paused: the file itself says so (spec.paused)" if held else "is kept equal to the file again"
+        return {"message": f"{name} {told}"}
 
     async def reconcile(self, key: str) -> dict[str, Any]:
         """Look at an object, or a whole cluster, now; what needs an endpoint that is down still waits for it."""
@@ -191,6 +199,10 @@ def foreseen(view: View) -> dict[str, Any]:
 
 def _unknown(text: str) -> Failure:
     return Failure(Code.INPUT, f"there is no object {text}", hint="`cpcd status` lists them as KIND/NAME.")
+
+
+def _several(text: str, names: list[str]) -> Failure:
+    return Failure(Code.INPUT, f"{text} could be any of {', '.join(names)}", hint="Write it as CLUSTER/KIND/NAME.")
 
 
 def _means(key: Key, name: str, parts: list[str]) -> bool:

@@ -13,6 +13,9 @@ from cpcd.sources.doctor import Doctor
 from tests.sim.house import House, spec
 from tests.sim.test_stories import built, tell
 
+OTHER = spec().replace("name: demo", "name: other").replace("127.77.0.4}", "127.77.0.5}")
+TWO = f"{spec()}---\n{OTHER.replace('127.77.0.10-127.77.0.60', '127.77.0.70-127.77.0.99')}"
+
 
 def commands(house: House) -> Commands:
     """Return the commands on the daemon that lives."""
@@ -83,6 +86,46 @@ def test_a_kubeconfig_that_is_not_there_yet_is_a_sentence(tmp_path: Path) -> Non
     tell(tmp_path, tale)
 
     assert [(Code.DEPENDENCY, True)] == [(one.code, "first control plane" in one.hint) for one in refused]
+
+
+def test_a_cluster_that_the_file_pauses_is_not_said_to_go_on(tmp_path: Path) -> None:
+    """`cpcd resume` takes back what `cpcd pause` said, not what is committed."""
+    told: list[str] = []
+
+    async def tale(house: House) -> None:
+        for text in (spec(), f"{spec()}  paused: true\n"):
+            house.file.commit(text)
+            await asyncio.sleep(5)
+            await commands(house).pause("demo")
+            told.append((await commands(house).resume("demo"))["message"])
+
+    tell(tmp_path, tale)
+
+    assert ["demo is kept equal to the file again", "demo stays paused: the file itself says so (spec.paused)"] == told
+
+
+def test_events_of_a_name_that_two_clusters_have_are_not_those_of_the_first(tmp_path: Path) -> None:
+    """Whoever asks the daemon itself is asked back too, also of what is no more."""
+    told: list[str] = []
+
+    async def asked(house: House, name: str) -> None:
+        with pytest.raises(Failure) as caught:
+            await commands(house).events(name, 10)
+        told.append(caught.value.what)
+
+    async def tale(house: House) -> None:
+        await asyncio.sleep(5)
+        await asked(house, "kubeconfig/admin")
+        house.file.commit(TWO.replace("name: hello", "name: bye"))
+        await asyncio.sleep(5)
+        await asked(house, "addon/hello")
+
+    tell(tmp_path, tale, text=TWO)
+
+    assert [
+        "kubeconfig/admin could be any of demo/kubeconfig/admin, other/kubeconfig/admin",
+        "addon/hello could be any of demo/addon/hello, other/addon/hello",
+    ] == told
 
 
 def requests(plan: dict[str, Any]) -> list[str]:

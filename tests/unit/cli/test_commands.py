@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cpcd.model.keys import Key, Kind, Wall
+from cpcd.model.report import Outcome
 from tests.unit.cli.conftest import Run, as_nobody
 from tests.unit.cli.daemon import HELD, STEPS, Daemon
+from tests.unit.status import scene
 
 
 @pytest.mark.parametrize(("shape", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
@@ -87,6 +90,32 @@ def test_a_name_that_nobody_knows_is_a_misuse(run: Run, busy: Daemon, args: list
     code, _, err = run(*args)
 
     assert (2, True, True) == (code, err.startswith("CPCD-107"), words in err)
+
+
+@pytest.fixture
+def twice(quiet: Daemon) -> Daemon:
+    """A daemon of two clusters that have an addon of the same name."""
+    for cluster in ("home", "work"):
+        done = scene.done(Key(cluster, Kind.ADDON, "flannel"), Outcome.SETTLED, "addon flannel is applied")
+        quiet.board.note(done, Wall(scene.NOW))
+    return quiet
+
+
+@pytest.mark.parametrize("command", ["status", "events", "reconcile"])
+@pytest.mark.parametrize("name", ["addon/flannel", "flannel"])
+def test_a_name_that_two_clusters_have_is_asked_back(run: Run, twice: Daemon, command: str, name: str) -> None:
+    """Nothing is shown or done of the one that happens to come first."""
+    code, out, err = run(command, name)
+
+    words = f"CPCD-107 {name} could be any of home/addon/flannel, work/addon/flannel"
+    assert (2, "", words) == (code, out, err.split("\n")[0])
+
+
+def test_what_is_offered_instead_means_one_object(run: Run, twice: Daemon) -> None:
+    """A hint is there to be typed, so no name is in it twice and none that would be asked back."""
+    hint = run("status", "addon/flan")[2].split("\n")[1]
+
+    assert "  do: Known are, among others: home/addon/flannel, work/addon/flannel." == hint
 
 
 def test_only_near_words_are_called_near(run: Run) -> None:
