@@ -37,7 +37,7 @@ class Settings:
     log_format: str = "auto"
     """`json`, `pretty`, or `auto`: pretty on a terminal."""
     lab: str = ""
-    """Control URL of a lab on loopback; empty against the real world."""
+    """Control URL of a lab on loopback, `http://` when no scheme is given; empty against the real world."""
 
 
 def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], *, config: Path | None = None) -> Settings:
@@ -162,7 +162,7 @@ def _loopback(value: Any) -> str:
         loopback = False
     if not loopback:
         raise ValueError(f"must be a loopback address such as 127.0.0.1:8006, not {value!r}")
-    return str(value)
+    return value.rstrip("/") if "://" in value else f"http://{bare}"
 
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {

@@ -27,7 +27,7 @@ class Pages:
 
 
 class PagesServer:
-    """Serve the pages on one address; `port` 0 takes a free one."""
+    """Serve the pages on one address, an IPv6 one with or without brackets; `port` 0 takes a free one."""
 
     def __init__(self, pages: Pages, host: str, port: int) -> None:
         self._pages = pages
@@ -44,7 +44,7 @@ class PagesServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await web.TCPSite(self._runner, self._host.strip("[]"), self._port).start()
         except OSError as error:
             await self.close()
             raise Failure(

@@ -1,5 +1,7 @@
 """The pages for machines, over a real port."""
 
+import socket
+
 import aiohttp
 import pytest
 
@@ -7,12 +9,12 @@ from cpcd.adapters.pages import Pages, PagesServer
 from cpcd.model.errors import Code, Failure
 
 
-async def fetched(pages: Pages, path: str) -> tuple[int, str]:
+async def fetched(pages: Pages, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     """Status and text of one page."""
-    server = PagesServer(pages, "127.0.0.1", 0)
+    server = PagesServer(pages, host, 0)
     port = await server.start()
     try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as response:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}") as response:
             return response.status, await response.text()
     finally:
         await server.close()
@@ -31,6 +33,21 @@ async def test_a_page_shows_what_it_is_given(path: str, expected: tuple[int, str
     pages = Pages(lambda: b"cpcd_build_info 1\n", lambda: "the dispatcher is stuck", lambda: "")
 
     assert expected == await fetched(pages, path)
+
+
+def loopback6() -> bool:
+    """Whether this machine has an IPv6 loopback address."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not loopback6(), reason="there is no ::1 here")
+async def test_an_ipv6_address_is_listened_on() -> None:
+    """With the brackets in which `listen` has to be written, and which no resolver takes."""
+    assert (200, "ok\n") == await fetched(Pages(bytes, str, str), "/healthz", "[::1]")
 
 
 async def test_a_port_in_use_is_a_failure_to_live_with() -> None:
