@@ -29,6 +29,9 @@ def command(session: Session, name: str, watch: bool, interval: float, output: s
     """
     from cpcd.cli import views
 
+    chosen = click.get_current_context().get_parameter_source("interval")
+    if not watch and chosen is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--interval is how often --watch looks; add --watch")
     if watch and (name or output != "table"):
         raise click.UsageError("--watch shows the table of everything; leave out KIND/NAME and -o")
     client = session.client()

@@ -44,6 +44,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["pause", "a", "b"], "unexpected extra argument", "`cpcd pause --help`"),
         (["events", "-n", "0"], "0 is not in the range", "`cpcd events --help`"),
         (["status", "--watch", "-o", "json"], "--watch shows the table", "`cpcd status --help`"),
+        (["status", "-n", "5"], "add --watch", "`cpcd status --help`"),
+        (["status", "-n", "1.0", "-o", "json"], "add --watch", "`cpcd status --help`"),
         (["explain", "zzz"], "there is no code, reason or condition called zzz", "CPCD-100"),
     ],
 )
