@@ -56,7 +56,7 @@ def _allowed(check: Callable[[Settings], Found], settings: Settings) -> Found:
 
 def _check(name: str, found: Found) -> Check:
     ok, message, hint = found
-    return {"name": name, "ok": ok, "message": message, "hint": hint}
+    return {"name": name, "ok": ok, "message": message, "hint": "" if ok else hint}
 
 
 def _spec(settings: Settings) -> Found:
@@ -98,7 +98,7 @@ def _state(settings: Settings) -> Found:
     return (
         free >= 64,
         f"{directory} is writable, {free} MiB are free",
-        "Free some space: below 16 MiB nothing is changed.",
+        "Free some space: below 64 MiB no machine is prepared, below 16 MiB nothing at all is changed.",
     )
 
 

@@ -42,6 +42,6 @@ def _view(checks: list[dict[str, Any]]) -> "RenderableType":
     marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
     made = table("", "CHECK", "RESULT")
     for check in checks:
-        advice = [Text(f"do: {check['hint']}", style="dim")] if check["hint"] and not check["ok"] else []
+        advice = [Text(f"do: {check['hint']}", style="dim")] if check["hint"] else []
         made.add_row(Text(*marks[check["ok"]]), check["name"], Group(Text(check["message"]), *advice))
     return made

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,3 +89,19 @@ def test_what_the_caller_may_not_look_at_is_not_judged(
 
     assert {("state directory", None), ("ledger", None)} <= {(one["name"], one["ok"]) for one in checks.values()}
     assert "sudo" in checks["ledger"]["hint"]
+
+
+def test_advice_is_given_where_something_is_wrong(
+    run: Run, quiet: Daemon, spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that reads the hints finds one for a disk that is nearly full, and none for one that is not."""
+    served(quiet, spec, spec.parent.parent)
+    told = {}
+    for free in (63, 64):
+        monkeypatch.setattr("cpcd.cli.checks.shutil.disk_usage", lambda _: SimpleNamespace(free=free << 20))  # noqa: B023
+        told[free] = found(run)
+    short, well = told[63]["state directory"], told[64]
+
+    assert (False, True) == (short["ok"], "below 64 MiB no machine is prepared" in short["hint"])
+    assert {""} == {check["hint"] for check in well.values() if check["ok"]}
+    assert well["state directory"]["ok"]
