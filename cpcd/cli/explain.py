@@ -30,7 +30,8 @@ def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str)
 def command(code: str, output: str) -> None:
     """Explain an error code, a reason or a condition, and what to do.
 
-    CODE is such as CPCD-101 or 101, a condition such as Stalled, or the reason of one such as AuthFailed.
+    CODE is such as CPCD-101 or 101, a condition such as Stalled, the reason of one such as AuthFailed, or that of an event
+    such as Clone.
     """
     found = explained(code)
     emit(found, output, lambda: _view(found))

@@ -123,7 +123,7 @@ def _errors() -> str:
         + _table(("code", "reason", "severity", "meaning", "what cpcd does", "what you can do"), codes)
         + "\n## Conditions\n\n"
         + _table(("condition", "when it is True"), [(f"`{name}`", meaning) for name, meaning in CONDITIONS.items()])
-        + "\n## Reasons of conditions\n\n"
+        + "\n## Reasons of conditions and events\n\n"
         + _table(("reason", "meaning"), reasons)
     )
 

@@ -7,7 +7,7 @@ endpoint; the journal keeps 10,000 events in all.
 from cpcd.model.keys import Key, Kind, Wall
 from cpcd.model.ledger import Event
 from cpcd.model.report import Endpoint, Outcome, Pass
-from cpcd.status.words import outage, told
+from cpcd.status.words import camel, outage, told
 
 __all__ = ["event_of", "outage_of", "reason_of", "steps_of"]
 
@@ -57,8 +57,3 @@ def reason_of(done: Pass) -> str:
     """Return the reason that the pass gives, else its failure's, else its verb or outcome in CamelCase."""
     told = done.reason or (done.failure.reason if done.failure else done.outcome.value)
     return told if told[:1].isupper() else camel(told)
-
-
-def camel(verb: str) -> str:
-    """Return a verb such as `delete-node` as the reason `DeleteNode`."""
-    return "".join(word.capitalize() for word in verb.split("-"))

@@ -1,4 +1,4 @@
-"""The closed lists of conditions and of the reasons that they carry: every CamelCase word that is shown, explained once.
+"""The closed lists of conditions and of reasons, theirs and events': every CamelCase word that is shown, explained once.
 
 The docs page is made from them, and tests look for words in the code that are missing here.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cpcd.model.errors import TABLE
+from cpcd.status.words import camel
 
 __all__ = ["CONDITIONS", "REASONS"]
 
@@ -139,6 +140,14 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "AwaitingApproval": "Something waits for `cpcd approve`, or for a word in `changePolicy`.",
 }
 
+# The reasons of `cpcd events` that are no condition's: what was begun there.
+_STEPS: Final = (
+    "add-machine", "apply", "approve-csr", "clone", "configure", "delete-node", "destroy", "drain", "elect-init",
+    "etcd-remove", "etcd-snapshot", "forget", "forget-addon", "forgive", "init", "join", "kubeadm-reset", "label",
+    "mark-applied", "mark-joined", "pin-host-key", "prepare", "prune", "reboot", "relocate", "remove-addon", "renumber",
+    "reset", "resize", "retire", "shutdown", "start", "stop", "uncordon", "write-kubeconfig",
+)  # fmt: skip
+
 _TOLD: Final = (
     "RollingOut", "ScalingUp", "ScalingDown", "Remediating", "Deleting", "Paused", "ObjectsDegraded",
     "AwaitingApproval",
@@ -151,6 +160,7 @@ REASONS: Final[Mapping[str, str]] = dict(
             **_PASSES,
             **_OBJECTS,
             **_CLUSTERS,
+            **{camel(verb): f"The step `{verb}` was begun; the event says on what, and why." for verb in _STEPS},
             **{f"Not{name}": f"The opposite of {name}." for name in _TOLD},
         }.items()
     )

@@ -10,7 +10,7 @@ from cpcd.model.keys import Key, Kind, Wall
 from cpcd.model.report import Endpoint, Outcome, Pass
 from cpcd.model.view import View
 
-__all__ = ["called", "clock", "expected", "outage", "silence", "stalled", "told"]
+__all__ = ["called", "camel", "clock", "expected", "outage", "silence", "stalled", "told"]
 
 _PERSON = frozenset({"AwaitingApproval", "DrainStalled"})  # waits that only a person ends
 
@@ -19,6 +19,11 @@ def called(view: View, key: Key) -> str:
     """Return an object's name as people call it: a machine's own name, not its uid."""
     row = view.row(key) if key.kind is Kind.MACHINE else None
     return row.name if row else key.name
+
+
+def camel(verb: str) -> str:
+    """Return a verb such as `delete-node` as the reason `DeleteNode`."""
+    return "".join(word.capitalize() for word in verb.split("-"))
 
 
 def told(done: Pass, name: str, at: Wall) -> str:

@@ -1,6 +1,7 @@
 """The closed lists of conditions and reasons are closed."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cpcd.cli.explain import explained
 from cpcd.model.report import Outcome
 from cpcd.status import CONDITIONS, REASONS, cluster_conditions
 from cpcd.status.report import conditions_of
+from cpcd.status.words import camel
 from tests.unit.status.scene import W1, done, key, settled, view
 
 # where the reason stands among the positional arguments of what makes waits, refusals and conditions
@@ -33,6 +35,27 @@ def test_every_reason_in_the_code_is_explained() -> None:
     used = {reason for path in modules for reason in reasons(ast.parse(path.read_text(encoding="utf-8")))}
 
     assert set() == used - REASONS.keys()
+
+
+def verbs() -> Iterator[str]:
+    """Yield the verb of every action there is."""
+    root = Path(cpcd.__file__).parent
+    for path in (*root.glob("plan/effects/*.py"), *root.glob("reconcilers/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.AnnAssign(target=ast.Name(id="verb"), value=ast.Constant(value=str(verb))):
+                    yield verb
+
+
+def test_every_step_that_an_event_tells_of_is_explained() -> None:
+    """The reason of its event is its verb, and there is no explanation of a step that does not exist."""
+    steps = {camel(verb): verb for verb in verbs()}
+    told = {
+        name: verb for name, meaning in REASONS.items() for verb in re.findall(r"The step `(.+)` was begun", meaning)
+    }
+
+    assert steps == told
+    assert "The step `clone` was begun" in explained("Clone")["meaning"]
 
 
 def test_every_reason_of_the_cluster_is_explained() -> None:
