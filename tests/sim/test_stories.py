@@ -297,7 +297,7 @@ def test_a_silent_api_is_a_series_of_its_own_and_one_event(tmp_path: Path) -> No
     assert [] == [event for event in events if "/nodes/" in event[0]]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_crashes_anywhere_leave_nothing_double_and_nothing_behind(tmp_path: Path, seed: int) -> None:
     """Killed every few seconds during a build, the daemon ends with the same cluster, each machine once."""
     dice = random.Random(seed)
@@ -320,7 +320,7 @@ def test_crashes_anywhere_leave_nothing_double_and_nothing_behind(tmp_path: Path
     assert destroyed(house) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_crashes_during_a_rollout_spend_nothing(tmp_path: Path, seed: int) -> None:
     """Killed again and again while every machine is replaced: the same end, only outdated machines destroyed."""
     dice = random.Random(seed)
