@@ -77,18 +77,20 @@ class ClusterReader:
         cluster = self._view().cluster(scope.owner)
         addons = {addon.name: addon for addon in cluster.addons} if cluster else {}
         addon = addons.get(scope.name)
-        given = addon.objects if addon else ()
-        where = await _places(kube, given)
-        wanted = applyset.placed(given, where)
-        kept = set(map(applyset.ref, chain(wanted, *(one.objects for one in addons.values()))))
+        # Of all addons: what another one holds is known by the place where the API keeps it, too.
+        where = await _places(kube, [obj for one in addons.values() for obj in one.objects])
+        placed = {name: applyset.placed(one.objects, where) for name, one in addons.items()}
+        wanted, kept = placed.get(scope.name, []), set(map(applyset.ref, chain(*placed.values())))
         parent = await kube.get(PARENT, applyset.parent_name(scope.name), applyset.PARENT_NAMESPACE)
         members = await _members(kube, scope.name, parent) if parent else []
         others = [one for one in members if applyset.ref(one) not in kept]
         going, staying = _parted(others, gone=True), _parted(others, gone=False)
         states = await _states(kube, applyset.objects(scope.name, wanted, (*staying, *going)) if addon else ())
+        own = set(map(applyset.ref, addon.objects if addon else ()))
         return AddonSeen(
             missing=states["missing"], drifted=states["drifted"], surplus=staying, leaving=going,
-            placed=tuple(sorted(where.items())), parent=decode.reference(parent) if parent else None,
+            placed=tuple(sorted((ref, space) for ref, space in where.items() if ref in own)),
+            parent=decode.reference(parent) if parent else None,
         )  # fmt: skip
 
 

@@ -63,8 +63,18 @@ metadata: {name: web, namespace: hello}
 spec: {host: web}
 ---
 """
+ROLE = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: role, namespace: hello}
+rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
+---
+"""
+WIDGETS = ROUTES.replace("Namespaced", "Cluster").replace("Route", "Widget").replace("routes", "widgets")
+WIDGET = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w, namespace: %s}\nspec: {host: web}\n---\n"
 PVC, PARENT = GVK("v1", "PersistentVolumeClaim"), GVK("v1", "ConfigMap")
 SMALL = spec(masters=1, workers=1)
+TWO = SMALL.replace("hello.yaml}]}]", "hello.yaml}]}, {name: other, mode: full, manifests: [{file: other.yaml}]}]")
 
 
 def put(house: House, *manifests: str, text: str = "") -> None:
@@ -440,6 +450,49 @@ def test_what_another_addon_takes_over_is_not_pruned(tmp_path: Path) -> None:
 
     assert before == [store(house).get(GVK("v1", "Namespace"), "hello")["metadata"]["uid"]]
     assert not any("prune Namespace" in said for said in words(house))
+
+
+@pytest.mark.parametrize("mode", ["full", "oneTime"])
+@pytest.mark.parametrize(
+    ("moved", "where"),
+    [
+        (CLAIM % "data", (PVC, "data", "hello")),
+        (CLAIM.replace(", namespace: hello", "") % "data", (PVC, "data", "default")),
+        (ROLE, (GVK("rbac.authorization.k8s.io/v1", "ClusterRole"), "role", "")),
+    ],
+    ids=["written", "not-written", "stray"],
+)
+def test_what_moves_to_another_addon_is_known_by_its_place(
+    tmp_path: Path, moved: str, where: tuple[GVK, str, str], mode: str
+) -> None:
+    """Whatever namespace is written: the API's place is what both addons mean, so nothing is pruned or asked for."""
+    uids: list[str] = []
+    since: list[int] = []
+
+    def both(house: House, hello: str, other: str) -> None:
+        kept = BASE.replace("name: hello, namespace", "name: kept, namespace").split("---")[1]
+        house.file.referred = {"hello.yaml": (BASE + hello).encode(), "other.yaml": f"{kept}---\n{other}".encode()}
+        house.file.commit(TWO.replace("mode: full", f"mode: {mode}"))
+
+    def uid(house: House) -> str:
+        gvk, name, namespace = where
+        return str(store(house).get(gvk, name, namespace)["metadata"]["uid"])
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=1500)
+        both(house, moved, "")
+        await settled(house)
+        uids.append(uid(house))
+        since.append(len(house.passes))
+        both(house, "", moved)
+        await settled(house)
+        uids.append(uid(house))
+
+    house = play(tmp_path, tale)
+
+    assert 1 == len(set(uids))
+    assert [] == [said for said in words(house, since[0]) if said.startswith(("prune", "apply ClusterRole"))]
+    assert [] == [done.sentence for done in house.passes[since[0] :] if done.reason == "AwaitingApproval"]
 
 
 def test_labels_that_are_copied_make_nobody_a_member(tmp_path: Path) -> None:
