@@ -262,8 +262,9 @@ class AddonSeen:
     """An addon's objects as they are, by what is to be done with them, and its ApplySet's parent.
 
     Objects of the file go by `applyset.ref`, in the namespaces where the API keeps them: `placed` names those (empty:
-    none) for references in the file that say otherwise. Of the members that are not in the file, `leaving` are being
-    deleted, `surplus` are not.
+    none) for references in the file that say otherwise. `doubled` are those, as people read them, that stand in an
+    addon before it, or in itself, already, with that addon's name. Of the members that are not in the file, `leaving`
+    are being deleted, `surplus` are not.
     """
 
     missing: tuple[str, ...] = ()
@@ -271,4 +272,5 @@ class AddonSeen:
     surplus: tuple[Reference, ...] = ()
     leaving: tuple[Reference, ...] = ()
     placed: tuple[tuple[str, str], ...] = ()
+    doubled: tuple[tuple[str, str], ...] = ()
     parent: Reference | None = None

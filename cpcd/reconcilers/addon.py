@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cpcd.model.desired import Addon, Risk
-from cpcd.model.errors import Bug
+from cpcd.model.errors import Bug, Code
 from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Change, DropFact, Op, PutFact
-from cpcd.model.plan import Action, Condition, Plan, Status, Wait
+from cpcd.model.plan import Action, Condition, Plan, Refusal, Status, Wait
 from cpcd.model.seen import AddonSeen, Reference
 from cpcd.model.view import View
 from cpcd.plan import applyset, scopes
@@ -206,12 +206,23 @@ def _upkeep(key: Key, view: View, addon: Addon, seen: AddonSeen) -> Plan:
     # One that came back while it was being removed was not applied since.
     if addon.mode == "oneTime" and done not in {None, "", REMOVED}:
         return _ready(addon, "was applied once")
+    if seen.doubled:
+        return Plan(refusal=_refusal(addon, seen))
     steps = _applications(key, addon, seen) or _prunes(key, seen)
     if steps or seen.leaving:
         return Plan(steps=steps, wait=None if steps else _leaving(key, seen))
     if done != addon.digest or _stale(key, view):
         return Plan(steps=(MarkApplied(key=key, digest=addon.digest),))
     return _ready(addon, "is applied")
+
+
+def _refusal(addon: Addon, seen: AddonSeen) -> Refusal:
+    """Two that apply one object would do it over each other for ever, and each would call itself ready."""
+    (named, home), *others = seen.doubled
+    more = f" and {len(others)} more" if others else ""
+    where = "there twice" if home == addon.name else f"in addon {home} too"
+    sentence = f"addon {addon.name} is not applied: {named}{more} is {where}"
+    return Refusal(Code.CONFIG, "ObjectDoubled", sentence, "Keep it in one place; its kind is in no namespace.")
 
 
 def _applications(key: Key, addon: Addon, seen: AddonSeen) -> tuple[Action, ...]:

@@ -90,7 +90,7 @@ class ClusterReader:
         return AddonSeen(
             missing=states["missing"], drifted=states["drifted"], surplus=staying, leaving=going,
             placed=tuple(sorted((ref, space) for ref, space in where.items() if ref in own)),
-            parent=decode.reference(parent) if parent else None,
+            doubled=_doubled(scope.name, placed), parent=decode.reference(parent) if parent else None,
         )  # fmt: skip
 
 
@@ -180,6 +180,22 @@ async def _places(kube: Kube, given: Iterable[Mapping[str, Any]]) -> dict[str, s
         if kind and right != named:
             where[applyset.ref(obj)] = right
     return where
+
+
+def _doubled(addon: str, placed: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[tuple[str, str], ...]:
+    """Name an addon's objects that one before it, or itself, has already, with that addon.
+
+    The spec's own check cannot tell that the kind of a custom resource is in no namespace, whatever is written.
+    """
+    homes: dict[str, str] = {}
+    found = []
+    for name, objects in placed.items():
+        for obj in objects:
+            ref = applyset.ref(obj)
+            if name == addon and ref in homes:
+                found.append((f"{obj['kind']} {applyset.display(obj)}", homes[ref]))
+            homes.setdefault(ref, name)
+    return tuple(found)
 
 
 def _group_and_kind(obj: Mapping[str, Any]) -> tuple[str, str]:

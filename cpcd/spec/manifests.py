@@ -28,6 +28,29 @@ _JSON: Final = frozenset(f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int"
 _TEXT: Final = frozenset((f"{_TAG}str", f"{_TAG}merge"))
 _STAYS_TEXT: Final = frozenset((f"{_TAG}timestamp", f"{_TAG}value"))
 
+# Kubernetes' own kinds without namespaces: `+genclient:nonNamespaced` in k8s.io/api v0.35.4, and the two that extend it.
+_CLUSTER_SCOPED: Final = frozenset(
+    f"{kind}.{group}" if group else kind
+    for group, kinds in {
+        "": "Namespace Node PersistentVolume",
+        "admissionregistration.k8s.io": "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding"
+        " MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding"
+        " ValidatingWebhookConfiguration",
+        "apiextensions.k8s.io": "CustomResourceDefinition",
+        "apiregistration.k8s.io": "APIService",
+        "certificates.k8s.io": "CertificateSigningRequest ClusterTrustBundle",
+        "flowcontrol.apiserver.k8s.io": "FlowSchema PriorityLevelConfiguration",
+        "networking.k8s.io": "IPAddress IngressClass ServiceCIDR",
+        "node.k8s.io": "RuntimeClass",
+        "rbac.authorization.k8s.io": "ClusterRole ClusterRoleBinding",
+        "resource.k8s.io": "DeviceClass DeviceTaintRule ResourceSlice",
+        "scheduling.k8s.io": "PriorityClass",
+        "storage.k8s.io": "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
+        "storagemigration.k8s.io": "StorageVersionMigration",
+    }.items()
+    for kind in kinds.split()
+)
+
 
 def read_manifest(file: str, content: bytes) -> tuple[tuple[Object, ...], list[Mistake]]:
     """Return the objects of a file in their order, and its mistakes; never raises, whatever the bytes are.
@@ -48,12 +71,13 @@ def read_manifest(file: str, content: bytes) -> tuple[tuple[Object, ...], list[M
 def named(found: Object) -> str:
     """Return what an object is told apart by: kind, group, namespace and name, as `Kind.group namespace/name`.
 
-    Without a namespace it goes into `default`, if its kind has namespaces at all.
+    Without a namespace it goes into `default`, if its kind has namespaces at all: of Kubernetes' own that is known here,
+    of custom resources only to the API (`AddonSeen.doubled`).
     """
     group, metadata = found["apiVersion"].rpartition("/")[0], found["metadata"]
     kind = f"{found['kind']}.{group}" if group else found["kind"]
-    space = metadata.get("namespace", "default")
-    return f"{kind} {metadata['name']}" if space == "default" else f"{kind} {space}/{metadata['name']}"
+    space = "" if kind in _CLUSTER_SCOPED else metadata.get("namespace") or "default"
+    return f"{kind} {metadata['name']}" if space in {"", "default"} else f"{kind} {space}/{metadata['name']}"
 
 
 class _Loader(yaml.CSafeLoader):

@@ -54,6 +54,7 @@ _OBJECTS: Final = {
     "NodeUnknown": "The Kubernetes Node cannot be read now.",
     "NotJoined": "The machine has not joined its cluster yet.",
     "NotRetired": "A destruction was asked for a machine that is wanted: a bug in cpcd, and refused.",
+    "ObjectDoubled": "An object stands in two addons, or twice in one: its kind is in no namespace, whatever is written.",
     "PolicyNever": "`changePolicy` says Never for this class of change.",
     "PoolExhausted": "No VMID or address of the pool is free.",
     "Preparing": "The operating system of the machine is made ready for Kubernetes.",

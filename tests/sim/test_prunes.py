@@ -495,6 +495,40 @@ def test_what_moves_to_another_addon_is_known_by_its_place(
     assert [] == [done.sentence for done in house.passes[since[0] :] if done.reason == "AwaitingApproval"]
 
 
+def test_an_object_that_only_the_api_knows_to_be_one_is_not_fought_over(tmp_path: Path) -> None:
+    """Its kind is in no namespace, and two addons write two: the first has it, the second says so until it is alone."""
+    since: list[int] = []
+    uids: list[str] = []
+
+    def both(house: House, *hello: str) -> None:
+        beside = BASE.replace("name: hello, namespace", "name: kept, namespace").split("---")[1]
+        house.file.referred = {
+            "hello.yaml": "".join((BASE, WIDGETS, *hello)).encode(),
+            "other.yaml": f"{beside}---\n{WIDGET % 'elsewhere'}".encode(),
+        }
+        house.file.commit(TWO)
+
+    def noted(house: House) -> str:
+        return str(next(done for done in reversed(house.passes) if done.key.name == "other").sentence)
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=1500)
+        both(house, WIDGET % "hello")
+        await asyncio.sleep(600)
+        since.append(len(house.passes))
+        await asyncio.sleep(1800)
+        assert "is not applied: Widget w is in addon hello too" in noted(house)
+        assert [] == [done.sentence for done in house.passes[since[0] :] if done.steps]
+        uids.append(store(house).get(GVK("example.org/v1", "Widget"), "w")["metadata"]["uid"])
+        both(house)
+        await settled(house)
+
+    house = play(tmp_path, tale)
+
+    assert uids == [store(house).get(GVK("example.org/v1", "Widget"), "w")["metadata"]["uid"]]
+    assert "addon other is applied (2 objects)" == noted(house)
+
+
 def test_labels_that_are_copied_make_nobody_a_member(tmp_path: Path) -> None:
     """As EndpointSlices get their Service's: what has an owner is the owner's to delete."""
     copied = {

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cpcd.model.desired import Addon, Desired, Risk
+from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Kind
 from cpcd.model.ledger import DropFact, PutFact
 from cpcd.model.seen import AddonSeen
@@ -100,6 +101,19 @@ def test_the_parent_comes_first_then_all_else_that_is_wrong_and_prunes_come_last
 
     assert [[PARENT_REF], [NAMESPACE_REF, CONFIG_REF]] == [refs(first), refs(second)]
     assert [OLD] == [one.obj for one in third]
+
+
+@pytest.mark.parametrize(
+    ("home", "said_so"), [("other", "Widget w is in addon other too"), ("hello", "Widget w is there twice")]
+)
+def test_what_stands_in_two_places_is_applied_and_pruned_by_nobody_after_the_first(home: str, said_so: str) -> None:
+    """Two that apply one object would undo each other for ever, and each call itself ready."""
+    found = AddonSeen((CONFIG_REF,), surplus=(OLD,), doubled=(("Widget w", home),))
+    plan, begun = decided(whole(found=found)), decided(whole(found=replace(found, doubled=(*found.doubled,) * 3)))
+
+    assert ((), Code.CONFIG, "ObjectDoubled") == (plan.steps, plan.refusal.code, plan.refusal.reason)
+    assert f"addon hello is not applied: {said_so}" == plan.refusal.sentence
+    assert " and 2 more " in begun.refusal.sentence
 
 
 def refs(steps: Any) -> list[str]:

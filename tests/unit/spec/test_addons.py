@@ -6,6 +6,7 @@ from cpcd.spec import read_spec
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: hello}\n"
 WIDGET = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: c}\n"
+ROLE = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: c}\n"
 TWO = "  addons: [{name: o1, manifests: [{file: a.yaml}]}, {name: o2, manifests: [{file: b.yaml}]}]\n"
 
 
@@ -22,8 +23,10 @@ def mistakes(text: str, **referred: str) -> list[str]:
         (f"{CONFIG}---\n{WIDGET}", f"{WIDGET}---\n{CONFIG}", "Widget.example.org c and 1 more of b.yaml is in addon o1 too, in a.yaml"),
         (WIDGET, WIDGET.replace("v1", "v2"), "Widget.example.org c of b.yaml is in addon o1 too, in a.yaml"),
         (WIDGET, WIDGET.replace("c}", "c, namespace: default}"), "Widget.example.org c of b.yaml is in addon o1 too, in a.yaml"),
+        (WIDGET, WIDGET.replace("c}", "c, namespace: ''}"), "Widget.example.org c of b.yaml is in addon o1 too, in a.yaml"),
+        (ROLE, ROLE.replace("c}", "c, namespace: x}"), "ClusterRole.rbac.authorization.k8s.io c of b.yaml is in addon o1 too, in a.yaml"),
     ],
-    ids=["data", "several", "version", "namespace"],
+    ids=["data", "several", "version", "namespace", "empty", "stray"],
 )  # fmt: skip
 def test_an_object_of_two_addons_is_refused(valid: str, first: str, other: str, said: str) -> None:
     """Whatever differs in it: its kind and group, namespace and name say which object it is."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cpcd.lab.kube.kinds import BUILTIN
 from cpcd.spec.manifests import MAX_DEPTH, named, read_manifest
 
 FILE = "addons/a.yaml"
@@ -155,3 +156,13 @@ def test_a_kind_whose_name_ends_in_list_is_an_object() -> None:
     found, mistakes = read_manifest(FILE, b"apiVersion: a.example/v1\nkind: AllowList\nmetadata: {name: a}\n")
 
     assert (["AllowList.a.example a"], []) == ([named(one) for one in found], mistakes)
+
+
+def test_a_namespace_counts_where_the_kind_has_any() -> None:
+    """As the API serves the kinds that the lab models (compared with a real one in `contract/test_kube_port.py`)."""
+    given = {row.kind: {"apiVersion": row.api_version, "kind": row.kind, "metadata": {"name": "a", "namespace": "x"}}
+             for row in BUILTIN.values()}  # fmt: skip
+
+    assert {kind: named(one).endswith(" x/a") for kind, one in given.items()} == {
+        row.kind: row.namespaced for row in BUILTIN.values()
+    }
