@@ -7,7 +7,7 @@ here but for the disk, and nothing heavy is imported: a command's start is short
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import matching, patterns
 
-__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "matches", "members", "read_disk", "too_large"]
+__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "linked", "matches", "members", "read_disk", "too_large", "work_tree"]
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for the spec is lower
 KEPT: Final = "Nothing new is put in force until that is mended."
@@ -37,14 +37,14 @@ class Snapshot:
     referred: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def read_disk(spec: Path, *, worktree: bool = False) -> Snapshot:
-    """Return the file, or the directory's files, as they are now; links are followed.
+def read_disk(spec: Path) -> Snapshot:
+    """Return the file, or the directory's files, as they are now; links are followed, but not in a git work tree.
 
-    Raises Failure with Code.CONFIG when it is absent, empty, too large or cannot be read.
+    Raises Failure with Code.CONFIG when it is absent, empty, too large, such a link or cannot be read.
     """
     try:
-        directory = spec.is_dir()
-        files, referred = _lying(spec, directory=directory)
+        directory, worktree = spec.is_dir(), work_tree(spec) is not None
+        files, referred = _lying(spec, directory=directory, follow=not worktree)
     except FileNotFoundError as error:
         raise Failure(Code.CONFIG, f"{error.filename or spec} does not exist", hint=KEPT) from error
     except OSError as error:
@@ -53,6 +53,12 @@ def read_disk(spec: Path, *, worktree: bool = False) -> Snapshot:
         raise Failure(Code.CONFIG, f"{spec} holds no *.yaml", hint=f"An empty directory deletes nothing. {KEPT}")
     kind = f"{'work tree ' if worktree else ''}{'directory' if directory else 'file'}"
     return Snapshot(files, _hash({**files, **referred}), uncommitted=False, source=f"{kind} {spec}", referred=referred)
+
+
+def work_tree(spec: Path) -> Path | None:
+    """Return the nearest directory at or above the spec that has a `.git` (a file in linked work trees)."""
+    places = (spec, *spec.parents)
+    return next((place for place in places if os.access(place / ".git", os.F_OK)), None)
 
 
 def members(names: Iterable[str]) -> list[str]:
@@ -67,23 +73,47 @@ def too_large(name: str, size: int) -> Failure:
     return Failure(Code.CONFIG, f"{name} is {size >> 20} MiB, at most {MAX_BYTES >> 20} MiB are read", hint=KEPT)
 
 
-def _lying(spec: Path, *, directory: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def linked(path: Path) -> Failure:
+    """Return the failure that a symbolic link in a git work tree is.
+
+    A commit has where it points to and not what is there, so that whatever it stands for would silently be missing.
+    """
+    what = f"{path} is a symbolic link, and in a git work tree none is followed"
+    return Failure(Code.CONFIG, what, hint=f"Commit what it points to in its place. {KEPT}")
+
+
+def _lying(spec: Path, *, directory: bool, follow: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
     base = spec if directory else spec.parent
-    own = members(entry.name for entry in spec.iterdir() if entry.is_file()) if directory else [spec.name]
-    files = {name: _content(base / name) for name in own}
-    beside = {name for wanted in patterns(files) for name in matches(base, wanted)}
+    own = members(entry.name for entry in spec.iterdir()) if directory else [spec.name]
+    _allow(base, () if follow else own)
+    files = {name: _content(base / name) for name in own if not directory or (base / name).is_file()}
+    wanted = patterns(files)
+    _allow(base, () if follow else (name for each in wanted for level in _levels(base, each) for name in level))
+    beside = {name for each in wanted for name in matches(base, each)}
     return files, {name: _content(base / name) for name in sorted(beside - files.keys())}
+
+
+def _allow(base: Path, names: Iterable[str]) -> None:
+    if link := next((base / name for name in names if (base / name).is_symlink()), None):
+        raise linked(link)
 
 
 def matches(base: Path, wanted: str) -> list[str]:
     """Return the files that a pattern stands for, looked for directory by directory: no pattern makes that a long walk."""
+    *_, found = _levels(base, wanted)
+    return [name for name in found if (base / name).is_file()]
+
+
+def _levels(base: Path, wanted: str) -> Iterator[list[str]]:
+    """Yield what each piece of a pattern stands for."""
     level = [""]
     for piece in wanted.split("/"):
-        level = [f"{place}/{name}" for place in level for name in matching(piece, _names(f"{base}{place}"))]
-    return [name[1:] for name in level if (base / name[1:]).is_file()]
+        level = [f"{place}{name}" for place in level for name in matching(piece, _names(base / place))]
+        yield level
+        level = [f"{name}/" for name in level]
 
 
-def _names(place: str) -> list[str]:
+def _names(place: Path) -> list[str]:
     try:
         with os.scandir(place) as found:
             return [entry.name for entry in found]

@@ -8,13 +8,13 @@ repository ever runs. Nothing is parsed here but the names of referred files; wh
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from watchfiles import awatch
 
-from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, matches, members, read_disk, too_large
+from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, linked, matches, members, read_disk, too_large, work_tree
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import Reading, matching, patterns, read_spec
 
@@ -28,7 +28,8 @@ POLL_SECONDS: Final = 5.0  # `failures.md` F03: without inotify
 STEP_MS: Final = 20
 DEBOUNCE_MS: Final = 200
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
-_TREE: Final = "40000"  # a directory's mode in a tree (git-fast-import(1))
+_TREE: Final = "40000"  # modes in a tree (git-fast-import(1)): a directory
+_LINK: Final = "120000"  # a symbolic link
 _NEVER: Final[tuple[object, ...]] = (None,)
 
 
@@ -55,7 +56,7 @@ class SpecFiles:
         """
         spec, top = await asyncio.to_thread(_located, self._path)
         if top is None or self._worktree or lying:
-            snapshot = await asyncio.to_thread(read_disk, spec, worktree=top is not None)
+            snapshot = await asyncio.to_thread(read_disk, spec)
         else:
             snapshot = await self._head(spec, top)
         self._wanted = await asyncio.to_thread(patterns, snapshot.files)
@@ -76,9 +77,9 @@ class SpecFiles:
             commit, tree = await git.head()
             below = await git.directory(tree, where)
             names = (await git.directory(tree, where[:-1]) or Directory()) if below is None else below
-            own = members(names) if below is not None else where[-1:]
-            files = await git.blobs({name: names[name].oid for name in own if name in names and names[name].regular})
-            referred = await git.blobs(await _beside(git, names, files))
+            base, own = (spec.parent, where[-1:]) if below is None else (spec, members(names))
+            files = await git.blobs(_regular(base, names, (name for name in own if name in names)))
+            referred = await git.blobs(await _beside(git, base, names, files))
         if not files:
             what = f"{spec} is not committed, or holds no committed *.yaml (HEAD is {commit[:7]})"
             raise Failure(Code.CONFIG, what, hint=f"Commit it, or set worktree. {KEPT}")
@@ -87,10 +88,10 @@ class SpecFiles:
         return Snapshot(files, commit, uncommitted, source, referred)
 
 
-async def _beside(git: "_Git", names: "Directory", files: Mapping[str, bytes]) -> dict[str, str]:
+async def _beside(git: "_Git", base: Path, names: "Directory", files: Mapping[str, bytes]) -> dict[str, str]:
     """Return the ids of what the spec's files refer to, by name."""
     wanted = await asyncio.to_thread(patterns, files)
-    found = [await git.matching(names, each) for each in wanted]
+    found = [await git.matching(base, names, each) for each in wanted]
     return dict(sorted((name, oid) for each in found for name, oid in each.items() if name not in files))
 
 
@@ -100,13 +101,7 @@ async def _beside(git: "_Git", names: "Directory", files: Mapping[str, bytes]) -
 def _located(path: Path) -> tuple[Path, Path | None]:
     """Return what a path really is and the work tree that holds it; resolved anew at every read (`failures.md` F02)."""
     spec = Path(os.path.realpath(path))
-    return spec, _work_tree(spec)
-
-
-def _work_tree(spec: Path) -> Path | None:
-    """Return the nearest directory at or above the spec that has a `.git` (a file in linked work trees)."""
-    places = (spec, *spec.parents)
-    return next((place for place in places if os.access(place / ".git", os.F_OK)), None)
+    return spec, work_tree(spec)
 
 
 def _differs(spec: Path, files: Mapping[str, bytes], referred: Mapping[str, bytes]) -> bool:
@@ -128,11 +123,23 @@ class _Entry(NamedTuple):
 
     @property
     def regular(self) -> bool:
-        """Whether it is a file: a symbolic link's blob is where it points to and not what is there."""
+        """Whether it is a file."""
         return self.mode.startswith("100")
 
 
 Directory = dict[str, _Entry]
+
+
+def _allowed(base: Path, names: Directory, chosen: Iterable[str]) -> Iterator[tuple[str, _Entry]]:
+    """Yield what stands behind names of a directory; a symbolic link's blob is where it points to and not what is there."""
+    for name in chosen:
+        if names[name].mode == _LINK:
+            raise linked(base / name)
+        yield name, names[name]
+
+
+def _regular(base: Path, names: Directory, chosen: Iterable[str]) -> dict[str, str]:
+    return {name: entry.oid for name, entry in _allowed(base, names, chosen) if entry.regular}
 
 
 class _Git:
@@ -159,18 +166,19 @@ class _Git:
             names = await self._tree(names[part].oid, part)
         return names
 
-    async def matching(self, names: Directory, wanted: str) -> dict[str, str]:
-        """Return the files that a pattern stands for, by path from `names`, with their ids."""
+    async def matching(self, base: Path, names: Directory, wanted: str) -> dict[str, str]:
+        """Return the files that a pattern stands for, by path from `names`, which is `base`, with their ids."""
         *folders, last = wanted.split("/")
         level = [("", names)]
         for piece in folders:
             level = [
-                (f"{place}{name}/", await self._tree(inner[name].oid, name))
-                for place, inner in level for name in matching(piece, inner) if inner[name].mode == _TREE
+                (f"{place}{name}/", await self._tree(entry.oid, name))
+                for place, inner in level for name, entry in _allowed(base / place, inner, matching(piece, inner))
+                if entry.mode == _TREE
             ]  # fmt: skip
         return {
-            f"{place}{name}": inner[name].oid
-            for place, inner in level for name in matching(last, inner) if inner[name].regular
+            f"{place}{name}": oid
+            for place, inner in level for name, oid in _regular(base / place, inner, matching(last, inner)).items()
         }  # fmt: skip
 
     async def blobs(self, wanted: Mapping[str, str]) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from cpcd.model.ledger import PutMachine
 from cpcd.settings import Settings
 from cpcd.wiring import _daemon
 from tests.unit.cli.conftest import Run
+from tests.unit.spec.test_files import git
 from tests.unit.status.scene import CP, SPEC, W1
 
 
@@ -38,14 +39,24 @@ def mistaken(path: Path) -> None:
     path.write_bytes(SPEC.replace(b"replicas: 1", b"replicas: 2").replace(b"version:", b"versoin:"))
 
 
+def linked(path: Path) -> None:
+    """Make it a directory in a work tree, with a link for a document."""
+    path.mkdir()
+    (path.parent / "other.yaml").write_bytes(SPEC)
+    (path / "link.yaml").symlink_to("../other.yaml")
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        git(path.parent, *words)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
+        (linked, "CPCD-102 {path}/link.yaml is a symbolic link, and in a git work tree none is followed"),
         (nothing, "CPCD-102 {path} does not exist"),
         (Path.mkdir, "CPCD-102 {path} holds no *.yaml"),
         (mistaken, "CPCD-102 cluster.yaml:5:1: spec.version: is missing (and 2 more)"),
     ],
-    ids=["absent", "empty directory", "mistakes"],
+    ids=["link", "absent", "empty directory", "mistakes"],
 )
 def test_a_spec_that_cannot_be_planned_is_one_sentence(
     run: Run, tmp_path: Path, make: Callable[[Path], None], sentence: str

@@ -113,6 +113,16 @@ def test_a_link_is_followed_to_where_its_manifests_are(run: Run, tmp_path: Path,
     assert (1, True) == (code, out.startswith(f"{tmp_path}/infra/extras.yaml:1:1: apiVersion: is missing"))
 
 
+def test_a_link_in_a_work_tree_is_refused_as_by_the_daemon(run: Run, tmp_path: Path, file: Path) -> None:
+    """Committed or not: once it is, the daemon reads no document there."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "cluster.yaml").symlink_to(file)
+    code, _, err = run("validate", "specs")
+
+    assert (1, True) == (code, f"CPCD-102 {tmp_path}/specs/cluster.yaml is a symbolic link" in err)
+
+
 def test_every_broken_manifest_is_told_with_its_place(run: Run, file: Path) -> None:
     """The daemon would refuse them, so they are not valid here either; nothing of their lines is shown."""
     file.write_bytes(SPEC + ADDON.replace(b"extras.yaml", b"extras-*.yaml"))

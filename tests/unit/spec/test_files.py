@@ -133,6 +133,38 @@ async def test_a_link_into_a_repository_is_followed(repository: Path, tmp_path: 
     assert (await SpecFiles(link).read()).source.startswith("git HEAD ")
 
 
+@pytest.mark.parametrize("link", ["other.yaml", "extras/b.yaml", "extras"])
+async def test_a_link_that_is_committed_is_a_sentence(repository: Path, tmp_path: Path, link: str) -> None:
+    """A commit has only where it points to: a document or manifest would silently be missing, or the folder of them."""
+    place = repository / "home"
+    if (place / link).exists():
+        (place / link).rename(place / "moved")
+    (place / link).symlink_to(tmp_path / "infra" / "README" if link != "extras" else "moved")
+    before = await SpecFiles(place).read()
+    lying = await refusal(SpecFiles(place, worktree=True))
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "second")
+    committed = await refusal(SpecFiles(place))
+
+    assert (before.uncommitted, list(before.files)) == (True, ["cluster.yaml"])
+    assert (str(committed), committed.code) == (str(lying), Code.CONFIG)
+    assert committed.what == f"{place}/{link} is a symbolic link, and in a git work tree none is followed"
+
+
+async def test_other_links_of_a_repository_are_no_ones_business(repository: Path) -> None:
+    """Neither an editor's lock beside the spec nor what no pattern stands for."""
+    place = repository / "home"
+    for name in (".#cluster.yaml", "extras/README", "docs", "values"):
+        (place / name).symlink_to(repository / "README")
+    (place / "cluster.yaml").write_bytes(ADDON.replace(b"*.yaml", b"a.yaml"))
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "second")
+    lying, committed = await SpecFiles(place, worktree=True).read(), await SpecFiles(place).read()
+
+    assert (["extras/a.yaml"], lying.files) == (list(committed.referred), committed.files)
+    assert not committed.uncommitted
+
+
 async def test_worktree_mode_reads_what_lies_there(repository: Path) -> None:
     """Edits count at once, and nothing is called uncommitted because nothing is held back."""
     (repository / "home" / "cluster.yaml").write_bytes(b"edited: true\n")

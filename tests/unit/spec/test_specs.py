@@ -14,6 +14,7 @@ from cpcd.model.ledger import Ledger, PutFact
 from cpcd.model.view import View
 from cpcd.sources.specs import SpecNews, Specs
 from cpcd.spec.mistakes import MOST
+from tests.unit.spec.test_files import git
 
 
 @dataclass
@@ -103,6 +104,23 @@ async def test_a_file_of_an_unspeakable_name_is_a_mistake(valid: str, tmp_path: 
     assert before.desired is None
     assert r"old\xff.yaml: the file's name is not UTF-8; rename it" in before.mistakes
     assert after.mistakes == ()
+
+
+async def test_a_document_that_becomes_a_link_is_not_taken_out(valid: str, tmp_path: Path) -> None:
+    """The machines of its cluster would be kept no more: what was in force stays until the file is a file again."""
+    place, document = tmp_path / "specs", tmp_path / "specs" / "cluster.yaml"
+    place.mkdir()
+    (place / "other.yaml").write_text(valid.replace("name: home", "name: away"))
+    document.write_text(valid)
+    commands = [("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "first")]
+    _ = [git(tmp_path, *words) for words in commands]
+    document.rename(tmp_path / "moved.yaml")
+    document.symlink_to("../moved.yaml")
+    _ = [git(tmp_path, *words) for words in commands[1:]]
+    news = await specs(SpecFiles(place)).look()
+
+    assert (None, Code.CONFIG, 1) == (news.desired, news.code, len(news.mistakes))
+    assert f"CPCD-102 {document} is a symbolic link, and in a git work tree none is followed" in news.mistakes[0]
 
 
 async def test_what_stands_is_told_of_the_spec_as_it_lies_there(valid: str) -> None:
