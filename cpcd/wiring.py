@@ -35,7 +35,7 @@ from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.ledger import Ledger, Machine
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
-from cpcd.ports.guests import ANSWER_S, Host
+from cpcd.ports.guests import ANSWER_S, PLAY_S, Host
 from cpcd.ports.kube import Kube
 from cpcd.ports.proxmox import Proxmox
 from cpcd.settings import Settings
@@ -278,7 +278,7 @@ class Links:
         limits, machine = cluster.timeouts, group.machine
         return Host(
             row.uid, row.name, row.address, machine.ssh_port, machine.ssh_users, key, connect=limits.network,
-            answer=min(ANSWER_S, limits.command),
+            answer=min(ANSWER_S, limits.command), play=max(PLAY_S, 2 * limits.ansible),
         )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-__all__ = ["ANSWER_S", "CONNECT_S", "LONG_VERBS", "SHORT_VERBS", "Guests", "Host"]
+__all__ = ["ANSWER_S", "CONNECT_S", "LONG_VERBS", "PLAY_S", "SHORT_VERBS", "Guests", "Host"]
 
 JSON = Any
 
 CONNECT_S: Final = 30.0  # `failures.md` rule 29
 ANSWER_S: Final = 180.0  # etcdctl without quorum takes 10 s a call, up to three calls a verb; token create 30 s
+PLAY_S: Final = 3600.0  # twice the usual `policy.timeouts.ansible`: only a playbook that hangs is ended
 
 # verb -> (input keys, output keys); the contract suite holds every implementation to it.
 SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -59,8 +60,8 @@ class Host:
     """Where and as whom a machine is reached.
 
     `host_key` is the pinned public key line (`ssh-ed25519 AAAA…`), empty only before the first contact, in which case
-    no connection is made. `users` are tried in order. `connect` and `answer` are how many seconds a connection, and the
-    answer to one call, may take (`policy.timeouts`).
+    no connection is made. `users` are tried in order. `connect`, `answer` and `play` are how many seconds a connection,
+    the answer to one call, and a playbook may take (`policy.timeouts`).
     """
 
     uid: str
@@ -71,6 +72,7 @@ class Host:
     host_key: str
     connect: float = CONNECT_S
     answer: float = ANSWER_S
+    play: float = PLAY_S
 
 
 class Guests(Protocol):

@@ -31,7 +31,7 @@ class Sshd:
     def host(self, *, users: tuple[str, ...] = (ME,), host_key: str | None = None) -> Host:
         """Return this server as a machine."""
         pinned = self.host_key if host_key is None else host_key
-        return Host(uid="u1", name="m1", address="127.0.0.1", port=self.port, users=users, host_key=pinned)
+        return Host(uid="u1", name="m1", address="127.0.0.1", port=self.port, users=users, host_key=pinned, play=120)
 
     def sessions(self) -> list[int]:
         """Return the pids of the server's connections."""

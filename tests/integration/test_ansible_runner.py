@@ -53,12 +53,10 @@ def shell(script: str, **more: object) -> dict[str, Any]:
     return {"name": f"run {script.split(maxsplit=1)[0]}", "ansible.builtin.shell": script, **more}
 
 
-def runner(
-    directory: Path, sshd: Sshd, tasks: list[dict[str, Any]], *, deadline: float = 120, keep: int = 50
-) -> Playbooks:
+def runner(directory: Path, sshd: Sshd, tasks: list[dict[str, Any]], *, keep: int = 50) -> Playbooks:
     """Return the adapter with a playbook of these tasks."""
     path = playbook(directory, tasks)
-    return Playbooks(directory / "runs", key=sshd.key, playbook=path, deadline=deadline, keep=keep)
+    return Playbooks(directory / "runs", key=sshd.key, playbook=path, keep=keep)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -145,9 +143,9 @@ async def test_a_machine_that_does_not_answer_is_unreachable(directory: Path, ss
 
 async def test_a_machine_is_waited_for_as_long_as_is_said(directory: Path, sshd: Sshd) -> None:
     """One that takes connections and says nothing is unreachable after `connect` seconds, and not after Ansible's 30."""
-    playbooks = runner(directory, sshd, [shell("true")], deadline=25)
+    playbooks = runner(directory, sshd, [shell("true")])
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        host = replace(sshd.host(), port=silent.getsockname()[1], connect=1.0)
+        host = replace(sshd.host(), port=silent.getsockname()[1], connect=1.0, play=25.0)
         await playbooks.submit(host, "op1", GIVEN)
         state = await end_of(playbooks)
 
@@ -182,9 +180,9 @@ async def test_a_canceled_run_ends_with_its_children(directory: Path, sshd: Sshd
 
 async def test_a_run_is_ended_at_its_deadline(directory: Path, sshd: Sshd) -> None:
     """ansible-runner's own time-outs use the wall clock (`failures.md` R02, R07)."""
-    playbooks = runner(directory, sshd, [shell("sleep 60")], deadline=3)
+    playbooks = runner(directory, sshd, [shell("sleep 60")])
 
-    await playbooks.submit(sshd.host(), "op1", GIVEN)
+    await playbooks.submit(replace(sshd.host(), play=3.0), "op1", GIVEN)
 
     state = await end_of(playbooks)
     assert (state["state"], state["error"]["reason"]) == ("failed", "DeadlineExceeded")

@@ -32,8 +32,8 @@ _CONTENT: Final = Path(__file__).parents[2] / "playbooks"
 class Playbooks:
     """Runs `prepare` (or another playbook) on one machine at a time and machine.
 
-    `state` is the directory that holds a directory a run (0700, named by op); `key` the private key's path;
-    `deadline` the seconds after which a run is ended, on the monotonic clock; the newest `keep` ended runs stay readable.
+    `state` is the directory that holds a directory a run (0700, named by op); `key` the private key's path; the newest
+    `keep` ended runs stay readable.
     """
 
     def __init__(
@@ -42,13 +42,11 @@ class Playbooks:
         *,
         key: Path,
         playbook: Path = _CONTENT / "prepare.yml",
-        deadline: float = 3600,
         keep: int = KEEP,
     ) -> None:
         self._state = state
         self._key = key
         self._playbook = playbook
-        self._deadline = deadline
         self._keep = keep
         self._submitting = asyncio.Lock()  # between "is it busy" and the spawn nobody else may ask
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -62,7 +60,7 @@ class Playbooks:
         return any(self._alive(run) for run in self._runs() if _json(run / "run.json").get("uid") == host.uid)
 
     async def submit(self, host: Host, op: str, given: Mapping[str, JSON]) -> None:
-        """Start a run on `host` as its first user; a known op is not started twice.
+        """Start a run on `host` as its first user; a known op is not started twice. It is ended after `host.play` s.
 
         Raises Failure EXECUTION `busy` while another run for the machine is alive, AUTH without a pinned host key,
         DEPENDENCY without disk space.
@@ -114,7 +112,7 @@ class Playbooks:
         (run / "known_hosts").write_text(f"{name} {host.host_key}\n")
         (run / "inventory" / "hosts.json").write_text(json.dumps(self._inventory(run, host)))
         order = {
-            "playbook": str(self._playbook), "deadline": self._deadline, "connect": host.connect, "given": dict(given),
+            "playbook": str(self._playbook), "deadline": host.play, "connect": host.connect, "given": dict(given),
         }  # fmt: skip
         (run / "order.json").write_text(json.dumps(order))
         (run / "run.tmp").write_text(json.dumps({"uid": host.uid}))

@@ -225,7 +225,7 @@ class Timeouts(Model):
     network: Annotated[Limit, AfterValidator(_brief)] = 30.0
     """An SSH connection; at most 2m."""
     ansible: Limit = 1800.0
-    """A playbook."""
+    """A playbook; one that takes twice as long, and more than 1h, is ended."""
     kubernetes: Limit = 120.0
     """A wait for Kubernetes."""
     clone: Limit = 1800.0

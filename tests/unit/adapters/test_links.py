@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from cpcd.adapters.kube.api import KubeApi
 from cpcd.lab.kube.pki import Authority
 from cpcd.loop.clock import WallClock
-from cpcd.model.desired import Desired
+from cpcd.model.desired import Desired, Timeouts
 from cpcd.model.errors import Code, Failure
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
@@ -53,6 +54,15 @@ def test_a_machine_of_a_document_is_reached_as_it_says(tmp_path: Path) -> None:
     host = ports(tmp_path, Desired({wanted.name: wanted})).host(row())
 
     assert (wanted.groups[0].machine.ssh_port, wanted.groups[0].machine.ssh_users) == (host.port, host.users)
+
+
+@pytest.mark.parametrize(("limit", "ended"), [(600.0, 3600.0), (1800.0, 3600.0), (3 * 3600.0, 6 * 3600.0)])
+def test_a_playbook_is_given_more_than_its_limit(tmp_path: Path, limit: float, ended: float) -> None:
+    """The limit says that it is late, and what is accepted in the file is never cut off; one that hangs is ended."""
+    wanted = replace(cluster(), timeouts=Timeouts(ansible=limit))
+    host = ports(tmp_path, Desired({wanted.name: wanted})).host(row())
+
+    assert ended == host.play
 
 
 async def test_a_cluster_has_one_client_as_long_as_its_credentials_are_the_same(tmp_path: Path) -> None:
