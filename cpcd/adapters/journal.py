@@ -258,7 +258,7 @@ def copy_ledger(source: Path, target: Path) -> None:
         return
     with (
         _failures(source),
-        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as own,
+        contextlib.closing(_connect(f"{source.absolute().as_uri()}?mode=ro")) as own,
         contextlib.closing(sqlite3.connect(target)) as other,
     ):
         # Not as a file: the newest commits are in its write-ahead log still.

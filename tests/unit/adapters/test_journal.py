@@ -345,6 +345,19 @@ async def test_reading_beside_a_daemon_changes_nothing(opened: Opened, path: Pat
     assert ({"a": 1}, b"") == (module.read_ledger(path).facts, now(path.with_name("none.db")))
 
 
+@pytest.mark.parametrize("name", ["s#1", "s?mode=rwc", "s%41"])
+async def test_a_copy_is_of_the_ledger_that_is_named(opened: Opened, tmp_path: Path, name: str) -> None:
+    """What means something in an address is a letter like another in a path; nothing is made beside it."""
+    (tmp_path / name).mkdir()
+    path, copy = tmp_path / name / "ledger.db", tmp_path / name / "copy.db"
+    await opened(path).commit((PutFact("a", 1),))
+
+    module.copy_ledger(path, copy)
+
+    assert {"a": 1} == module.read_ledger(copy).facts
+    assert [name] == [each.name for each in tmp_path.iterdir()]
+
+
 async def test_an_empty_commit_proves_that_the_disk_takes_writes(opened: Opened, path: Path) -> None:
     """A frozen daemon asks in this way whether it may go on."""
     journal = opened(path)
