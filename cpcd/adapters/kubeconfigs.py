@@ -23,14 +23,19 @@ class KubeconfigFiles:
         self._directory = directory
 
     def text(self, cluster: str) -> str:
-        """Return the kubeconfig, "" when there is none."""
+        """Return the kubeconfig, "" when there is none; raises Failure(STATE) when it cannot be read."""
+        path = self._path(cluster)
         try:
-            return self._path(cluster).read_text(encoding="utf-8")
+            # What is no text is no kubeconfig either, and is written anew.
+            return path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            what, hint = f"the kubeconfig cannot be read: {error.strerror}", "Move it away: it is made anew."
+            raise Failure(Code.STATE, what, target=str(path), hint=hint) from error
 
     def describe(self, cluster: str) -> WrittenKubeconfig | None:
-        """Return what is written without its keys; None when there is none or it cannot be read as one."""
+        """Return what is written without its keys; None when there is none or it is none. Raises as `text` does."""
         try:
             found = yaml.safe_load(self.text(cluster))
             cluster_entry, user = found["clusters"][0]["cluster"], found["users"][0]["user"]

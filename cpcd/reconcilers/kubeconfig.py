@@ -68,7 +68,7 @@ def plan(key: Key, view: View) -> Plan:
     source = _source(key, view, initialised=bool(identity))
     written: WrittenKubeconfig | None = seen.known
     ca_hash = identity.get("ca_hash") or _authority(view, source)
-    why = _why(cluster, written, ca_hash, newest=_newest(view, source), wall=view.wall)
+    why = seen.why or _why(cluster, written, ca_hash, newest=_newest(view, source), wall=view.wall)
     if written is not None and not why:
         return Plan(conditions=(_written(cluster, written, view.wall),))
     if source is None:

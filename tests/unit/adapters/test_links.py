@@ -106,3 +106,29 @@ async def test_a_client_that_was_replaced_is_closed_while_the_daemon_lives(
     await links.close()
 
     assert ([], clients[:1], clients) == (at_once, later, closed)
+
+
+@pytest.mark.parametrize("ask", [lambda links: links.kubeconfigs.text("demo"), lambda links: links.kubeconfigs.describe("demo"),
+                                 lambda links: links.ports(View).kube("demo")], ids=["text", "described", "client"])  # fmt: skip
+def test_a_kubeconfig_that_cannot_be_read_is_a_sentence(tmp_path: Path, ask: Callable[[Links], Any]) -> None:
+    """No bug of cpcd's: a person put something else in its place, or made it somebody else's."""
+    links, _ = linked(tmp_path, Desired())
+    place = tmp_path / "kubeconfigs" / "demo.yaml"
+    place.mkdir(parents=True)
+
+    with pytest.raises(Failure, match="the kubeconfig cannot be read: Is a directory") as caught:
+        ask(links)
+
+    assert (Code.STATE, str(place)) == (caught.value.code, caught.value.target)
+
+
+def test_a_kubeconfig_that_is_no_text_is_none(tmp_path: Path) -> None:
+    """So that it is written anew, and a client says that it is not usable."""
+    links, given = linked(tmp_path, Desired())
+    (tmp_path / "kubeconfigs").mkdir()
+    (tmp_path / "kubeconfigs" / "demo.yaml").write_bytes(b"clusters: \xff\n")
+
+    with pytest.raises(Failure, match="the kubeconfig is not usable"):
+        given.kube("demo")
+
+    assert links.kubeconfigs.describe("demo") is None

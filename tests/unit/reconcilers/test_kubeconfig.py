@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cpcd.model.keys import Key, Kind
+from cpcd.model.seen import Seen
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.ports.bundle import WrittenKubeconfig
@@ -55,6 +56,14 @@ def test_it_is_rewritten_for_a_reason_and_only_then(written: WrittenKubeconfig |
     plan = decided(put(REST, bulk={SCOPE: seen(written)}))
 
     assert [why] * bool(why) == [step.why for step in plan.steps]
+
+
+def test_one_that_cannot_be_read_is_written_anew_and_said_to_be() -> None:
+    """It is made of what a control plane has, and the daemon needs one that it can read."""
+    silent = Seen(None, seen(None).began, complete=False, why="the kubeconfig cannot be read: Permission denied")
+    plan = decided(put(REST, bulk={SCOPE: silent}))
+
+    assert ["the kubeconfig cannot be read: Permission denied"] == [step.why for step in plan.steps]
 
 
 @pytest.mark.parametrize(
