@@ -70,3 +70,9 @@ def test_every_condition_is_explained_and_every_one_explained_is_shown() -> None
 
     assert shown == set(CONDITIONS)
     assert all(explained(name.lower())["condition"] == name for name in shown)
+
+
+def test_what_is_kept_is_not_said_to_be_removed() -> None:
+    """Retain is the only `deletionPolicy`: nothing of a cluster goes with its document."""
+    assert all("kept as" in words and "being removed" not in words
+               for words in (REASONS["Deleting"], CONDITIONS["Deleting"]))  # fmt: skip
