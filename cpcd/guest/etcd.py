@@ -18,14 +18,15 @@ from cpcd.guest.machine import JSON, KUBERNETES, Machine, Ran, Refused
 _PKI: Final = f"{KUBERNETES}/pki/etcd"
 _ETCD: Final = [f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/server.crt", f"--key={_PKI}/server.key"]
 _LOCAL: Final = "https://127.0.0.1:2379"
+_SNAPSHOT_S: Final = 3600.0  # a large database on a slow disk; past `policy.timeouts.command` it is only called late
 
 
-def in_etcd(machine: Machine, argv: list[str]) -> Ran:
+def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
     """Run a tool of etcd on the machine or, where it is not installed, in the running etcd container.
 
     kubeadm installs no etcdctl; its etcd image has etcdctl and etcdutl and mounts pki/etcd and /var/lib/etcd.
     """
-    ran = machine.run(argv)
+    ran = machine.run(argv, timeout=timeout)
     if ran.rc != 127:
         return ran
     ctr = ["ctr", "-n", "k8s.io"]
@@ -36,7 +37,8 @@ def in_etcd(machine: Machine, argv: list[str]) -> Ran:
     if not running:
         return Ran(1, err="no running etcd container and no etcdctl on this machine")
     # An exec id may be in use once only in a container.
-    return machine.run([*ctr, "tasks", "exec", "--exec-id", f"cpcd-{time.time_ns()}", running[0], *argv])
+    exec_id = f"cpcd-{time.time_ns()}"
+    return machine.run([*ctr, "tasks", "exec", "--exec-id", exec_id, running[0], *argv], timeout=timeout)
 
 
 def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:
@@ -118,7 +120,9 @@ def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
     fresh = "/var/lib/etcd/cpcd-snapshot.db"
     source, target = machine.path(fresh), machine.path(given["path"])
     try:
-        answered("etcd_snapshot", etcdctl(machine, "snapshot", "save", fresh))
+        # Not by `etcdctl`: told of a time, it would end there in the middle of a save, which has none by itself.
+        save = ["etcdctl", *_ETCD, f"--endpoints={_LOCAL}", "snapshot", "save", fresh]
+        answered("etcd_snapshot", in_etcd(machine, save, timeout=_SNAPSHOT_S))
         status = snapshot_status(machine, fresh)
         size = source.stat().st_size
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,7 +139,7 @@ def snapshot_status(machine: Machine, path: str) -> dict[str, JSON]:
     """Return `{hash, revision, …}` of a whole snapshot; etcdutl crashes on a cut one (recorded [416])."""
     ran = Ran(127)
     for tool in ("etcdutl", "etcdctl"):  # etcdctl had this verb before 3.6
-        ran = in_etcd(machine, [tool, "snapshot", "status", path, "-w", "json"])
+        ran = in_etcd(machine, [tool, "snapshot", "status", path, "-w", "json"], timeout=_SNAPSHOT_S)
         with contextlib.suppress(ValueError):
             return dict(json.loads(ran.out))
     raise Refused("SnapshotCorrupt", ran.refused("etcd_snapshot").message, ran.rc)

@@ -1,5 +1,6 @@
 """etcd: recorded member lists and refusals, on the machine and through the etcd container."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,21 @@ def test_a_snapshot_gets_its_name_only_after_it_was_verified(tmp_path: Path) -> 
     assert made == {"path": "/var/backups/cpcd/s.db", "hash": "108016b7", "revision": 693, "size": 8}
     assert (tmp_path / "var/backups/cpcd/s.db").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (tmp_path / "var/lib/etcd").iterdir()] == ["member"]
+
+
+def test_a_snapshot_is_given_its_time(tmp_path: Path) -> None:
+    """Etcd 3.6.6 (snapshot_command.go): a save ends at `--command-timeout` where that is said, and else takes as long as it takes."""
+    put(tmp_path, "/var/lib/etcd/member/wal")
+    within, heard = saving(tmp_path, Ran(0, recorded(415).out.splitlines()[2])), []
+
+    def run(argv: list[str], **given: float) -> Ran:
+        heard.append((argv, given.get("timeout", 120)))
+        return within.run(argv, **given)
+
+    etcd_snapshot(replace(within, run=run), {"path": "/var/backups/cpcd/s.db"})
+
+    assert [3600, 3600] == [seconds for _, seconds in heard]
+    assert not any(word.startswith("--command-timeout") for argv, _ in heard for word in argv)
 
 
 def test_a_snapshot_that_cannot_be_verified_leaves_nothing(tmp_path: Path) -> None:
