@@ -15,7 +15,18 @@ from typing import Final
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import matching, patterns
 
-__all__ = ["KEPT", "MAX_BYTES", "Snapshot", "linked", "matches", "members", "read_disk", "too_large", "work_tree"]
+__all__ = [
+    "KEPT",
+    "MAX_BYTES",
+    "Snapshot",
+    "linked",
+    "matches",
+    "members",
+    "nested",
+    "read_disk",
+    "too_large",
+    "work_tree",
+]
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of one file; the loader's own limit for the spec is lower
 KEPT: Final = "Nothing new is put in force until that is mended."
@@ -82,6 +93,12 @@ def linked(path: Path) -> Failure:
     return Failure(Code.CONFIG, what, hint=f"Commit what it points to in its place. {KEPT}")
 
 
+def nested(path: Path) -> Failure:
+    """Return the failure that a repository in a git work tree is, a submodule or not: as with a link, a commit has no files of it."""
+    what = f"{path} is a git repository of its own, whose files are in no commit of the one around it"
+    return Failure(Code.CONFIG, what, hint=f"Commit the files themselves. {KEPT}")
+
+
 def _lying(spec: Path, *, directory: bool, follow: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
     base = spec if directory else spec.parent
     own = members(entry.name for entry in spec.iterdir()) if directory else [spec.name]
@@ -94,8 +111,11 @@ def _lying(spec: Path, *, directory: bool, follow: bool) -> tuple[dict[str, byte
 
 
 def _allow(base: Path, names: Iterable[str]) -> None:
-    if link := next((base / name for name in names if (base / name).is_symlink()), None):
-        raise linked(link)
+    for place in (base / name for name in names):
+        if place.is_symlink():
+            raise linked(place)
+        if os.access(place / ".git", os.F_OK):
+            raise nested(place)
 
 
 def matches(base: Path, wanted: str) -> list[str]:

@@ -14,7 +14,18 @@ from typing import Final, NamedTuple
 
 from watchfiles import awatch
 
-from cpcd.adapters.disk import KEPT, MAX_BYTES, Snapshot, linked, matches, members, read_disk, too_large, work_tree
+from cpcd.adapters.disk import (
+    KEPT,
+    MAX_BYTES,
+    Snapshot,
+    linked,
+    matches,
+    members,
+    nested,
+    read_disk,
+    too_large,
+    work_tree,
+)
 from cpcd.model.errors import Code, Failure
 from cpcd.spec import Reading, matching, patterns, read_spec
 
@@ -29,7 +40,7 @@ STEP_MS: Final = 20
 DEBOUNCE_MS: Final = 200
 _SHARED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _TREE: Final = "40000"  # modes in a tree (git-fast-import(1)): a directory
-_LINK: Final = "120000"  # a symbolic link
+_ELSEWHERE: Final = {"120000": linked, "160000": nested}  # a symbolic link, a submodule
 _NEVER: Final[tuple[object, ...]] = (None,)
 
 
@@ -133,8 +144,8 @@ Directory = dict[str, _Entry]
 def _allowed(base: Path, names: Directory, chosen: Iterable[str]) -> Iterator[tuple[str, _Entry]]:
     """Yield what stands behind names of a directory; a symbolic link's blob is where it points to and not what is there."""
     for name in chosen:
-        if names[name].mode == _LINK:
-            raise linked(base / name)
+        if refused := _ELSEWHERE.get(names[name].mode):
+            raise refused(base / name)
         yield name, names[name]
 
 

@@ -151,6 +151,24 @@ async def test_a_link_that_is_committed_is_a_sentence(repository: Path, tmp_path
     assert committed.what == f"{place}/{link} is a symbolic link, and in a git work tree none is followed"
 
 
+async def test_a_submodule_is_a_sentence(repository: Path) -> None:
+    """A commit has only which commit of it is meant: what a pattern finds there on the disk would silently be missing."""
+    place = repository / "home"
+    (place / "cluster.yaml").write_bytes(ADDON.replace(b"extras/*", b"'*/*").replace(b"yaml}", b"yaml'}"))
+    git(repository, "commit", "--quiet", "-am", "second")
+    git(repository, "init", "--quiet", "home/inner")
+    (place / "inner" / "b.yaml").write_bytes(b"b: 1\n")
+    git(place / "inner", "add", ".")
+    git(place / "inner", "commit", "--quiet", "-m", "inner")
+    lying = await refusal(SpecFiles(place, worktree=True))
+    git(repository, "-c", "advice.addEmbeddedRepo=false", "add", ".")
+    git(repository, "commit", "--quiet", "-m", "third")
+    committed = await refusal(SpecFiles(place))
+
+    assert str(committed) == str(lying)
+    assert committed.what.startswith(f"{place}/inner is a git repository of its own")
+
+
 async def test_other_links_of_a_repository_are_no_ones_business(repository: Path) -> None:
     """Neither an editor's lock beside the spec nor what no pattern stands for."""
     place = repository / "home"
