@@ -72,22 +72,15 @@ def _own(module: str) -> bool:
 
 def _modules() -> Iterator[tuple[str, Any]]:
     """Yield what cpcd's modules hold themselves: what changes, and what a cache without bound remembers."""
-    for place, thing in _held(sum(map(_own, sys.modules))):
-        about = getattr(thing, "cache_info", None)
-        yield place, thing if about is None else [None] * about().currsize
-
-
-@cache
-def _held(_modules: int) -> list[tuple[str, Any]]:
-    """Return place -> what is held, for so many modules: what stands in one is never put another in the place of."""
-    modules = [one for name, one in sys.modules.items() if _own(name)]
-    things = [(f"{one.__name__}.{name}", thing) for one in modules for name, thing in vars(one).items()]
-    return [(place, thing) for place, thing in things if ".__" not in place and _grows(thing)]
-
-
-def _grows(thing: Any) -> bool:
-    about = getattr(thing, "cache_info", None)
-    return isinstance(thing, dict | list | set | deque) if about is None else about().maxsize is None
+    for module in [one for name, one in sys.modules.items() if _own(name)]:
+        for name, thing in vars(module).items():
+            if name.startswith("__"):
+                continue
+            about = getattr(thing, "cache_info", None)
+            if about is not None and about().maxsize is None:
+                yield f"{module.__name__}.{name}", [None] * about().currsize
+            elif isinstance(thing, dict | list | set | deque):
+                yield f"{module.__name__}.{name}", thing
 
 
 def _tables(ledger: sqlite3.Connection | None) -> Iterator[tuple[str, int]]:

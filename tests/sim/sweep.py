@@ -101,16 +101,16 @@ class Distinct(Witness):
 def sweep(
     story: Story, *, width: int = 2, every: int = 1, first: int = 0, distinct: Distinct | None = None
 ) -> Iterator[Result]:
-    """Yield the result of every point of a story, or of every so-manieth from the `first` on.
+    """Yield the result of every point of a story, or of every so-manieth of each fate from the `first` on.
 
     `distinct` says which points there are, and in the end how many it has left out.
     """
-    branches, points, distinct = Branches(width), itertools.count(), distinct or Distinct()
+    branches, points, distinct = Branches(width), {fate: itertools.count() for fate in Fate}, distinct or Distinct()
     with workshop() as directory, quieted():
 
         def chosen(call: Call, loop: SimLoop, play: Play) -> Point | None:
             for fate in distinct.fates(call):
-                if next(points) % every == first % every:
+                if next(points[fate]) % every == first % every:
                     point = Point(story.name, call.number, fate, str(call))
                     if branches.part(point, loop):
                         _alone(play, directory / f"{call.number}-{fate.value}")

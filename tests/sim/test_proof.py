@@ -45,11 +45,11 @@ CALLS = {  # about how many points there are, which decides how far apart those 
 @by_story
 def test_a_crash_or_a_lost_reply_at_any_call_changes_nothing(story: Story) -> None:
     """A sample of the sweep: the same end by the same destructive deeds as the run without luck."""
-    told = list(sweep(story, every=CALLS[story.name] // SAMPLE | 1, first=7))  # odd: fates alternate
+    told = list(sweep(story, every=CALLS[story.name] // SAMPLE, first=7))
 
     assert [(one.words, one.point.command) for one in told if wrong(one.words)] == []
     assert len(told) >= SAMPLE // 2
-    assert {one.point.fate for one in told} >= {Fate.BEFORE, Fate.LOST}
+    assert {one.point.fate for one in told} >= {Fate.BEFORE, Fate.AFTER, Fate.LOST}
 
 
 @pytest.mark.parametrize("ways", PATHS, ids=lambda ways: ways[0].name)
