@@ -7,11 +7,9 @@ absent.
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -104,6 +102,8 @@ def certificates(machine: Machine) -> dict[str, float]:
 
 def end_of(machine: Machine, pem: str) -> float | None:
     """Return a certificate's notAfter as epoch seconds, None where it cannot be read."""
+    import ssl
+
     found = re.search(r"notAfter=(.+)", machine.run(["openssl", "x509", "-noout", "-enddate"], stdin=pem).out)
     return ssl.cert_time_to_seconds(found.group(1)) if found else None
 
@@ -131,6 +131,9 @@ def api_port(machine: Machine) -> int:
 
 def readyz(machine: Machine) -> int:
     """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
+    import http.client  # with ssl a third of what a call costs a small machine, and most calls are polls
+    import ssl
+
     # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
