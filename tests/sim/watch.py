@@ -61,8 +61,13 @@ class Watch:
             invariant.settled()
         for _ in range(RESYNCS):
             await resync()
+            await self.house.until(self._between_passes, what="a moment in which nothing is looked at")
             for invariant in self.invariants:
                 invariant.resynced()
+
+    def _between_passes(self) -> bool:
+        daemon = self.house.daemon
+        return daemon is None or not daemon.dispatcher.pulse.running
 
     def over(self) -> None:
         """Tell all that the run is over, and raise the first breach."""
