@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from cpcd.guest.kubeadm import ca_hash
@@ -123,6 +125,28 @@ def prepared(machine: Machine) -> str:
         return ""
 
 
+def root(machine: Machine) -> dict[str, int | None]:
+    """Return the size in bytes of the root file system, and of the disk below it, None where that cannot be told."""
+    place = machine.path("/")
+    seen, device = os.statvfs(place), place.stat().st_dev
+    known = machine.path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    return {"size": seen.f_blocks * seen.f_frsize, "disk": disk_of(known.resolve())}
+
+
+def disk_of(device: Path) -> int | None:
+    """Return the size in bytes of the whole disk below a block device of /sys, through partitions and device mapper.
+
+    None where there is no such device (btrfs, ZFS, overlay), or where several are below it.
+    """
+    if (device / "partition").exists():
+        return disk_of(device.parent)
+    below = list((device / "slaves").glob("*"))
+    if below:
+        return disk_of(below[0].resolve()) if len(below) == 1 else None
+    size = device / "size"
+    return int(size.read_text()) * 512 if size.exists() else None  # in sectors of 512 bytes, whatever the disk's are
+
+
 def api_port(machine: Machine) -> int:
     """Return where the local API server listens: at the endpoint's port, as kubeadm writes into its manifest."""
     found = re.search(r"--secure-port=(\d+)", machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml"))
@@ -164,6 +188,7 @@ FACTS: Final[Mapping[str, Callable[[Machine], JSON]]] = {
     "prepared": prepared,
     "addresses": addresses,
     "readyz": readyz,
+    "root": root,
 }
 
 

@@ -126,7 +126,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What of one SSH round trip (`guest/facts.py`) decides something."""
+    """What of one SSH round trip (`guest/facts.py`) decides something.
+
+    `root` is the size of the root file system and `root_disk` that of the disk below it, in bytes; 0 is unknown.
+    """
 
     hostname: str
     clock_skew: float
@@ -138,6 +141,9 @@ class Facts:
     manifests: tuple[str, ...]
     readyz: int
     machine_id: str = ""
+    boot_id: str = ""
+    root: int = 0
+    root_disk: int = 0
     ca_hash: str = ""
     certificates: Mapping[str, float] = field(default_factory=dict)
 

@@ -37,6 +37,7 @@ SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "prepared",
             "addresses",
             "readyz",
+            "root",
         ),
     ),
     "join_secrets": (("ttl", "control_plane"), ("token", "ca_hash", "certificate_key")),

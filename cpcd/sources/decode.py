@@ -120,6 +120,7 @@ def with_disks(given: Resource, config: JSON, shared: frozenset[str]) -> Resourc
 def facts(given: JSON, asked: float, answered: float) -> Facts:
     """Decode the output of the verb `facts`, which was asked for and answered at these wall times."""
     kubeadm, cloud_init = given.get("kubeadm", {}), given.get("cloud_init", {})
+    root = given.get("root") or {}
     return Facts(
         hostname=_text(given.get("hostname")), machine_id=_text(given.get("machine_id")), clock_skew=_skew(_seconds(given.get("clock", asked)), asked, answered),
         cloud_init=_text(cloud_init.get("status")), prepared=_text(given.get("prepared")),
@@ -128,6 +129,7 @@ def facts(given: JSON, asked: float, answered: float) -> Facts:
         etcd_data=_flag(kubeadm.get("etcd_data")), manifests=_names(kubeadm.get("manifests")),
         readyz=_number(given.get("readyz", 0)), ca_hash=_text(kubeadm.get("ca_hash")),
         certificates={name: _seconds(ends) for name, ends in (given.get("certificates") or {}).items()},
+        boot_id=_text(given.get("boot_id")), root=_number(root.get("size") or 0), root_disk=_number(root.get("disk") or 0),
     )  # fmt: skip
 
 

@@ -73,6 +73,9 @@ async def test_facts_are_of_one_shape(site: Site) -> None:
     types = {"clock": float, "swap": bool, "modules": list, "holds": list, "certificates": dict, "prepared": str}
     types |= {"addresses": list, "readyz": int, "hostname": str, "machine_id": str, "system_uuid": str}
     assert types == {name: type(facts[name]) for name in types}
+    assert {"size", "disk"} == set(facts["root"])
+    assert facts["root"]["size"] > 0
+    assert facts["root"]["disk"] is None or facts["root"]["disk"] > 0
     assert re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", facts["boot_id"])
 
 

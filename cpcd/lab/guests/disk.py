@@ -31,6 +31,7 @@ class Disk:
 
     machine_id: str
     host_key: HostKey
+    root_gib: int = 0  # its file system, which boots make as large as the disk
     instance: str = ""
     instance_at: float = 0.0  # boot that met this instance first
     hostname: str = "localhost"

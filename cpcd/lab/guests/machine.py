@@ -153,9 +153,15 @@ class Machine:
         # (G10).
         if self.disk.instance != self.hardware.instance:
             self._new_instance()
+        self._grow_root()
         boot = self.boot_id
         # Bound to this boot: power that was lost and came back meanwhile plans another.
         self.world.events.at(self.durations.kubelet, lambda: self._boot_kubelet(boot))
+
+    @source("G14", "cloud-init: cc_growpart.py, cc_resizefs.py (frequency PER_ALWAYS)")
+    def _grow_root(self) -> None:
+        """Let the root file system have the disk, as cloud-init does at each boot and at no other time."""
+        self.disk.root_gib = max(self.disk.root_gib, self.hardware.disk_gib)
 
     @recorded(1089, 1111)
     @source("G10")
@@ -229,7 +235,7 @@ class Machine:
         assert kubelet is not None, "only a configured kubelet describes its machine"
         kubelet.version, kubelet.containerd = disk.packages["kubelet"], disk.packages["containerd"]
         kubelet.machine_id, kubelet.system_uuid = disk.machine_id, seen.system_uuid
-        kubelet.cores, kubelet.memory_mib, kubelet.disk_gib = seen.cores, seen.memory_mib, seen.disk_gib
+        kubelet.cores, kubelet.memory_mib, kubelet.disk_gib = seen.cores, seen.memory_mib, disk.root_gib
         kubelet.address = seen.address or kubelet.address
         kubelet.cut = self.cut
 

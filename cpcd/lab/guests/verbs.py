@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 __all__ = ["VERBS", "Answer"]
 
+GIB: Final = 2**30
 Given = Mapping[str, Any]
 Answer = tuple[dict[str, Any], float]
 
@@ -46,6 +47,7 @@ def facts(machine: Machine, _given: Given) -> Answer:
         "prepared": disk.prepared,
         "addresses": _addresses(machine),
         "readyz": ready,
+        "root": {"size": disk.root_gib * GIB, "disk": machine.hardware.disk_gib * GIB},
     }, machine.durations.facts
 
 

@@ -1,5 +1,6 @@
 """Facts: files and recorded outputs of a real machine come out in the catalogue's shape."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from cpcd.guest.facts import (
     modules,
     packages,
     prepared,
+    root,
     services,
 )
 from cpcd.guest.machine import Machine, Ran, run_command
@@ -212,3 +214,49 @@ def test_the_mark_of_prepare_is_its_profile(tmp_path: Path, text: str, profile: 
     put(tmp_path, "/var/lib/cpcd/prepared.json", text)
 
     assert profile == prepared(machine(tmp_path, {}))
+
+
+def devices(root_: Path, below: str, **mapped: str) -> None:
+    """Lay out /sys: a disk `vda` of 40 GiB and `vdb` of 8, with partitions, mappings over them, and `/` on `below`."""
+    block = root_ / "sys/devices/block"
+    for disk, sectors in (("vda", 83886080), ("vdb", 16777216)):
+        put(root_, f"/sys/devices/block/{disk}/size", f"{sectors}\n")
+        (block / disk / "slaves").mkdir()
+        put(root_, f"/sys/devices/block/{disk}/{disk}3/size", "1000\n")
+        put(root_, f"/sys/devices/block/{disk}/{disk}3/partition", "3\n")
+    for name, over in mapped.items():
+        put(root_, f"/sys/devices/block/{name}/size", "2000\n")
+        (block / name / "slaves").mkdir()
+        for one in over.split():
+            (block / name / "slaves" / one).symlink_to(next(block.rglob(one)))
+    number = root_.stat().st_dev
+    known = root_ / f"sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    known.parent.mkdir(parents=True)
+    known.symlink_to(next(block.rglob(below)))
+
+
+@pytest.mark.parametrize(
+    ("below", "mapped", "disk"),
+    [
+        ("vda", {}, 40 * 2**30),
+        ("vda3", {}, 40 * 2**30),
+        ("dm0", {"dm0": "vdb3"}, 8 * 2**30),
+        ("dm1", {"dm0": "vda3", "dm1": "dm0"}, 40 * 2**30),
+        ("dm0", {"dm0": "vda3 vdb"}, None),
+    ],
+    ids=["whole disk", "partition", "LVM", "LVM on LUKS", "LVM on two disks"],
+)
+def test_the_disk_below_the_root_is_found_through_partitions_and_device_mapper(
+    tmp_path: Path, below: str, mapped: dict[str, str], disk: int | None
+) -> None:
+    """G14: the whole disk that Proxmox grows; where there are several, nobody says which."""
+    devices(tmp_path, below, **mapped)
+
+    assert disk == root(machine(tmp_path, FRESH))["disk"]
+
+
+def test_a_root_without_a_block_device_has_a_size_and_no_disk(tmp_path: Path) -> None:
+    """An overlay, btrfs or ZFS: the device number is no disk's."""
+    seen = os.statvfs(tmp_path)
+
+    assert {"size": seen.f_blocks * seen.f_frsize, "disk": None} == root(machine(tmp_path, FRESH))

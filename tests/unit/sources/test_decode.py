@@ -1,5 +1,7 @@
 """What others say becomes values: what is no news, and what is not theirs to blame, is left out."""
 
+from typing import Any
+
 import pytest
 
 from cpcd.sources import decode
@@ -13,3 +15,19 @@ def test_how_long_an_answer_took_is_no_fault_of_a_clock(clock: float, skew: floa
     facts = decode.facts({"clock": clock}, 1000.0, 1110.0)
 
     assert skew == facts.clock_skew
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({}, (0, 0)),
+        ({"root": {"size": 19, "disk": 20}}, (19, 20)),
+        ({"root": {"size": 19, "disk": None}}, (19, 0)),
+    ],
+    ids=["from before it was told", "both", "no disk of its own"],
+)
+def test_a_size_that_is_not_told_is_unknown(given: dict[str, Any], sizes: tuple[int, int]) -> None:
+    """0 stands for it, which no file system has: never a guess."""
+    facts = decode.facts(given, 1000.0, 1000.0)
+
+    assert sizes == (facts.root, facts.root_disk)
