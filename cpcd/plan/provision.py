@@ -5,12 +5,14 @@ from typing import Any
 
 from cpcd.model.desired import MachineSpec, Remedy
 from cpcd.model.errors import Code
+from cpcd.model.ledger import Machine
 from cpcd.model.plan import Condition, Plan, Refusal, Status
 from cpcd.model.seen import Resource, Vm
+from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
 from cpcd.plan.case import Case, acting, waiting
 
-__all__ = ["grow", "provision", "unfit"]
+__all__ = ["grow", "provision", "short", "unfit"]
 
 
 def provision(case: Case) -> Plan | None:
@@ -85,13 +87,18 @@ def _complete(case: Case, vm: Vm) -> Plan | None:
 
 def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
     """Return the growth of the boot disk if it is smaller than wanted."""
-    size = fields.boot_disk_gb(vm.config, spec.boot_disk)
-    grown = case.view.facts.get(f"grown/{case.row.uid}", 0)  # of a growth that timed out the config never tells (P04)
-    if size is not None and max(size, grown) < spec.boot_disk_gb:
+    if short(case.row, case.view, vm, spec):
         return acting(
             "Provisioning", effects.Grow(key=case.key, row=case.row, disk=spec.boot_disk, size_gb=spec.boot_disk_gb)
         )
     return None
+
+
+def short(row: Machine, view: View, vm: Vm, spec: MachineSpec) -> bool:
+    """Whether the boot disk is there and smaller than wanted."""
+    size = fields.boot_disk_gb(vm.config, spec.boot_disk)
+    grown = view.facts.get(f"grown/{row.uid}", 0)  # of a growth that timed out the config never tells (P04)
+    return size is not None and max(size, grown) < spec.boot_disk_gb
 
 
 def _running(case: Case, vm: Vm) -> Plan | None:

@@ -18,7 +18,7 @@ from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
-from cpcd.plan import alloc, fields, scopes
+from cpcd.plan import alloc, fields, growth, scopes
 from cpcd.plan.effects import COOL_DOWN, OPS, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
@@ -197,7 +197,9 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
         case "start" if not row.started:
             return (PutMachine(replace(row, started=True)),)
         case "resize":
-            return (PutFact(f"grown/{row.uid}", op.before.get("size_gb", 0)),)
+            followed = op.before.get("growth")
+            known = (PutFact(f"growth/{row.uid}", followed),) if followed else ()
+            return (PutFact(f"grown/{row.uid}", op.before.get("size_gb", 0)), *known)
         case "shutdown" if op.before.get("boot"):
             return (PutFact(f"boot/{row.uid}", op.before["boot"]),)
         case "etcd-snapshot":
@@ -337,7 +339,7 @@ def _hold(row: Machine, view: View) -> Verdict:
 def _back(row: Machine, view: View) -> bool:
     """Whether the VM runs with all that a cold start was needed for."""
     vm = _vm(row, view)
-    return vm is not None and vm.status == "running" and not fields.late(vm)
+    return vm is not None and vm.status == "running" and not fields.late(vm) and not growth.due(row, view)
 
 
 def _serving(row: Machine, view: View) -> bool:

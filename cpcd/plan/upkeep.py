@@ -7,7 +7,7 @@ replace, softest first; each rung waits for the time that the unhealthy conditio
 from cpcd.model.desired import Remedy
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
-from cpcd.plan import consent, effects, fields, kubeadm, scopes
+from cpcd.plan import consent, effects, fields, growth, kubeadm, scopes
 from cpcd.plan.case import Case, acting, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
@@ -81,22 +81,32 @@ def _prepare(case: Case) -> Plan | None:
 
 
 def _reboot(case: Case, vm: Vm) -> Plan | None:
-    if not fields.late(vm):
+    why = _cause(case, vm)
+    if not why:
         return None
     # With one voter its reboot is an outage of the API, which has a snapshot before it (promise 5).
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
         return acting("Updating", effects.Snapshot(key=case.key, row=case.row))
-    why = f"a cold start is needed for {', '.join(f'{name}={vm.config.get(name)}' for name in fields.late(vm))}"
     limit = case.cluster.blast.max_unavailable
     return acting("Updating", effects.Hold(key=case.key, row=case.row, why=why, limit=limit))
+
+
+def _cause(case: Case, vm: Vm) -> str:
+    """Return what the machine needs a reboot for, empty where it needs none; the same words before as after."""
+    if late := fields.late(vm):  # which is a boot for its file system too
+        return f"a cold start is needed for {', '.join(f'{name}={vm.config.get(name)}' for name in late)}"
+    if growth.due(case.row, case.view) and growth.followed(case.row, case.view) is False:
+        spec = case.group.machine
+        return f"its file system grows into the {spec.boot_disk_gb} GiB of {spec.boot_disk} at a boot"
+    return ""
 
 
 def _serve(case: Case, vm: Vm) -> Plan:
     """Carry an open disruption to its end: drained → off (started again by `provision`) → Ready → schedulable."""
     node = case.node
-    if fields.late(vm):
+    if fields.late(vm) or growth.due(case.row, case.view):
         return drain(case) or acting("Rebooting", effects.Shutdown(key=case.key, row=case.row))
     ended = case.view.facts.get(f"boot/{case.row.uid}")
     if node is None or node.ready != "True" or node.boot_id == ended:
@@ -158,6 +168,8 @@ def _ready(case: Case, vm: Vm) -> Plan:
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
+    if behind := growth.left_behind(case.row, case.view):
+        sentence += f"; {behind}"
     if refusal := case.view.known(scopes.inside(case.row)):
         sentence += f"; it lets cpcd in no more: {refusal}"
     if case.replaced:

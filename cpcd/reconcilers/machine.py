@@ -13,11 +13,11 @@ from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
-from cpcd.plan import effects, fields, kubeadm, scopes
+from cpcd.plan import effects, fields, growth, kubeadm, scopes
 from cpcd.plan.case import Case, machine_key
 from cpcd.plan.member import member
 from cpcd.plan.prepare import prepare
-from cpcd.plan.provision import provision
+from cpcd.plan.provision import provision, short
 from cpcd.plan.resolve import evidence
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import upkeep
@@ -60,13 +60,28 @@ def _retained_reads(row: Machine, view: View, wanted: list[Scope]) -> tuple[Scop
 
 
 def _own_reads(row: Machine, view: View) -> list[Scope]:
-    """Tasks where a power action may follow; the guest's facts until it has joined."""
+    """Tasks where a power action may follow; the guest's facts where they decide."""
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is None or not vm.exists:
         return [scopes.tasks(row.site, row.template_node, row.template)]
-    if vm.status != "running" or fields.late(vm) or row.retire:
-        return [scopes.tasks(row.site, row.node, row.vmid)]
-    return [scopes.guest(row)] if not row.joined and f"hostkey/{row.uid}" in view.facts else []
+    tasks = [scopes.tasks(row.site, row.node, row.vmid)]
+    if vm.status != "running" or row.retire:
+        return tasks
+    return [*(tasks if _waits(row, vm, view) else []), *([scopes.guest(row)] if _asks(row, vm, view) else [])]
+
+
+def _waits(row: Machine, vm: Vm, view: View) -> bool:
+    """Whether something that it has got already is in force only after a reboot."""
+    return bool(fields.late(vm)) or growth.due(row, view)
+
+
+def _asks(row: Machine, vm: Vm, view: View) -> bool:
+    """Whether facts decide: until it has joined; and what its file system has before its disk grows, and after."""
+    if not row.joined:
+        return f"hostkey/{row.uid}" in view.facts
+    cluster = view.cluster(row.cluster)
+    group = cluster.group(row.group) if cluster else None
+    return growth.unread(row, view) or (group is not None and short(row, view, vm, group.machine))
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:
@@ -113,7 +128,7 @@ def _ails(row: Machine, view: View) -> bool:
     """Whether a step that disrupts may come next: its Node is not Ready, or its VM waits for a reboot."""
     vm: Vm | None = view.known(scopes.vm(row))
     node: Node | None = view.known(scopes.node(row.cluster, row.name))
-    return node is None or node.ready != "True" or (vm is not None and bool(fields.late(vm)))
+    return node is None or node.ready != "True" or (vm is not None and _waits(row, vm, view))
 
 
 def _first_reads(row: Machine, view: View) -> list[Scope]:

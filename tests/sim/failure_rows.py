@@ -66,7 +66,7 @@ T: Final = {
     "lab-config": "tests/unit/lab_pve/test_config.py", "lab-clone": "tests/unit/lab_pve/test_clone.py",
     "lab-destroy": "tests/unit/lab_pve/test_disks_and_destroy.py", "lab-power": "tests/unit/lab_pve/test_power.py",
     "lab-init": "tests/unit/lab_guests/test_init.py", "lab-join": "tests/unit/lab_guests/test_join.py",
-    "lab-boot": "tests/unit/lab_guests/test_boot.py",
+    "lab-boot": "tests/unit/lab_guests/test_boot.py", "disks": "tests/sim/test_disks.py", "growth": "tests/unit/plan/test_growth.py",
 }  # fmt: skip
 
 
@@ -182,7 +182,7 @@ _BOOT: Final = (
     out("G11", "The agent is installed by the first boot"),
     out("G12", "A module of cloud-init failed", "facts::test_a_failed_cloud_init_says_why"),
     unused("G13", "Snippets are too large", SNIPPETS),
-    later("G14", "The disk grew, its file system did not", "cpcd grows the disk in Proxmox and reads no size inside a machine: cloud-init's growpart has grown the file system at the next boot, and whether it has, nobody looks"),
+    out("G14", "The disk grew, its file system did not", "disks::test_a_grown_disk_is_followed_at_one_reboot_as_planned disks::test_what_somebody_else_grew_is_no_reason_for_a_reboot growth::test_what_is_asked_of_a_file_system_is_half_of_the_gain facts::test_the_disk_below_the_root_is_found_through_partitions_and_device_mapper", why="the file system grows at a boot: one reboot, with drain, after a growth that cpcd made; what has not grown by then is said of the machine, and a person's to mend"),
     out("G15", "Somebody else has the address", "demands::test_an_address_that_somebody_else_has_is_given_up lab-boot::test_of_two_machines_with_one_address_the_first_answers"),
     out("G16", "A machine reboots in the middle"),
 )  # fmt: skip

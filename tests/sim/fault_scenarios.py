@@ -20,6 +20,7 @@ class Story(Enum):
     BUILD_THREE = ("", spec(masters=3, workers=1))
     GROW = (spec(masters=1, workers=1), spec(masters=1, workers=2))
     CHANGE = (spec(masters=1, workers=1), spec(masters=1, workers=1, memory=3072))
+    ENLARGE = (spec(masters=1, workers=1), spec(masters=1, workers=1, disk=40))
     SHRINK = (spec(masters=1, workers=2, destroy="Auto"), spec(masters=1, workers=1, destroy="Auto"))
     LABEL = (spec(masters=1, workers=1), spec(masters=1, workers=1, labels="{tier: gold}"))
     REST = (spec(masters=1, workers=1), spec(masters=1, workers=1))
@@ -51,8 +52,8 @@ class Scenario:
     open: str = ""
 
 
-B, B3, G, C, S, L, R = (
-    Story.BUILD, Story.BUILD_THREE, Story.GROW, Story.CHANGE, Story.SHRINK, Story.LABEL, Story.REST,
+B, B3, G, C, E, S, L, R = (
+    Story.BUILD, Story.BUILD_THREE, Story.GROW, Story.CHANGE, Story.ENLARGE, Story.SHRINK, Story.LABEL, Story.REST,
 )  # fmt: skip
 
 SCENARIOS: Final = (
@@ -134,6 +135,7 @@ SCENARIOS: Final = (
     Scenario(fault="cloud-init-data-edited", story=C, said="the host key of demo-general-1 is not the pinned one", lasts=1800),
     Scenario(fault="agent-installed-at-first-boot", story=B, said="Booting", quiet=True, lasts=600),
     Scenario(fault="cloud-init-failed", story=B, said="cloud-init ended with an error"),
+    Scenario(fault="growpart-skipped", story=E, said="Ready: demo-general-1 .* has 20.0 GiB of the 40 GiB of its disk and did not grow", quiet=True, lasts=900),
     Scenario(fault="reboot-in-prepare", story=B, said="CPCD-106 .*prepare on .*was interrupted"),
     Scenario(fault="reboot-in-init", story=B, said="CPCD-106 .*init on .*was interrupted"),
     Scenario(fault="reboot-in-join", story=B, said="CPCD-106 .*join on .*was interrupted"),

@@ -60,7 +60,7 @@ spec:
     numCores: 2
     memoryMiB: {memory}
     full: false
-    disks: {{bootVolume: {{sizeGb: 20}}}}
+    disks: {{bootVolume: {{sizeGb: {disk}}}}}
   changePolicy: {{Destroy: {destroy}}}
   controlPlane: {{replicas: {masters}}}
   workers: {{machineDeployments: [{{name: general, replicas: {workers}, metadata: {{labels: {labels}}}}}]}}
@@ -81,11 +81,17 @@ data: {greeting: hello}
 
 def spec(
     *, masters: int = 3, workers: int = 2, memory: int = 2048, template: int = 9000, labels: str = "{}",
-    destroy: str = "Approve",
+    destroy: str = "Approve", disk: int = 20,
 ) -> str:  # fmt: skip
     """Return a cluster.yaml."""
     return SPEC.format(
-        masters=masters, workers=workers, memory=memory, template=template, labels=labels, destroy=destroy
+        masters=masters,
+        workers=workers,
+        memory=memory,
+        template=template,
+        labels=labels,
+        destroy=destroy,
+        disk=disk,
     )
 
 

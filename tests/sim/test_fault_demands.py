@@ -225,6 +225,31 @@ def test_a_machine_without_its_address_is_replaced_by_another(tmp_path: Path) ->
     assert said(stage, "retire demo-general-1: it does not come up")
 
 
+def test_a_file_system_that_never_follows_its_disk_costs_one_reboot(tmp_path: Path) -> None:
+    """G14: the disk grew and growpart is skipped: one reboot, whichever daemon looks; then it is said, and that is all."""
+    reboots: list[list[str]] = []
+
+    async def tale(stage: Stage) -> None:
+        house = stage.house
+        await built(stage)
+        house.faults.arm(named("growpart-skipped"))
+        house.file.commit(spec(masters=1, workers=1, disk=40))
+        for _ in range(8):
+            await asyncio.sleep(37)
+            await house.crash()
+            await house.start()
+        await house.until(house.settled, limit=3000, what="Ready all the same")
+        await asyncio.sleep(3600)
+        tasks = house.world.pve.cluster.tasks.tasks.values()
+        reboots.append(sorted(one.id for one in tasks if one.kind == "qmshutdown"))
+
+    stage = tell(tmp_path, tale)
+
+    assert [sorted(str(vmid(stage, name)) for name in stage.machines())] == reboots
+    assert {} == stage.house.gate.ledger.ops
+    assert all(said(stage, f"Ready: {name} is a Ready .*look at its partitions") for name in stage.machines())
+
+
 def test_a_template_that_has_no_cloud_init_drive_is_refused(tmp_path: Path) -> None:
     """P35: no clone of it would ever have its name and address, so that none is made."""
 

@@ -95,6 +95,16 @@ def test_a_settled_cluster_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_edit_is_carried_out_as_planned(tmp_path: Path) -> None:
     """Workers 2 → 4, more memory, a label: no machine replaced, and the steps applied are the steps printed."""
+    house, before, foreseen, applied = carried_out(tmp_path, spec(workers=4, memory=4096, labels="{tier: gold}"))
+
+    assert set(before) <= set(uids(house))
+    assert {vm.config["memory"] for vm in house.world.pve.vms.values() if not vm.template} <= {"4096", 4096}
+    assert {n["metadata"]["labels"].get("tier") for name, n in nodes(house).items() if "general" in name} == {"gold"}
+    assert foreseen == applied
+
+
+def carried_out(directory: Path, edit: str) -> tuple[House, list[str], dict[str, list[str]], dict[str, list[str]]]:
+    """Make an edit of the first cluster; return the house, who was there before, and steps as printed and as applied."""
     printed: list[Step] = []
     since: list[int] = []
     before: list[list[str]] = []
@@ -104,7 +114,7 @@ def test_an_edit_is_carried_out_as_planned(tmp_path: Path) -> None:
         assert house.daemon is not None
         before.append(sorted(uids(house)))
         await house.daemon.state.commit((PutFact("paused/demo", 1.0),))
-        house.file.commit(spec(workers=4, memory=4096, labels="{tier: gold}"))
+        house.file.commit(edit)
         await asyncio.sleep(30)
         view = house.daemon.state.view
         printed.extend(fold(view, reconcilers=RECONCILERS, guards=FORESEEN, resolve=resolve))
@@ -115,17 +125,13 @@ def test_an_edit_is_carried_out_as_planned(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         await house.converged(limit=3000)
 
-    house = tell(tmp_path, tale)
+    house = tell(directory, tale)
     assert house.daemon is not None
     names: dict[str, str] = {row.uid: row.name for row in house.daemon.state.view.machines.values()}
     names |= {step.key.name: step.sentence.split()[-1] for step in printed if step.verb == "pin-host-key"}
     applied = by_object(((done.key, said) for done in house.passes[since[0] :] for _, said in done.steps), names)
     foreseen = by_object(((step.key, step.sentence) for step in printed), names)
-
-    assert set(before[0]) <= set(uids(house))
-    assert {vm.config["memory"] for vm in house.world.pve.vms.values() if not vm.template} <= {"4096", 4096}
-    assert {n["metadata"]["labels"].get("tier") for name, n in nodes(house).items() if "general" in name} == {"gold"}
-    assert foreseen == applied
+    return house, before[0], foreseen, applied
 
 
 def by_object(steps: Iterable[tuple[Key, str]], names: dict[str, str]) -> dict[str, list[str]]:

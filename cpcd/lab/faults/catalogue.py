@@ -45,6 +45,7 @@ SAVE: Final = "save cluster.yaml"
 BULK: Final = "GET /cluster/resources"
 GENERAL_1: Final = {"name": "demo-general-1"}
 GENERAL_2: Final = {"name": "demo-general-2"}
+GIB: Final = 2**30
 HTML: Final = "<html><body><h1>Bad Gateway</h1></body></html>"
 HALF_KUBEADM: Final = "[preflight] Some fatal errors occurred:\n"
 
@@ -152,6 +153,7 @@ _MACHINES: Final = (
     _pve("G10", "cloud-init-data-edited", "POST /nodes/pve2/.*/status/shutdown$", Edit({"ciuser": "somebody"})),
     _pve("G11", "agent-installed-at-first-boot", START, Slow("agent", 500, machine=True)),
     _ssh("G12", "cloud-init-failed", " facts$", Alter({"cloud_init": {"status": "error", "detail": "module runcmd failed"}}), times=None),
+    _ssh("G14", "growpart-skipped", " facts$", Alter({"root": {"size": 20 * GIB, "disk": 40 * GIB}}), times=None),
     _pve("G15", "address-taken", CLONE, Hand("squat", {"address": "127.77.0.11"}, "take_away", {"name": "squatter"})),
     _ssh("G16", "reboot-in-prepare", "submit prepare", Reboot(20)),
     _ssh("G16", "reboot-in-init", "submit init", Reboot(20)),

@@ -153,5 +153,6 @@ class Forget(MachineAction):
             DropFact(f"hostkey/{self.row.uid}"),
             DropFact(f"remedy/{self.row.uid}"),
             DropFact(f"grown/{self.row.uid}"),
+            DropFact(f"growth/{self.row.uid}"),
             DropFact(f"boot/{self.row.uid}"),
         )

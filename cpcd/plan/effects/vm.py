@@ -9,7 +9,7 @@ from cpcd.model.keys import Scope
 from cpcd.model.ledger import Change, Evidence, Machine
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
-from cpcd.plan import fields, scopes
+from cpcd.plan import fields, growth, scopes
 from cpcd.plan.effects.base import Power, Write, fresh_facts, see, turned
 
 __all__ = ["Clone", "Configure", "Destroy", "Grow", "ResetVm", "Shutdown", "Start", "Stop"]
@@ -89,7 +89,9 @@ class Grow(Write):
     size_gb: int
 
     def before(self, view: View) -> Evidence:
-        return {**Write.before(self, view), "disk": self.disk, "size_gb": self.size_gb}
+        gained = self.size_gb - (fields.boot_disk_gb(self.vm(view).config, self.disk) or 0)
+        followed = {"growth": growth.remembered(self.row, view, gained)}
+        return {**Write.before(self, view), "disk": self.disk, "size_gb": self.size_gb, **followed}
 
     @property
     def sentence(self) -> str:

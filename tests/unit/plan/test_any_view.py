@@ -78,7 +78,7 @@ def inside(rng: Rng, one: Machine) -> Facts:
     """Return what a machine can say of itself."""
     return build.facts(one, **some(
         rng, hostname=("template",), cloud_init=("running",), prepared=("", "another"), clock_skew=(90.0,),
-        admin_conf=(True,), kubelet_conf=(True,), etcd_data=(True,), readyz=(200,),
+        admin_conf=(True,), kubelet_conf=(True,), etcd_data=(True,), readyz=(200,), boot_id=("a", "b"), root=(5, 15),
     ))  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def node(rng: Rng, one: Machine) -> Node | None:
         system_uuid=("another",),
         networked=(False,),
         since=(NOW - 10,),
+        boot_id=("a", "b"),
     )
     return build.node(one, **changes) if rng.random() < 0.7 else None
 
@@ -183,6 +184,7 @@ def world(seed: int) -> View:
     facts = some(rng, **{
         f"identity/{NAME}": ({"ca_hash": "sha256:aa", "uid": "uid"},) , f"elected/{NAME}": ("u1", "u9"),
         "hostkey/u1": ("ssh-ed25519 HOST",), "hostkey/u2": ("ssh-ed25519 HOST",), "remedy/u1": (NOW - 50,),
+        "growth/u1": ({"boot": "a", "least": 10},), "growth/u2": ({"boot": "a", "least": 10},), "boot/u1": ("a",),
         f"destroyed/{NAME}": ([NOW - 60],), f"vmid/{SITE}/300": (None,),
     })  # fmt: skip
     if rng.random() < 0.6:

@@ -670,7 +670,13 @@ def test_a_growth_is_remembered_because_the_config_may_never_tell() -> None:
     }
     grown = op(WORKER, "resize", before={"disk": "scsi0", "size_gb": 40})
 
+    followed = {"boot": "boot-1", "least": 10}
+    known = op(WORKER, "resize", before={"disk": "scsi0", "size_gb": 40, "growth": followed})
+
     assert Done((PutFact(f"grown/{WORKER.uid}", 40),)) == resolve(grown, put(REST, bulk=bulk), NOW)
+    assert Done((PutFact(f"grown/{WORKER.uid}", 40), PutFact(f"growth/{WORKER.uid}", followed))) == resolve(
+        known, put(REST, bulk=bulk), NOW
+    )
 
 
 def test_a_join_that_ended_well_and_made_no_member_has_failed_at_its_limit() -> None:

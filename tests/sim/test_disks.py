@@ -1,0 +1,47 @@
+"""A disk that grows under a running machine: its file system follows at one reboot, foreseen, and only where cpcd grew it."""
+
+import asyncio
+from pathlib import Path
+
+from tests.sim.house import House, spec
+from tests.sim.test_stories import built, carried_out, tell, uids
+
+
+def roots(house: House) -> set[int]:
+    """Return the sizes in GiB of all root file systems."""
+    return {house.world.guests[vmid].disk.root_gib for vmid in house.vms()}
+
+
+def shutdowns(house: House) -> list[int]:
+    """Return the VMID of each shutdown, in order."""
+    tasks = house.world.pve.cluster.tasks.tasks.values()
+    return sorted(int(one.id) for one in tasks if one.kind == "qmshutdown")
+
+
+def test_a_grown_disk_is_followed_at_one_reboot_as_planned(tmp_path: Path) -> None:
+    """Each machine is drained and rebooted once for its file system, in the steps that were printed."""
+    house, before, foreseen, applied = carried_out(tmp_path, spec(disk=40))
+
+    assert sorted(before) == sorted(uids(house))
+    assert {40} == roots(house)
+    assert sorted(house.vms()) == shutdowns(house)
+    assert foreseen == applied
+
+
+def test_what_somebody_else_grew_is_no_reason_for_a_reboot(tmp_path: Path) -> None:
+    """By hand, or by a cpcd that remembered no growths: the file catches up with the disk, and nobody is disturbed."""
+
+    async def tale(house: House) -> None:
+        await built(house)
+        for vmid in house.vms():
+            vm = house.world.pve.vms[vmid]
+            vm.config["scsi0"] = str(vm.config["scsi0"]).replace("size=20G", "size=40G")
+            house.world.hotplug(vm, {"scsi0": vm.config["scsi0"]})
+        house.file.commit(spec(disk=40))
+        await asyncio.sleep(1800)
+        await house.converged(limit=600)
+
+    house = tell(tmp_path, tale)
+
+    assert {20} == roots(house)
+    assert [] == shutdowns(house)
