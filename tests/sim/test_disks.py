@@ -1,7 +1,10 @@
 """A disk that grows under a running machine: its file system follows at one reboot, foreseen, and only where cpcd grew it."""
 
 import asyncio
+import random
 from pathlib import Path
+
+import pytest
 
 from tests.sim.house import House, spec
 from tests.sim.test_stories import built, carried_out, tell, uids
@@ -26,6 +29,26 @@ def test_a_grown_disk_is_followed_at_one_reboot_as_planned(tmp_path: Path) -> No
     assert {40} == roots(house)
     assert sorted(house.vms()) == shutdowns(house)
     assert foreseen == applied
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crashes_during_a_growth_cost_no_second_reboot(tmp_path: Path, seed: int) -> None:
+    """Killed again and again meanwhile: the boot that a growth fell into is in the ledger, and each machine goes down once."""
+    dice = random.Random(seed)
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(disk=40))
+        for _ in range(20):
+            await asyncio.sleep(dice.uniform(0.01, 45))
+            await house.crash()
+            await house.start()
+        await house.converged(limit=4000)
+
+    house = tell(tmp_path, tale, seed=seed)
+
+    assert {40} == roots(house)
+    assert sorted(house.vms()) == shutdowns(house)
 
 
 def test_what_somebody_else_grew_is_no_reason_for_a_reboot(tmp_path: Path) -> None:
