@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,7 @@ from cpcd.model.view import View
 from cpcd.plan import applyset
 from cpcd.ports.bundle import Ports, WrittenKubeconfig
 from cpcd.ports.clock import Clock
-from cpcd.ports.kube import GVK, Kube, Object
+from cpcd.ports.kube import GVK, Kube, Object, Served
 from cpcd.sources import decode
 
 __all__ = ["ClusterReader"]
@@ -77,16 +77,20 @@ class ClusterReader:
         cluster = self._view().cluster(scope.owner)
         addons = {addon.name: addon for addon in cluster.addons} if cluster else {}
         addon = addons.get(scope.name)
-        # Of all addons: what another one holds is known by the place where the API keeps it, too.
-        where = await _places(kube, [obj for one in addons.values() for obj in one.objects])
+        given = addon.objects if addon else ()
+        parent = await kube.get(PARENT, applyset.parent_name(scope.name), applyset.PARENT_NAMESPACE)
+        # Its own kinds and its members', no other's: a group that is away keeps back the addons that name it alone.
+        kinds, named = _kinds(parent), map(_group_and_kind, given)
+        served = await _served(kube, dict.fromkeys((*named, *kinds)))
+        # What another addon holds of these is known by the place where the API keeps it, too; no member is of another.
+        where = _places([obj for one in addons.values() for obj in one.objects], served)
         placed = {name: applyset.placed(one.objects, where) for name, one in addons.items()}
         wanted, kept = placed.get(scope.name, []), set(map(applyset.ref, chain(*placed.values())))
-        parent = await kube.get(PARENT, applyset.parent_name(scope.name), applyset.PARENT_NAMESPACE)
-        members = await _members(kube, scope.name, parent) if parent else []
+        members = await _members(kube, scope.name, [(kind, served[group, kind]) for group, kind in kinds])
         others = [one for one in members if applyset.ref(one) not in kept]
         going, staying = _parted(others, gone=True), _parted(others, gone=False)
         states = await _states(kube, applyset.objects(scope.name, wanted, (*staying, *going)) if addon else ())
-        own = set(map(applyset.ref, addon.objects if addon else ()))
+        own = set(map(applyset.ref, given))
         return AddonSeen(
             missing=states["missing"], drifted=states["drifted"], surplus=staying, leaving=going,
             placed=tuple(sorted((ref, space) for ref, space in where.items() if ref in own)),
@@ -169,13 +173,16 @@ def _meaning(obj: Object) -> str:
     return json.dumps({**kept, "metadata": meta}, sort_keys=True)
 
 
-async def _places(kube: Kube, given: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Name by reference the namespace of each object that the API keeps elsewhere than the file says."""
-    kinds = {_group_and_kind(obj): obj for obj in given}
-    served = dict(zip(kinds, await asyncio.gather(*(kube.served(*one) for one in kinds)), strict=True))
+async def _served(kube: Kube, kinds: Collection[tuple[str, str]]) -> dict[tuple[str, str], Served | None]:
+    """Return how each kind is served, None where it is not; whatever else fails is unknown, not absent."""
+    return dict(zip(kinds, await asyncio.gather(*(kube.served(*one) for one in kinds)), strict=True))
+
+
+def _places(given: Iterable[Mapping[str, Any]], served: Mapping[tuple[str, str], Served | None]) -> dict[str, str]:
+    """Name by reference the namespace of each object of these kinds that the API keeps elsewhere than the file says."""
     where = {}
     for obj in given:
-        named, kind = obj["metadata"].get("namespace", ""), served[_group_and_kind(obj)]
+        named, kind = obj["metadata"].get("namespace", ""), served.get(_group_and_kind(obj))
         right = (named or "default") if kind and kind.namespaced else ""
         if kind and right != named:
             where[applyset.ref(obj)] = right
@@ -202,21 +209,23 @@ def _group_and_kind(obj: Mapping[str, Any]) -> tuple[str, str]:
     return obj["apiVersion"].rpartition("/")[0], obj["kind"]
 
 
-async def _members(kube: Kube, addon: str, parent: Object) -> list[Object]:
-    """List the members of an ApplySet by the kinds that its parent names.
+def _kinds(parent: Object | None) -> list[tuple[str, str]]:
+    """Return the group and kind of all that its ApplySet's parent names."""
+    named = parent["metadata"].get("annotations", {}).get(applyset.KINDS, "") if parent else ""
+    return [(group, kind) for kind, _, group in (one.partition(".") for one in named.split(",") if one)]
+
+
+async def _members(kube: Kube, addon: str, kinds: Iterable[tuple[str, Served | None]]) -> list[Object]:
+    """List the members of an ApplySet; a kind that is gone has none any more.
 
     What has an owner is the owner's business: labels are copied to it, and an ApplySet's objects have none (KEP-3659).
     """
-    named = parent["metadata"].get("annotations", {}).get(applyset.KINDS, "")
-    kinds = [(group, kind) for kind, _, group in (one.partition(".") for one in named.split(",") if one)]
-    listed = await asyncio.gather(*(_labelled(kube, group, kind, applyset.identifier(addon)) for group, kind in kinds))
+    identifier = applyset.identifier(addon)
+    listed = await asyncio.gather(*(_labelled(kube, kind, served, identifier) for kind, served in kinds if served))
     return [one for found in listed for one in found if not one["metadata"].get("ownerReferences")]
 
 
-async def _labelled(kube: Kube, group: str, kind: str, identifier: str) -> list[Object]:
-    served = await kube.served(group, kind)
-    if served is None:
-        return []  # the kind itself is gone, and with it its objects; whatever else fails is unknown, not absent
+async def _labelled(kube: Kube, kind: str, served: Served, identifier: str) -> list[Object]:
     listed, _ = await kube.list(served.gvk, labels=f"{applyset.PART_OF}={identifier}")
     return [{"apiVersion": served.gvk.api_version, "kind": kind, **one} for one in listed]
 

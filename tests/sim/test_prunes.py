@@ -495,6 +495,59 @@ def test_what_moves_to_another_addon_is_known_by_its_place(
     assert [] == [done.sentence for done in house.passes[since[0] :] if done.reason == "AwaitingApproval"]
 
 
+@pytest.mark.parametrize("first", ["hello", "other"])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("away", "503 Service Unavailable"), ("not-served", "the cluster does not serve this kind")],
+    ids=["away", "not-served"],
+)
+def test_a_group_that_is_away_keeps_back_the_addon_that_names_it_alone(
+    tmp_path: Path, how: str, said: str, first: str
+) -> None:
+    """The other one is applied and pruned as ever, but of nothing that the one that waits names."""
+    hello, other = (f"{{name: {name}, mode: full, manifests: [{{file: {name}.yaml}}]}}" for name in ("hello", "other"))
+    text = TWO.replace("{name: hello, manifests", "{name: hello, mode: full, manifests")
+    text = text if first == "hello" else text.replace(f"{hello}, {other}", f"{other}, {hello}")
+    assert f"addons: [{{name: {first}," in text
+    moved = CLAIM.replace(", namespace: hello", "") % "data"
+    uids: list[str] = []
+    since: list[int] = []
+
+    def both(house: House, hello: str, other: str) -> None:
+        kept = BASE.replace("name: hello, namespace", "name: kept, namespace").split("---")[1]
+        others = f"{kept}---\n{ROUTES if how == 'away' else ''}{ROUTE % 'v1'}{other}"
+        house.file.referred = {"hello.yaml": (BASE + hello).encode(), "other.yaml": others.encode()}
+        house.file.commit(text.replace("Destroy: Approve", "Destroy: Auto"))
+
+    def noted(house: House, name: str) -> Any:
+        return next(done for done in reversed(house.passes) if str(done.key) == f"demo/addon/{name}")
+
+    def uid(house: House) -> str:
+        return str(store(house).get(PVC, "data", "default")["metadata"]["uid"])
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=1500)
+        both(house, SERVICE + moved, "")
+        await asyncio.sleep(600)
+        uids.append(uid(house))
+        if how == "away":
+            refused = Refuse(Code.NETWORK, "looking for kind Route failed: 503 Service Unavailable")
+            house.faults.arm(
+                Fault(row="C09", name="away", port="kube", call="discover Route", times=None, does=refused)
+            )
+        since.append(len(house.passes))
+        both(house, FIXED % 1, moved)
+        await asyncio.sleep(1800)
+        uids.append(uid(house))
+        assert "addon hello is applied (3 objects)" == noted(house, "hello").sentence
+        assert said in noted(house, "other").sentence
+
+    house = play(tmp_path, tale)
+
+    assert 1 == len(set(uids))
+    assert ["prune Service hello/web of addon hello"] == [w for w in words(house, since[0]) if w.startswith("prune")]
+
+
 def test_an_object_that_only_the_api_knows_to_be_one_is_not_fought_over(tmp_path: Path) -> None:
     """Its kind is in no namespace, and two addons write two: the first has it, the second says so until it is alone."""
     since: list[int] = []
