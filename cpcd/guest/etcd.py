@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cpcd.guest.machine import JSON, KUBERNETES, Machine, Ran, Refused
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Ran, Refused
 
 _PKI: Final = f"{KUBERNETES}/pki/etcd"
 _ETCD: Final = [f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/server.crt", f"--key={_PKI}/server.key"]
 _LOCAL: Final = "https://127.0.0.1:2379"
 _SNAPSHOT_S: Final = 3600.0  # a large database on a slow disk; past `policy.timeouts.command` it is only called late
+_KEPT: Final = 3
 
 
 def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
@@ -113,7 +115,7 @@ def etcd_move_leader(machine: Machine, given: JSON, _op: str) -> JSON:
 
 
 def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
-    """Save a snapshot, verify it, and only then give it its name.
+    """Save a snapshot, verify it, and only then give it its name; beside it the two before it are kept.
 
     It is made inside /var/lib/etcd because the etcd container sees that directory.
     """
@@ -132,7 +134,24 @@ def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
         Path(f"{target}.part").replace(target)
     finally:
         source.unlink(missing_ok=True)
+        Path(f"{target}.part").unlink(missing_ok=True)
+    _thin_out(machine, target)
     return {"path": given["path"], "hash": f"{status['hash']:08x}", "revision": status["revision"], "size": size}
+
+
+def _thin_out(machine: Machine, newest: Path) -> None:
+    """Keep the newest of cpcd's own snapshots: those named after an op that made one. Whatever else is there stays."""
+    named = [(one, re.fullmatch(r"(.+)\.db(\.part)?", one.name)) for one in newest.parent.iterdir()]
+    own = [(one, match[2]) for one, match in named if match and _made(machine, match[1])]
+    whole = sorted((one for one, part in own if not part and one != newest), key=lambda one: one.stat().st_mtime)
+    # One without its name was cut off by a crash: whoever makes one holds the machine's lock.
+    for old in (*whole[: -_KEPT + 1], *(one for one, part in own if part)):
+        with contextlib.suppress(OSError):  # the new one is there, whatever becomes of these
+            old.unlink()
+
+
+def _made(machine: Machine, op: str) -> bool:
+    return machine.read(f"{STATE}/ops/{op}/verb") == "etcd_snapshot"
 
 
 def snapshot_status(machine: Machine, path: str) -> dict[str, JSON]:

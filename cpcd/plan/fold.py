@@ -17,7 +17,7 @@ from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
 from cpcd.model.seen import Members, Task
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.effects import OPS, AddMachine, Write, see
+from cpcd.plan.effects import OPS, Write, see
 from cpcd.plan.foresight import arrived, succeeded
 from cpcd.plan.guards import quorum_left
 from cpcd.plan.resolve import evidence
@@ -201,8 +201,8 @@ class Fold:
 
 def _why(action: Action, verdict: Refusal | Wait) -> str:
     """Return what a step waits for; the id of a consent is with the step that spends it."""
-    if isinstance(action, AddMachine) and action.instead and verdict.reason == "AwaitingApproval":
-        return f"waits for the consent to {action.instead.sentence}"
+    if action.asks is not action and verdict.reason == "AwaitingApproval":
+        return f"waits for the consent to {action.asks.sentence}"
     return verdict.sentence.removeprefix(f"{action.sentence}: ")
 
 

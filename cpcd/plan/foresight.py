@@ -33,6 +33,8 @@ def succeeded(op: Op, view: View) -> View:
             return effects.Clone(key=op.key, row=row, pool="", full=True).expect(view)
         case "init":
             return effects.Init(key=op.key, row=row, given={}, attempt={}).expect(view)
+        case "etcd-snapshot":
+            return effects.Snapshot(key=op.key, row=row, hold=effects.Hold(key=op.key, row=row, why="")).expect(view)
         case verb if verb in effects.OPS:
             return effects.OPS[verb](key=op.key, row=row).expect(view)
         case _:

@@ -162,8 +162,8 @@ def consent(action: Action, view: View) -> Refusal | Wait | None:
     """`changePolicy` by class; an approval in the ledger counts as consent.
 
     Asked once: what is done under a retirement or an announced reboot was consented to with it. Not asked about the
-    retirement of a machine on which nothing can have run. A machine that is added to replace another waits for the
-    consent to that one's retirement, which it does not spend.
+    retirement of a machine on which nothing can have run. A machine that is added to replace another, and a snapshot
+    before a reboot, wait for the consent to that retirement or reboot, which they do not spend.
     """
     asked = action.asks
     if _decided(asked, view) or free(asked, view):

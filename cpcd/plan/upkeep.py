@@ -84,13 +84,13 @@ def _reboot(case: Case, vm: Vm) -> Plan | None:
     why = _cause(case, vm)
     if not why:
         return None
+    hold = effects.Hold(key=case.key, row=case.row, why=why, limit=case.cluster.blast.max_unavailable)
     # With one voter its reboot is an outage of the API, which has a snapshot before it (promise 5).
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
     if alone and case.view.wall - taken > 3600:
-        return acting("Updating", effects.Snapshot(key=case.key, row=case.row))
-    limit = case.cluster.blast.max_unavailable
-    return acting("Updating", effects.Hold(key=case.key, row=case.row, why=why, limit=limit))
+        return acting("Updating", effects.Snapshot(key=case.key, row=case.row, hold=hold))
+    return acting("Updating", hold)
 
 
 def _cause(case: Case, vm: Vm) -> str:

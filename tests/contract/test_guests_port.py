@@ -198,6 +198,17 @@ async def test_an_op_runs_and_is_done(site: Site) -> None:
     assert done == await site.guests.poll(site.host, "op1")
 
 
+async def test_of_the_snapshots_the_newest_three_are_kept(site: Site) -> None:
+    """Of those that are named after their op, as the daemon names them."""
+    names = {f"op{number}": f"/var/lib/cpcd/snapshots/op{number}.db" for number in range(1, 5)}
+    for op, path in {"other": "/var/lib/cpcd/snapshots/mine.db", **names}.items():
+        await submitted(site, op, path)
+        assert "done" == (await site.ended(op))["state"]
+
+    assert [False, True, True, True] == [site.there(path) for path in names.values()]
+    assert site.there("/var/lib/cpcd/snapshots/mine.db")
+
+
 async def test_an_op_fails_with_its_reason(site: Site) -> None:
     """A machine that is a member already: kubeadm's finding, by cpcd's name."""
     given = {"config": _join_config(), "manifests": {}}

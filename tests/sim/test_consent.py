@@ -216,6 +216,37 @@ def test_an_edit_that_comes_with_a_replacement_is_told_until_that_is_consented_t
     assert [] == [verb for done in house.passes for verb, _ in done.steps if verb == "reboot"]
 
 
+def test_a_reboot_that_is_awaited_for_long_takes_its_snapshot_when_it_begins(tmp_path: Path) -> None:
+    """Of the only control plane; and where it is never to be, none is taken at all."""
+    asked: list[list[str]] = []
+    taken: list[int] = []
+
+    def text(memory: int, reboot: str) -> str:
+        one = spec(masters=1, workers=1, memory=memory)
+        return one.replace("{Destroy: Approve}", f"{{Destroy: Approve, Reboot: {reboot}}}")
+
+    def snapshots(house: House) -> int:
+        files = [path for guest in house.world.guests.values() for path in guest.disk.files]
+        return sum(path.startswith("/var/lib/cpcd/snapshots/") for path in files)
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=HOUR)
+        for reboot in ("Never", "Approve"):
+            house.file.commit(text(3072, reboot))
+            await asyncio.sleep(3 * HOUR)
+            taken.append(snapshots(house))
+        asked.append(await consent(house))
+        await house.converged(limit=HOUR)
+        taken.append(snapshots(house))
+        assert () == consents(house)
+
+    house = tell(tmp_path, tale, text=text(2048, "Auto"))
+
+    assert [0, 0, 1] == taken
+    assert [True, True] == ["/reboot/demo-" in request for request in asked[0]]
+    assert {"3072"} == {str(vm.config["memory"]) for vm in house.world.pve.vms.values() if not vm.template}
+
+
 def test_consent_to_a_remedy_outlives_a_silence_of_the_api(tmp_path: Path) -> None:
     """Who is sick cannot be seen just now, which does not mean that nobody is."""
 

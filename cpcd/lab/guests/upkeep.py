@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from cpcd.lab.guests.disk import Disk
@@ -16,6 +17,7 @@ from cpcd.lab.provenance import recorded, source
 __all__ = ["PROGRAMS", "etcd_running", "etcd_snapshot", "prepare"]
 
 PROGRAMS: Final = ("kubeadm", "kubectl", "kubelet")
+_KEPT: Final = 3
 _CONTAINERD: Final = "1.7.27"  # parity.md 5.3 row 6
 
 
@@ -62,5 +64,16 @@ def etcd_snapshot(machine: Machine, given: dict[str, Any]) -> Program:
     assert machine.disk.cluster is not None, "etcd runs for a cluster"
     revision = machine.disk.cluster.store.objects.revision
     machine.disk.write(given["path"], f"snapshot of revision {revision}", machine.now)
+    _thin_out(machine.disk, PurePosixPath(given["path"]))
     digest = hashlib.sha256(f"{machine.vmid}/{revision}".encode()).hexdigest()[:8]
     return {"path": given["path"], "hash": digest, "revision": revision, "size": 2_000_000 + revision * 900}
+
+
+@source("guest/etcd.py: _thin_out")
+def _thin_out(disk: Disk, newest: PurePosixPath) -> None:
+    """Keep the newest of those that are named after the ops that made them."""
+    made = {f"{name}.db" for name, op in disk.ops.items() if op.verb == "etcd_snapshot"}
+    beside = [path for path in disk.files if (one := PurePosixPath(path)).parent == newest.parent and one.name in made]
+    old = sorted((path for path in beside if path != str(newest)), key=lambda path: disk.files[path].written)
+    for path in old[: -_KEPT + 1]:
+        del disk.files[path]

@@ -11,6 +11,7 @@ from cpcd.model.seen import Api, Facts
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.effects.base import Job, fresh_facts, joined_view, see
+from cpcd.plan.effects.ledger import Hold
 
 __all__ = ["Init", "Join", "Prepare", "Reset", "Snapshot"]
 
@@ -127,11 +128,23 @@ class Reset(Job):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(Job):
-    """Save and verify an etcd snapshot: with one control plane no disruption begins without it (promise 5)."""
+    """Save and verify an etcd snapshot: with one control plane no disruption begins without it (promise 5).
+
+    `hold` is the disruption that it is taken for: it needs that one's consent, which it does not spend, and its permits.
+    """
 
     verb: ClassVar[str] = "etcd-snapshot"
     timeout: ClassVar[str] = "command"
     job: ClassVar[str] = "etcd_snapshot"
+
+    hold: Hold
+
+    @property
+    def asks(self) -> Hold:
+        return self.hold
+
+    def slots(self, view: View) -> Mapping[str, int]:
+        return self.hold.slots(view)
 
     @property
     def sentence(self) -> str:

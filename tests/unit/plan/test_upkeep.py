@@ -19,6 +19,7 @@ from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import sick_for, upkeep
 from tests.unit.plan import build
 from tests.unit.plan.build import (
+    AUTO,
     CP,
     NAME,
     NOW,
@@ -34,6 +35,7 @@ from tests.unit.plan.build import (
     members,
     node,
     of,
+    op,
     pod,
     put,
     said,
@@ -201,6 +203,36 @@ def test_the_only_control_plane_is_not_rebooted_without_a_fresh_snapshot(known: 
     whole = put(rest, bulk={scopes.vm(master): seen(vm(master, one, pending=("memory",)))})
 
     assert wanted == said(kept(master, whole))
+
+
+@pytest.mark.parametrize(
+    ("how", "ops", "approved", "wanted"),
+    [
+        (Consent.AUTO, False, False, []),
+        (Consent.APPROVE, False, False, ["AwaitingApproval"]),
+        (Consent.APPROVE, False, True, []),
+        (Consent.NEVER, False, False, ["PolicyNever"]),
+        (Consent.AUTO, True, False, ["Queued"]),
+    ],
+)
+def test_a_snapshot_is_taken_when_what_it_is_for_may_begin(
+    how: Consent, ops: bool, approved: bool, wanted: list[str]
+) -> None:
+    """Not every hour for as long as nobody allows the reboot; the consent is left to that."""
+    one = cluster(group(CP, 2), change_policy={**AUTO, Risk.REBOOT: how})
+    rest = built(one)
+    master, young = of(rest, "u1"), of(rest, "u2")
+    bulk = {scopes.vm(master): seen(vm(master, one, pending=("memory",))), scopes.etcd(NAME): seen(members(master))}
+    whole = put(rest, bulk=bulk, ops=[op(young, "join", slots=(f"control-plane:{NAME}",))] if ops else ())
+    (step,) = kept(master, whole).steps
+    assert isinstance(step, effects.Snapshot)
+    whole = put(whole, known={f"approval/{step.hold.request}": NOW}) if approved else whole
+
+    verdicts = [verdict for guard in GUARDS if (verdict := guard(step, whole)) is not None]
+
+    assert wanted == [verdict.reason for verdict in verdicts]
+    assert () == step.changes(whole)
+    assert (step.hold.spent,) == step.hold.changes(whole)
 
 
 @pytest.mark.parametrize(
