@@ -236,6 +236,20 @@ def _unfit(document: Any) -> Iterator[tuple[Path, str, str]]:
         yield from _misnamed(_written(metadata or {}))
     else:
         yield ("metadata",), f"must be a mapping, not {seen(metadata)}", ""
+    if _is_secret(document):
+        yield from _repeated(document)
+
+
+def _repeated(secret: Mapping[str, Any]) -> Iterator[tuple[Path, str, str]]:
+    """What the API would refuse in words that repeat it: `expected string, got …{Value:12345}` (seen on v1.35.4)."""
+    for part in ("data", "stringData"):
+        values = secret.get(part)
+        if not isinstance(values, dict | None):
+            yield (part,), "must be a mapping", ""
+            continue
+        for key, value in (values or {}).items():
+            if not isinstance(value, str | None):
+                yield (part, key), "must be text", "put it in quotes"
 
 
 def _misnamed(own: Mapping[str, Any]) -> Iterator[tuple[Path, str, str]]:
@@ -274,15 +288,18 @@ def _encoded(found: dict[str, Any]) -> dict[str, Any]:
     Nobody owns what came through the first: a key taken out of it stays at the API for ever (seen on v1.35.4).
     """
     plain = found.get("stringData")
-    if (found["apiVersion"], found["kind"]) != ("v1", "Secret") or not isinstance(plain, dict):
+    if not _is_secret(found) or plain is None:
         return found
-    if not all(isinstance(value, str) for value in plain.values()):
-        return found  # the API says what is wrong with it
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+    # A null is empty text to the API (seen on v1.35.4).
+    data = {key: base64.b64encode((value or "").encode()).decode() for key, value in plain.items()}
     # What stands in both is that of `stringData`, as at the API (Kubernetes: Secret v1).
     return {key: value for key, value in found.items() if key != "stringData"} | {
         "data": (found.get("data") or {}) | data
     }
+
+
+def _is_secret(document: Mapping[str, Any]) -> bool:
+    return (document.get("apiVersion"), document.get("kind")) == ("v1", "Secret")
 
 
 def _written(metadata: Mapping[Any, Any]) -> dict[str, Any]:

@@ -45,6 +45,38 @@ def test_a_secret_in_plain_text_is_applied_as_data() -> None:
     assert "stringData" not in found
 
 
+def test_a_null_of_a_secret_is_empty_text() -> None:
+    """As the API takes it (v1.35.4), and owned like every other key."""
+    text = b"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\nstringData: {a: , b: x}\n"
+
+    (found,), mistakes = read_manifest("s.yaml", text)
+
+    assert ([], {"a": "", "b": "eA=="}) == (mistakes, found["data"])
+    assert "stringData" not in found
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("stringData: {password: 12345678}", "4:24: stringData.password: must be text; put it in quotes"),
+        ("data: {a: eA==, password: 12345678}", "4:27: data.password: must be text; put it in quotes"),
+        ("stringData: {password: [12345678]}", "4:24: stringData.password: must be text; put it in quotes"),
+        ("data: {password: {12345678: x}}", "4:19: a key must be text; put the key in quotes"),
+        ("data: {password: {'12345678': x}}", "4:18: data.password: must be text; put it in quotes"),
+        ("stringData: '12345678'", "4:13: stringData: must be a mapping"),
+        ("data: [12345678]", "4:7: data: must be a mapping"),
+    ],
+)
+def test_what_the_api_would_repeat_of_a_secret_is_refused_without_that(written: str, said: str) -> None:
+    """On v1.35.4: `.stringData.password: expected string, got &value.valueUnstructured{Value:12345}`."""
+    text = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{written}\n"
+
+    found, mistakes = read_manifest(FILE, text.encode())
+
+    assert ((), [f"{FILE}:{said}"]) == (found, [str(one) for one in mistakes])
+    assert "12345678" not in str(mistakes)
+
+
 def test_anchors_and_merge_keys_are_read() -> None:
     """Manifests may use them, unlike `cluster.yaml`."""
     assert {"a": 1, "b": 2} == read(CONFIG + "x: &x {a: 1}\ny: {<<: *x, b: 2}\n")[0]["y"]
