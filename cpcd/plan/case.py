@@ -1,5 +1,6 @@
 """One machine's case: its row with everything that is wanted and seen of it, for the deciding functions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
-__all__ = ["Case", "acting", "because", "machine_key", "offline", "progressing", "waiting"]
+__all__ = ["Case", "acting", "because", "lost", "machine_key", "offline", "progressing", "proof", "usurped", "waiting"]
 
 
 def machine_key(machine: Machine) -> Key:
@@ -24,6 +25,40 @@ def offline(row: Machine, view: View) -> bool:
     """Return whether the row's Proxmox node is known to be offline: its VM is out of reach and counts as down."""
     quorum: Quorum | None = view.known(scopes.quorum(row.site))
     return quorum is not None and row.node in quorum.offline
+
+
+def lost(view: View, row: Machine) -> bool:
+    """Return whether its VM, which was started once, is proved gone: absent, or its VMID is another VM's by now."""
+    vm: Vm | None = view.known(scopes.vm(row))
+    return row.started and vm is not None and (not vm.exists or usurped(view, row))
+
+
+def usurped(view: View, row: Machine) -> bool:
+    """Return whether the VM of the row's VMID is proved another's, and no Node says that its own runs elsewhere.
+
+    A VMID is there once in a Proxmox cluster that has quorum, so that where another's VM is its own is not.
+    """
+    vm: Vm | None = view.known(scopes.vm(row))
+    quorum: Quorum | None = view.known(scopes.quorum(row.site))
+    if vm is None or quorum is None or not quorum.quorate or not fields.strange(vm, row, view.installation):
+        return False
+    return f"identity/{row.cluster}" not in view.facts or _down(view, row)
+
+
+def proof(view: View, row: Machine) -> tuple[Scope, ...]:
+    """Return what is to be read in one pass before a VM that looks like another's is taken for another's."""
+    vm: Vm | None = view.known(scopes.vm(row))
+    if vm is None or not fields.strange(vm, row, view.installation):
+        return ()
+    nodes = (scopes.nodes(row.cluster),) if f"identity/{row.cluster}" in view.facts else ()
+    return (scopes.quorum(row.site), scopes.vm(row), *nodes)
+
+
+def _down(view: View, row: Machine) -> bool:
+    """Whether the cluster's API tells of no Ready Node of the machine, which may run under another number."""
+    nodes: Mapping[str, Node] | None = view.known(scopes.nodes(row.cluster))
+    own: tuple[Node | None, ...] = ((nodes or {}).get(row.name), view.known(scopes.node(row.cluster, row.name)))
+    return nodes is not None and not any(one and one.of(row.uid) and one.ready == "True" for one in own)
 
 
 def progressing(reason: str, sentence: str) -> tuple[Condition, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "delta",
     "first_options",
     "foreign",
+    "foreign_vm",
     "group_revision",
     "has_uuid",
     "late",
@@ -35,6 +36,7 @@ __all__ = [
     "owner",
     "recalled",
     "revision",
+    "strange",
     "unfit_boot_disk",
 ]
 
@@ -135,6 +137,54 @@ def ours(vm: Vm, machine: Machine, installation: str) -> bool:
 def has_uuid(vm: Vm, uid: Uid) -> bool:
     """Whether the SMBIOS UUID is that machine's: a copy made by hand repeats the description under another one."""
     return f"uuid={system_uuid(uid)}" in str(vm.config.get("smbios1", "")).split(",")
+
+
+def strange(vm: Vm, machine: Machine, installation: str) -> bool:
+    """Whether a VM is somebody else's by mark and UUID: another UUID, and not a word of the machine in its description.
+
+    More than `not ours`, which one edit by hand makes of a VM that is. A name proves nothing: it may be of two VMs
+    (`failures.md` P34). What is locked may be in the making, from a backup of ours too.
+    """
+    smbios, words = (str(vm.config.get(name, "")).lower() for name in ("smbios1", "description"))
+    other = "uuid=" in smbios and system_uuid(machine.uid) not in smbios
+    marked = machine.uid in words or owner(vm) == (installation, machine.cluster, machine.uid)
+    return vm.exists and not vm.lock and other and not marked
+
+
+def foreign_vm(vm: Vm, machine: Machine, installation: str) -> Refusal:
+    """Return the refusal to touch a VM that is not proved to be the machine's: what differs, what belongs there.
+
+    What is there instead is not repeated: it may be anything. Nor is anybody told to destroy it: after one edit by hand
+    it is a machine that serves.
+    """
+    where = f"VM {machine.vmid} on {vm.node}"
+    if strange(vm, machine, installation):
+        sentence = f"{where} is another than that of {machine.name}, by mark and UUID; it is not touched"
+        hint = (
+            f"Leave it as it is: cpcd lets go of {machine.name} when Proxmox has quorum and the cluster's API says that "
+            "its Node is not Ready."
+        )
+        return Refusal(Code.VALIDATION, "ForeignVm", sentence, hint)
+    lacking = {option: value for option, (value, there) in _marks(vm, machine, installation).items() if not there}
+    first = ", ".join(f"{option} {value.splitlines()[0]}" for option, value in lacking.items())
+    sentence = f"{where} lacks marks of {machine.name} and is not touched: it should have {first}"
+    # Bash's form of a text with a line end in it.
+    options = " ".join(f"--{name} $'{value}'".replace("\n", r"\n") for name, value in lacking.items())
+    hint = (
+        f"If it is the VM of {machine.name}, put back what was edited: qm set {machine.vmid} {options} (on {vm.node}). "
+        "If it is another's, leave it as it is."
+    )
+    return Refusal(Code.VALIDATION, "ForeignVm", sentence, hint)
+
+
+def _marks(vm: Vm, machine: Machine, installation: str) -> dict[str, tuple[str, bool]]:
+    """What a machine's VM has in each option that is a mark, and whether this one has it."""
+    marked = owner(vm) == (installation, machine.cluster, machine.uid)
+    return {
+        "name": (machine.name, vm.config.get("name") == machine.name),
+        "description": (mark(installation, machine, "restored"), marked),
+        "smbios1": (f"uuid={system_uuid(machine.uid)}", has_uuid(vm, machine.uid)),
+    }
 
 
 def delta(cluster: Cluster, spec: MachineSpec, config: Mapping[str, Any]) -> dict[str, Any]:

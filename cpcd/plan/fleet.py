@@ -13,9 +13,9 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Action, Plan, Refusal, Wait
 from cpcd.model.view import View
 from cpcd.plan import alloc, consent, effects, scopes
-from cpcd.plan.case import machine_key
+from cpcd.plan.case import lost, machine_key
 from cpcd.plan.effects import AddMachine, ElectInit, RetireMachine, destroyed, healed
-from cpcd.plan.group import Fleet, fleet_of, lost
+from cpcd.plan.group import Fleet, fleet_of
 from cpcd.plan.guards import LIMITS
 from cpcd.plan.recover import Recover, recover
 

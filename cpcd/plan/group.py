@@ -15,11 +15,11 @@ from cpcd.model.ledger import Machine
 from cpcd.model.seen import Members, Node
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
-from cpcd.plan.case import Case, machine_key, offline
+from cpcd.plan.case import Case, lost, machine_key, offline
 from cpcd.plan.effects import SURGE, RetireMachine, about, healed
 from cpcd.plan.upkeep import sick_for
 
-__all__ = ["Fleet", "fleet_of", "lost"]
+__all__ = ["Fleet", "fleet_of"]
 
 # Waits of a machine that is not coming up: counted from when this daemon first saw them, so that a downtime of cpcd
 # or a pause is never held against a machine (`healthCheck.nodeStartupTimeout`).
@@ -163,12 +163,6 @@ def fleet_of(view: View, cluster: Cluster, group: Group) -> Fleet:
     return Fleet(
         view, cluster, group, rows, fields.group_revision(group), tuple(row for row in rows if lost(view, row))
     )
-
-
-def lost(view: View, row: Machine) -> bool:
-    """Return whether its VM is proved absent although it was started once."""
-    seen = view.known(scopes.vm(row))
-    return row.started and seen is not None and not seen.exists
 
 
 def _turn(group: Group, row: Machine) -> tuple[float, int, str]:

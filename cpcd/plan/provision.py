@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpcd.model.desired import MachineSpec, Remedy
-from cpcd.model.errors import Code
 from cpcd.model.ledger import Machine
-from cpcd.model.plan import Condition, Plan, Refusal, Status
+from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Resource, Vm
 from cpcd.model.view import View
 from cpcd.plan import alloc, effects, fields, scopes
-from cpcd.plan.case import Case, acting, waiting
+from cpcd.plan.case import Case, acting, lost, waiting
 
 __all__ = ["grow", "provision", "short", "unfit"]
 
@@ -20,7 +19,7 @@ def provision(case: Case) -> Plan | None:
     vm = case.vm
     if vm is None:
         return case.unseen("VmUnknown", f"{case.row.name}: its VM cannot be read now", scopes.vm(case.row), after=10)
-    if not vm.exists:
+    if not vm.exists or lost(case.view, case.row):
         return _create(case)
     if not fields.ours(vm, case.row, case.view.installation):
         return _claim(case, vm)
@@ -34,7 +33,8 @@ def provision(case: Case) -> Plan | None:
 def _create(case: Case) -> Plan:
     # Not made again under the same row: its cluster retires it, with the Node and the member that it leaves behind.
     if case.row.joined or case.row.started:
-        sentence = f"{case.row.name}: its VM {case.row.vmid} is gone"
+        taken = ", and another has its VMID" if case.vm is not None and case.vm.exists else ""
+        sentence = f"{case.row.name}: its VM {case.row.vmid} is gone{taken}"
         return Plan(conditions=(Condition("Ready", Status.FALSE, "VmGone", sentence),))
     copy = _template(case)
     refusal = unfit(case, dict(copy.disks), f"template {copy.vmid}") if copy else None
@@ -70,9 +70,7 @@ def _claim(case: Case, vm: Vm) -> Plan:
     other = alloc.vmid(case.view, case.cluster)
     if not claimed and not case.row.started and other is not None:
         return acting("Provisioning", effects.Renumber(key=case.key, row=case.row, vmid=other))
-    sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not touched"
-    hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid}"
-    return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))
+    return Plan(refusal=fields.foreign_vm(vm, case.row, case.view.installation))
 
 
 def _complete(case: Case, vm: Vm) -> Plan | None:

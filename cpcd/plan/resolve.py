@@ -19,6 +19,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
+from cpcd.plan.case import usurped
 from cpcd.plan.effects import COOL_DOWN, OPS, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
@@ -268,7 +269,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
 def _silent(op: Op, row: Machine, view: View) -> Verdict:
     vm = _vm(row, view)
     # Nobody will ever answer there, and an answer would be waited for without end.
-    if vm is not None and vm.off:
+    if vm is not None and (vm.off or usurped(view, row)):
         return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
     return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
 

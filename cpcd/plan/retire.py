@@ -12,7 +12,7 @@ from cpcd.model.plan import Plan, Refusal
 from cpcd.model.seen import Members, Node, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import consent, effects, fields, scopes
-from cpcd.plan.case import Case, acting, offline, waiting
+from cpcd.plan.case import Case, acting, offline, usurped, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
 
@@ -24,7 +24,8 @@ def retire(case: Case) -> Plan:
     # Nobody would ask for it again, and without the row nobody would let it lapse.
     if unasked := consent.unasked(case.key, case.view, case.row):
         return acting("Deleting", unasked)
-    vm = case.vm
+    # Another's VM under its number is nothing to stop or to wait for.
+    vm = Vm(exists=False) if usurped(case.view, case.row) else case.vm
     if vm is None and not offline(case.row, case.view):
         sentence = f"{case.row.name}: nothing is destroyed while its VM cannot be read"
         return case.unseen("VmUnknown", sentence, scopes.vm(case.row), after=10)
@@ -38,7 +39,7 @@ def left(row: Machine, view: View) -> bool:
     What cannot be seen is taken to be there, but for a VM whose Proxmox node is offline.
     """
     vm: Vm | None = view.known(scopes.vm(row))
-    down = offline(row, view) if vm is None else vm.status != "running"
+    down = offline(row, view) if vm is None else vm.status != "running" or usurped(view, row)
     return down and (f"identity/{row.cluster}" not in view.facts or _out(row, view))
 
 
@@ -125,7 +126,8 @@ def _vanish(case: Case, vm: Vm | None) -> Plan:
         sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
         return waiting("NodeOffline", sentence, after=30)
     if not vm.exists:
-        return acting("Deleting", effects.Forget(key=case.key, row=case.row))
+        taken = case.vm is not None and case.vm.exists
+        return acting("Deleting", effects.Forget(key=case.key, row=case.row, taken=taken))
     return _foreign(case, vm) or _protected(case, vm) or acting("Deleting", effects.Destroy(key=case.key, row=case.row))
 
 
@@ -141,9 +143,7 @@ def _foreign(case: Case, vm: Vm) -> Plan | None:
     marked = fields.owner(vm) == (case.view.installation, case.row.cluster, case.row.uid)
     unborn = not case.row.started and marked and vm.config.get("name") == case.row.name  # its UUID comes later
     if not fields.ours(vm, case.row, case.view.installation) and not unborn:
-        sentence = f"VM {case.row.vmid} on {vm.node} does not carry the marks of {case.row.name}; it is not destroyed"
-        hint = f"If it is a leftover, destroy it by hand: qm destroy {case.row.vmid} --purge"
-        return Plan(refusal=Refusal(Code.VALIDATION, "ForeignVm", sentence, hint))
+        return Plan(refusal=fields.foreign_vm(vm, case.row, case.view.installation))
     if vm.lock:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
     return None

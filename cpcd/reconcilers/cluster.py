@@ -6,6 +6,7 @@ from cpcd.model.ledger import Op
 from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.case import proof
 from cpcd.plan.fleet import fleet
 from cpcd.ports.bundle import Ports
 
@@ -22,14 +23,18 @@ def keys(view: View) -> tuple[Key, ...]:
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
     """Return the member list when control planes may be retired; everything else is seen by the machines' passes.
 
-    A cluster that is taken up again is recognised by its API and kubeconfig. Nothing once its document is gone.
+    But for a VM that looks like another's, which is proved in one pass. A cluster that is taken up again is recognised
+    by its API and kubeconfig. Nothing once its document is gone.
     """
     if view.cluster(key.cluster) is None:
         return ()
+    # Of who is wanted and was started neither row nor VMID goes while it is asked for.
+    rows = (row for row in view.rows(key.cluster) if row.wanted and row.started)
+    taken = tuple(dict.fromkeys(scope for row in rows for scope in proof(view, row)))
     if f"identity/{key.cluster}" in view.facts:
-        return (scopes.etcd(key.cluster), scopes.nodes(key.cluster))
+        return tuple(dict.fromkeys((scopes.etcd(key.cluster), scopes.nodes(key.cluster), *taken)))
     recovered = f"recovered/{key.cluster}" in view.facts
-    return (scopes.api(key.cluster), scopes.kubeconfig(key.cluster)) if recovered else ()
+    return (*((scopes.api(key.cluster), scopes.kubeconfig(key.cluster)) if recovered else ()), *taken)
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:

@@ -14,7 +14,7 @@ from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, growth, kubeadm, scopes
-from cpcd.plan.case import Case, machine_key
+from cpcd.plan.case import Case, machine_key, proof
 from cpcd.plan.member import member
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision, short
@@ -48,7 +48,7 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     wanted = [scope for op in ops for scope in evidence(op, view)]
     if view.cluster(key.cluster) is None:
         return _retained_reads(row, view, wanted)
-    wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row)]
+    wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row), *proof(view, row)]
     # While another operation is on its way nothing is decided that would need more.
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]

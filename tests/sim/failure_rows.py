@@ -130,7 +130,7 @@ _PROXMOX: Final = (
     out("P03", "The guest agent does not run yet"),
     out("P04", "A resize that ends by its time-out", "lab-destroy::test_slow_resize_times_out_and_may_have_happened life::test_a_disk_is_grown_to_an_absolute_size"),
     out("P05", "A VM that is deleted or migrated already", "stories::test_a_deleted_and_a_stopped_worker_are_repaired luck::test_a_migrated_machine_is_followed"),
-    out("P06", "The VMID belongs to somebody else by now", "fields::test_a_vm_is_ours_only_when_every_mark_agrees"),
+    out("P06", "The VMID belongs to somebody else by now", "fields::test_a_vm_is_ours_only_when_every_mark_agrees stories::test_a_machine_whose_vmid_is_another_vms_by_now_is_replaced"),
     out("P07", "Destroy while the VM still runs", "lab-destroy::test_vm_that_started_meanwhile_is_not_destroyed"),
     out("P08", "Somebody holds the lock of a storage", "guards::test_two_clones_of_a_template_node_at_once"),
     out("P09", "A task that succeeded with warnings", "resolve::test_what_is_as_asked_is_done_whatever_the_task_said"),

@@ -164,6 +164,34 @@ def test_a_deleted_and_a_stopped_worker_are_repaired(tmp_path: Path) -> None:
     assert destroyed(house) == []
 
 
+@pytest.mark.parametrize("name", ["demo-general-1", "demo-cp-1"])
+def test_a_machine_whose_vmid_is_another_vms_by_now_is_replaced(tmp_path: Path, name: str) -> None:
+    """Its VM was deleted and somebody's new one got the number: that one runs on as it is."""
+    theirs: list[tuple[int, str, dict[str, Any]]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        pve = house.world.pve
+        vmid = next(vmid for vmid, called in house.vms().items() if called == name)
+        node = pve.vms[vmid].node
+        pve.delete_vm(vmid)
+        house.plant(vmid, node, "nextcloud", running=True)
+        theirs.append((vmid, node, dict(pve.vms[vmid].config)))
+        await asyncio.sleep(120)
+        await house.converged(limit=3000)
+
+    house = tell(tmp_path, tale)
+
+    vmid, node, config = theirs[0]
+    other = house.world.pve.vms[vmid]
+    assert ("nextcloud", node, "running", config) == (other.name, other.node, other.status, other.config)
+    ours = sorted(name for name in house.vms().values() if name != "nextcloud")
+    assert len(ours) == 5
+    assert ours == sorted(nodes(house))
+    assert [name for name in ours if "-cp-" in name] == members(house)
+    assert destroyed(house) == []
+
+
 def test_a_lost_control_plane_is_replaced(tmp_path: Path) -> None:
     """The member of the lost machine leaves etcd before its successor joins."""
 

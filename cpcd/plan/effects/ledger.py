@@ -140,9 +140,12 @@ class Forget(MachineAction):
     verb: ClassVar[str] = "forget"
     local: ClassVar[bool] = True
 
+    taken: bool = False
+
     @property
     def sentence(self) -> str:
-        return f"forget {self.row.name}, whose VM is gone"
+        taken = " and whose VMID is another VM's" if self.taken else ""
+        return f"forget {self.row.name}, whose VM is gone{taken}"
 
     def changes(self, view: View) -> tuple[Change, ...]:
         until = Wall(view.wall + COOL_DOWN)

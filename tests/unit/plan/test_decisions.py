@@ -23,7 +23,8 @@ from cpcd.plan.recover import Identify, Recover
 from cpcd.plan.resolve import SETTLE, resolve
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import upkeep
-from cpcd.reconcilers import RECONCILERS
+from cpcd.reconcilers import RECONCILERS, machine
+from cpcd.reconcilers import cluster as cluster_reconciler
 from tests.unit.plan import build
 from tests.unit.plan.build import (
     CP,
@@ -381,6 +382,22 @@ def test_a_machine_that_is_off_has_nothing_to_drain() -> None:
     pods = {scopes.pods(NAME, WORKER.name): seen((pod("web", WORKER.name),))}
 
     assert "delete-node" == leaving(WORKER, seen(vm(WORKER, ONE, status="stopped")), more=pods)
+
+
+def test_another_vm_at_the_vmid_of_a_machine_that_goes_is_let_be() -> None:
+    """It runs, and is neither stopped nor waited for: the machine leaves its cluster and is forgotten."""
+    theirs = vm(WORKER, ONE, options={"name": "theirs", "description": "", "smbios1": "uuid=1"})
+    going = replace(WORKER, retire="its VM is gone")
+    down = replace(node(WORKER), ready="Unknown")
+    nodes = {scopes.nodes(NAME): seen({WORKER.name: down}), scopes.node(NAME, WORKER.name): seen(down)}
+    left = {scopes.nodes(NAME): seen({}), scopes.node(NAME, WORKER.name): seen(None)}
+    whole = put(REST, going, ops=[hold(going, "retire")], bulk={scopes.vm(going): seen(theirs), **left})
+
+    assert "delete-node" == leaving(WORKER, seen(theirs), more=nodes)
+    assert "forget" == leaving(WORKER, seen(theirs), more=left)
+    assert resolve(hold(going, "retire"), whole, whole.wall) == Done()
+    assert scopes.quorum(SITE) in machine.reads(machine_key(going), whole)
+    assert scopes.vm(going) in cluster_reconciler.reads(KEY, put(whole, WORKER))
 
 
 def test_a_vm_that_was_never_started_is_destroyed_only_with_our_mark() -> None:

@@ -1,5 +1,6 @@
 """Options of a VM: what differs, what is written first, and what proves that a VM is ours."""
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from cpcd.model.desired import TemplateRef
 from cpcd.model.keys import system_uuid
-from cpcd.model.seen import Vm
+from cpcd.model.seen import Claim, Vm
 from cpcd.plan import fields
 from tests.unit.plan.build import INSTALLATION, clone_of, cluster, row, spec, vm
 
@@ -105,6 +106,55 @@ def test_the_clones_mac_is_kept(changed: dict[str, Any], wanted: str) -> None:
 def test_a_vm_is_ours_only_when_every_mark_agrees(options: dict[str, str], wanted: bool) -> None:
     """Name, mark and SMBIOS UUID, at the row's VMID; one that differs is enough to keep hands off."""
     assert wanted == fields.ours(vm(ROW, options=options), ROW, INSTALLATION)
+
+
+THEIRS = {"name": "nextcloud", "description": "", "smbios1": "uuid=11111111-0000-0000-0000-000000000000"}
+
+
+@pytest.mark.parametrize(
+    ("options", "lock", "wanted"),
+    [
+        ({}, "", True),
+        ({"description": "cpcd/1 other lab u9 op-1"}, "", True),
+        ({}, "create", False),
+        ({"name": ROW.name}, "", True),
+        ({"description": f"moved by hand, was {ROW.uid}"}, "", False),
+        ({"smbios1": ""}, "", False),
+        ({"smbios1": f"base64=1,uuid={system_uuid(ROW.uid).upper()}"}, "", False),
+    ],
+)
+def test_a_vm_is_strange_only_when_neither_mark_nor_uuid_is_ours(
+    options: dict[str, str], lock: str, wanted: bool
+) -> None:
+    """One thing that is ours, or cannot be told, is enough to think of an edit by hand."""
+    found = vm(ROW, options={**THEIRS, **options}, lock=lock)
+
+    assert wanted == fields.strange(found, ROW, INSTALLATION)
+
+
+@pytest.mark.parametrize("edit", [{"name": "web"}, {"description": "for the web team"}, {"smbios1": "uuid=1"}])
+def test_a_mark_that_was_edited_is_told_so_that_it_can_be_put_back(edit: dict[str, str]) -> None:
+    """What belongs there stands in the hint, in the form that root types; nobody is told to destroy anything."""
+    found = vm(ROW, options=edit)
+
+    refusal = fields.foreign_vm(found, ROW, INSTALLATION)
+
+    typed = shlex.split(refusal.hint.split(": ", 1)[1].split(" (on ")[0].replace("$'", "'"))
+    written = dict(zip([name.removeprefix("--") for name in typed[3::2]], typed[4::2], strict=True))
+    assert ["qm", "set", str(ROW.vmid)] == typed[:3]
+    assert set(edit) == set(written)
+    whole = {name: value.replace("\\n", "\n") for name, value in written.items()}
+    assert fields.ours(replace(found, config={**found.config, **whole}), ROW, INSTALLATION)
+    assert "destroy" not in refusal.sentence + refusal.hint
+
+
+def test_a_description_that_was_put_back_tells_of_the_row_again() -> None:
+    """The second line is put back as well: it makes the row when the ledger is lost."""
+    hint = fields.foreign_vm(vm(ROW, options={"description": ""}), ROW, INSTALLATION).hint
+
+    text = hint.split("--description $'")[1].split("'")[0].replace("\\n", "\n")
+    claim = Claim(INSTALLATION, ROW.cluster, ROW.uid, ROW.node, ROW.vmid, {"name": ROW.name, "description": text})
+    assert replace(ROW, started=True) == fields.recalled(claim, ROW.site)
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,6 +22,7 @@ from tests.unit.plan.build import (
     KEY,
     NAME,
     NOW,
+    SITE,
     WORKERS,
     built,
     cluster,
@@ -40,6 +41,7 @@ from tests.unit.plan.build import (
     step,
     unknown,
     view,
+    vm,
 )  # fmt: skip
 
 NEW = spec(template=TemplateRef("ubuntu", vmid=9001))
@@ -151,6 +153,34 @@ def test_a_lost_vm_is_replaced_when_it_is_proved_absent(
     lost = replace(of(rest, "u4"), **one)
 
     assert wanted == retired(put(rest, lost, bulk={scopes.vm(lost): found}))
+
+
+THEIRS = {"name": "nextcloud", "description": "", "smbios1": "uuid=11111111-0000-0000-0000-000000000000"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "more", "wanted"),
+    [
+        (THEIRS, {}, ("u4", Risk.IN_PLACE)),
+        (THEIRS, {scopes.quorum(SITE): unknown()}, None),
+        (THEIRS, build.site(quorate=False), None),
+        (THEIRS, {scopes.nodes(NAME): unknown()}, None),
+        (THEIRS, {scopes.node(NAME, of(built(), "u4").name): seen(node(of(built(), "u4")))}, None),
+        (THEIRS, {scopes.nodes(NAME): built().bulk[scopes.nodes(NAME)]}, None),
+        ({**THEIRS, "name": of(built(), "u4").name}, {}, ("u4", Risk.IN_PLACE)),
+        ({"name": "web"}, {}, None),
+        ({"description": ""}, {}, None),
+    ],
+)
+def test_a_vm_is_gone_too_when_its_vmid_is_proved_anothers(
+    edit: dict[str, str], more: dict[Any, Any], wanted: tuple[str, Risk] | None
+) -> None:
+    """With quorum, and while no Node says that the machine runs: an edit of ours is no such proof."""
+    one = of(built(), "u4")
+
+    assert wanted == retired(
+        put(built(), bulk={**ill("u4", since=10), scopes.vm(one): seen(vm(one, options=edit)), **more})
+    )
 
 
 def ill(*uids: str, since: float = 700) -> dict[Any, Any]:

@@ -305,6 +305,7 @@ def test_a_long_verb_is_judged_by_its_result_on_the_machine(
         (unknown(), Unknown),
         (seen(vm(ROW)), Unknown),
         (seen(vm(ROW, status="stopped")), Failed),
+        (seen(vm(ROW, options={"description": "", "smbios1": "uuid=1"})), Failed),
         (seen(GONE), Failed),
     ],
 )
