@@ -71,11 +71,25 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """`/cluster/status`: nodes online and whether writes are possible."""
+    """`/cluster/status`: nodes online and whether writes are possible; `whole` when it lists all that it counts."""
 
     quorate: bool
     online: frozenset[str]
     offline: frozenset[str]
+    whole: bool = False
+
+    def removed(self, node: str) -> bool:
+        """Return whether a node is proved to be in the Proxmox cluster no more.
+
+        That it is not listed is not enough: who has lost its cluster's configuration lists itself alone.
+        """
+        return self.quorate and self.whole and node not in self.online | self.offline
+
+    def away(self, node: str) -> str:
+        """Return how a node is known to be out of reach: offline, or removed; "" when it is not known to be."""
+        if node in self.offline:
+            return "offline"
+        return "no longer in the Proxmox cluster" if self.removed(node) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,19 @@ from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
-__all__ = ["Case", "acting", "because", "lost", "machine_key", "offline", "progressing", "proof", "usurped", "waiting"]
+__all__ = [
+    "Case",
+    "acting",
+    "because",
+    "lost",
+    "machine_key",
+    "offline",
+    "progressing",
+    "proof",
+    "removed",
+    "usurped",
+    "waiting",
+]
 
 
 def machine_key(machine: Machine) -> Key:
@@ -22,9 +34,17 @@ def machine_key(machine: Machine) -> Key:
 
 
 def offline(row: Machine, view: View) -> bool:
-    """Return whether the row's Proxmox node is known to be offline: its VM is out of reach and counts as down."""
+    """Return whether the row's Proxmox node is known to be offline or removed: its VM is out of reach, and is down."""
     quorum: Quorum | None = view.known(scopes.quorum(row.site))
-    return quorum is not None and row.node in quorum.offline
+    return quorum is not None and bool(quorum.away(row.node))
+
+
+def removed(row: Machine, view: View) -> bool:
+    """Return whether the row's Proxmox node is in the Proxmox cluster no more, and no VM of it anywhere else."""
+    if view.known(scopes.vm(row)) is not None:
+        return False
+    quorum: Quorum | None = view.known(scopes.quorum(row.site))
+    return quorum is not None and quorum.removed(row.node)
 
 
 def lost(view: View, row: Machine) -> bool:
@@ -39,14 +59,18 @@ def usurped(view: View, row: Machine) -> bool:
     A VMID is there once in a Proxmox cluster that has quorum, so that where another's VM is its own is not.
     """
     vm: Vm | None = view.known(scopes.vm(row))
+    if vm is None or not fields.strange(vm, row, view.installation):
+        return False
     quorum: Quorum | None = view.known(scopes.quorum(row.site))
-    if vm is None or quorum is None or not quorum.quorate or not fields.strange(vm, row, view.installation):
+    if quorum is None or not quorum.quorate:
         return False
     return f"identity/{row.cluster}" not in view.facts or _down(view, row)
 
 
 def proof(view: View, row: Machine) -> tuple[Scope, ...]:
-    """Return what is to be read in one pass before a VM that looks like another's is taken for another's."""
+    """Return what is to be read in one pass before a VM is taken for another's, or its Proxmox node for removed."""
+    if removed(row, view):
+        return (scopes.quorum(row.site),)
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is None or not fields.strange(vm, row, view.installation):
         return ()

@@ -15,7 +15,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.seen import Members, Node
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
-from cpcd.plan.case import Case, lost, machine_key, offline
+from cpcd.plan.case import Case, lost, machine_key, offline, removed
 from cpcd.plan.effects import SURGE, RetireMachine, about, healed
 from cpcd.plan.upkeep import sick_for
 
@@ -133,6 +133,8 @@ class Fleet:
         """Why it is past everything but its replacement, "" when it is not: it never came up, or no reset helped."""
         if row.joined:
             return "its node stays unhealthy after a reset" if self._past_reset(row) else ""
+        if removed(row, self.view):
+            return f"its Proxmox node {row.node} is no longer in the Proxmox cluster"
         if row.strikes and row.strikes >= self.cluster.health.max_retry:
             return f"{row.strikes} joins failed"
         stuck = [self.view.since.get(f"{machine_key(row)}/{reason}", math.inf) for reason in NOT_UP]

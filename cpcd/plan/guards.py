@@ -74,11 +74,12 @@ def site_writable(action: Action, view: View) -> Wait | None:
         return Wait("NoQuorum", f"{action.row.site} has no quorum; nothing is changed there", 30)
     # A clone is asked of the node of the template, which with shared storage is not always that of the machine (ADR
     # 0008).
-    if isinstance(action, Clone) and action.row.template_node in quorum.offline:
-        node = action.row.template_node
-        return Wait("NodeOffline", f"Proxmox node {node} is offline, where the template of {action.row.name} is", 30)
-    if action.row.node in quorum.offline:
-        return Wait("NodeOffline", f"Proxmox node {action.row.node} is offline; {action.row.name} waits for it", 30)
+    row = action.row
+    if isinstance(action, Clone) and (away := quorum.away(row.template_node)):
+        words = f"Proxmox node {row.template_node} is {away}, where the template of {row.name} is"
+        return Wait("NodeOffline", words, 30)
+    if away := quorum.away(row.node):
+        return Wait("NodeOffline", f"Proxmox node {row.node} is {away}; {row.name} waits for it", 30)
     return None
 
 

@@ -19,7 +19,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
-from cpcd.plan.case import usurped
+from cpcd.plan.case import proof, removed, usurped
 from cpcd.plan.effects import COOL_DOWN, OPS, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
@@ -39,7 +39,10 @@ def evidence(op: Op, view: View) -> tuple[Scope, ...]:
     if issubclass(kind, Write):
         return (kind.tasks(row),)
     polled = view.bulk.get(scopes.guestop(row, op.id))
-    return (scopes.guestop(row, op.id), *(kind.proof(row) if polled and not _at_work(polled) else ()))
+    return (
+        scopes.guestop(row, op.id),
+        *((*kind.proof(row), *proof(view, row)) if polled and not _at_work(polled) else ()),
+    )
 
 
 def _at_work(polled: Seen[Any]) -> bool:
@@ -56,6 +59,10 @@ def resolve(op: Op, view: View, now: Wall) -> Verdict:
     if row is None:
         return Done()
     verdict, limit = _judge(op, row, view, now), _limit(op, row, view)
+    if isinstance(verdict, Unknown) and removed(row, view):
+        # Nobody will ever tell, and what could be there is in reach of nobody.
+        words = f"{op.verb} of {row.name} was given up: Proxmox node {row.node} is no longer in its cluster"
+        return Failed(Code.EXECUTION, words)
     if not isinstance(verdict, Running) or now - op.opened <= limit:
         return verdict
     if op.verb == "join" and (_polled(op, row, view) or {}).get("state") == "done":

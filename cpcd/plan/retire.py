@@ -12,7 +12,7 @@ from cpcd.model.plan import Plan, Refusal
 from cpcd.model.seen import Members, Node, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import consent, effects, fields, scopes
-from cpcd.plan.case import Case, acting, offline, usurped, waiting
+from cpcd.plan.case import Case, acting, offline, removed, usurped, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.member import peer
 
@@ -123,12 +123,22 @@ def _halt(case: Case, vm: Vm | None) -> Plan | None:
 
 def _vanish(case: Case, vm: Vm | None) -> Plan:
     if vm is None:
-        sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
-        return waiting("NodeOffline", sentence, after=30)
+        return _stranded(case)
     if not vm.exists:
         taken = case.vm is not None and case.vm.exists
         return acting("Deleting", effects.Forget(key=case.key, row=case.row, taken=taken))
     return _foreign(case, vm) or _protected(case, vm) or acting("Deleting", effects.Destroy(key=case.key, row=case.row))
+
+
+def _stranded(case: Case) -> Plan:
+    """Of a node that was removed Proxmox keeps the VMs' configurations, until somebody removes them as well."""
+    sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
+    if removed(case.row, case.view):
+        sentence = (
+            f"{case.row.name} has left the cluster; its Proxmox node {case.row.node} too has left its own, where VM "
+            f"{case.row.vmid} is kept still: remove /etc/pve/nodes/{case.row.node}, and the VMID is free again"
+        )
+    return waiting("NodeOffline", sentence, after=30)
 
 
 def _protected(case: Case, vm: Vm) -> Plan | None:

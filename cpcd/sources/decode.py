@@ -60,7 +60,10 @@ def quorum(rows: Sequence[JSON]) -> Quorum:
     offline = frozenset(_name(n["name"]) for n in nodes) - online
     if not nodes:
         raise ValueError("no node at all")
-    return Quorum(quorate=cluster is None or _flag(cluster.get("quorate")), online=online, offline=offline)
+    if cluster is None:
+        return Quorum(quorate=True, online=online, offline=offline)
+    whole = len(nodes) == _number(cluster.get("nodes", 0))
+    return Quorum(quorate=_flag(cluster.get("quorate")), online=online, offline=offline, whole=whole)
 
 
 @understood("a VM's config and status")

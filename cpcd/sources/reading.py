@@ -104,6 +104,8 @@ class Reader:
         proxmox, vmid = self._proxmox(scope), int(scope.name)
         row = next(r for r in self._view().machines.values() if r.site == scope.owner and r.vmid == vmid)
         row = self._where(row)
+        if self._removed(row.site, row.node):
+            return await self._stranded(scope, row)
         config, status = await asyncio.gather(proxmox.config(row.node, vmid), proxmox.status(row.node, vmid))
         if config is None or status is None:
             return await self._absent(scope, row)
@@ -129,6 +131,22 @@ class Reader:
                 return Vm(exists=True)
             raise Failure(Code.NETWORK, f"VM {row.vmid} is not on {row.node}, yet its VMID is taken", target=str(scope))
         return Vm(exists=False)
+
+    def _removed(self, site: str, node: str) -> bool:
+        quorum: Quorum | None = self._view().known(scopes.quorum(site))
+        return quorum is not None and quorum.removed(node)
+
+    async def _stranded(self, scope: Scope, row: Machine) -> Vm:
+        """What is on a node that was removed is out of reach like on one that is offline.
+
+        Of who is to go it is absent when Proxmox, asked now, knows neither its node nor its VMID. Not of others: the
+        node may run on by itself, and with it a machine that serves.
+        """
+        proxmox, words = self._proxmox(scope), f"Proxmox node {row.node} is no longer in the Proxmox cluster"
+        quorum = decode.quorum(await proxmox.cluster_status())
+        if row.retire and quorum.removed(row.node) and await proxmox.vmid_free(row.vmid):
+            return Vm(exists=False)
+        raise Failure(Code.NETWORK, words, target=str(scope))
 
     def _taken_unseen(self, row: Machine) -> bool:
         """Whether a VM that the token cannot see has the VMID of a row for which nothing was made yet (P02)."""
@@ -159,6 +177,8 @@ class Reader:
     async def _tasks(self, scope: Scope) -> tuple[Task, ...]:
         proxmox = self._proxmox(scope)
         node, _, vmid = scope.name.partition("/")
+        if self._removed(scope.owner, node):
+            raise Failure(Code.NETWORK, f"Proxmox node {node} is no longer in the Proxmox cluster", target=str(scope))
         listed = [decode.task(row) for row in await proxmox.tasks(node, vmid=int(vmid))]
         return tuple([await self._named(proxmox, node, task) for task in listed])
 
@@ -183,6 +203,7 @@ class Reader:
         rows = await proxmox.resources()
         resources, shared = decode.resources(rows), decode.shared_storages(rows)
         found = [r for r in resources.values() if r.template and ref.means(r.vmid, r.tags)]
+        found = [r for r in found if not self._removed(scope.owner, r.node)]
         if not found:
             self._doubt(scope)
         configs = await asyncio.gather(*(proxmox.config(r.node, r.vmid) for r in found))

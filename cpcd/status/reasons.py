@@ -49,7 +49,7 @@ _OBJECTS: Final = {
     "NoCloudInitDrive": "The template has no cloud-init drive, so that its clones would get neither name nor address.",
     "NoNode": "None of the allowed Proxmox nodes is online.",
     "NodeNotReady": "The Node is not Ready, or its machine is off and not to be started.",
-    "NodeOffline": "The machine's Proxmox node is offline; the machine waits for it.",
+    "NodeOffline": "The machine's Proxmox node is offline, or was taken out of the Proxmox cluster; the machine waits for it.",
     "NodeSick": "The Node is still not Ready after its machine was reset; replacement is the last rung.",
     "NodeUnknown": "The Kubernetes Node cannot be read now.",
     "NotJoined": "The machine has not joined its cluster yet.",

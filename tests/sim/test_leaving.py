@@ -44,6 +44,33 @@ def test_a_dead_proxmox_node_holds_up_no_repair(tmp_path: Path) -> None:
     assert len(house.vms()) == 6
 
 
+def test_machines_of_a_proxmox_node_that_was_removed_are_replaced_and_forgotten(tmp_path: Path) -> None:
+    """One is being retired just then; their rows go with the configurations that Proxmox keeps of their VMs."""
+    waiting: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        pve = house.world.pve
+        pve.node_down("pve2")
+        await house.until(lambda: not all(row.wanted for row in rows(house).values()), limit=HOUR, what="one retired")
+        pve.remove_node("pve2")
+        await house.until(lambda: replaced(house, "pve2"), limit=2 * HOUR, what="replaced")
+        assert house.daemon is not None
+        assert [] == [op for op in house.daemon.state.view.ops.values() if op.disrupts]
+        waiting.append(sorted(row.name for row in rows(house).values() if row.node == "pve2"))
+        for vmid in [vmid for vmid, vm in pve.vms.items() if vm.node == "pve2" and not vm.template]:
+            pve.delete_vm(vmid)
+        await asyncio.sleep(120)
+        await house.converged(limit=HOUR)
+
+    house = tell(tmp_path, tale, text=spec(workers=3))
+
+    assert waiting == [["demo-cp-2", "demo-general-2"]]
+    assert destroyed(house) == []
+    assert len(members(house)) == 3
+    assert sorted(nodes(house)) == sorted(house.vms().values()) == sorted(rows(house))
+
+
 def test_a_vm_that_has_left_is_stopped_as_soon_as_its_node_is_back(tmp_path: Path) -> None:
     """Whether the API answers or not: what starts by itself there must not serve beside its successor."""
 

@@ -263,6 +263,13 @@ class Pve:
         if not host.up:
             power.node_back(self.cluster, host)
 
+    @source("API2/ClusterConfig.pm delnode")
+    def remove_node(self, node: str) -> None:
+        """Take a node that is off out of the cluster; its VMs' configurations stay, and with them their VMIDs."""
+        self._now()
+        assert not self.cluster.hosts[node].up, "a node is removed when it is off"
+        del self.cluster.hosts[node]
+
     @source("P15")
     def set_quorum(self, quorate: bool) -> None:
         """Take quorum away or give it back; a majority of the nodes must be there all the same."""

@@ -222,6 +222,11 @@ def site(*, online: Iterable[str] = ("pve1", "pve2", "pve3"), quorate: bool = Tr
     }
 
 
+def without(node: str, *, whole: bool = True) -> dict[Scope, Seen[Any]]:
+    """Return the nodes of a Proxmox whose status lists one no more."""
+    return {scopes.quorum(SITE): seen(Quorum(True, frozenset({"pve1", "pve2", "pve3"} - {node}), frozenset(), whole))}
+
+
 def identity() -> dict[str, Any]:
     """Return the facts of an initialised cluster."""
     return {f"identity/{NAME}": {"ca_hash": "sha256:aa", "uid": "kube-system-uid"}, f"elected/{NAME}": "u1"}

@@ -133,8 +133,9 @@ def around(rng: Rng, masters: list[Machine]) -> dict[Scope, Seen[Any]]:
     stranger = Resource(700, "pve1", "theirs", "running", template=False, tags=(), lock="")
     claim = Claim(INSTALLATION, NAME, Uid("lost"), "pve1", 333, {})
     offline = frozenset({"pve2"}) if rng.random() < 0.2 else frozenset[str]()
+    listed = frozenset({"pve1", "pve2", "pve3"} if rng.random() < 0.8 else {"pve1", "pve2"})
     return {
-        scopes.quorum(SITE): maybe(rng, Quorum(rng.random() < 0.9, frozenset({"pve1", "pve2", "pve3"}) - offline, offline)),
+        scopes.quorum(SITE): maybe(rng, Quorum(rng.random() < 0.9, listed - offline, offline, whole=rng.random() < 0.5)),
         scopes.resources(SITE): maybe(rng, {700: stranger}),
         scopes.claims(SITE): maybe(rng, (claim,) if rng.random() < 0.1 else ()),
         scopes.api(NAME): maybe(rng, Api(rng.random() < 0.9, "v1.34.2", rng.choice(("", "uid")))),

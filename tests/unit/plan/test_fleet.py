@@ -159,6 +159,27 @@ THEIRS = {"name": "nextcloud", "description": "", "smbios1": "uuid=11111111-0000
 
 
 @pytest.mark.parametrize(
+    ("one", "since", "whole", "wanted"),
+    [
+        ({}, 700, True, ("u4", Risk.REPLACE)),
+        ({}, 700, False, None),
+        ({}, 10, True, None),
+        ({"joined": False}, 10, True, ("u4", Risk.REPLACE)),
+        ({"joined": False, "started": False}, 10, True, ("u4", Risk.REPLACE)),
+        ({"joined": False}, 10, False, None),
+    ],
+)
+def test_who_was_on_a_proxmox_node_that_was_removed_is_replaced_like_the_sick(
+    one: dict[str, Any], since: float, whole: bool, wanted: tuple[str, Risk] | None
+) -> None:
+    """With the consent that a replacement wants, and not before its Node is sick: it may be in reach of others."""
+    there = replace(of(built(), "u4"), **one)
+    bulk = {**ill("u4", since=since), **build.without(there.node, whole=whole), scopes.vm(there): unknown()}
+
+    assert wanted == retired(put(built(), there, bulk=bulk))
+
+
+@pytest.mark.parametrize(
     ("edit", "more", "wanted"),
     [
         (THEIRS, {}, ("u4", Risk.IN_PLACE)),

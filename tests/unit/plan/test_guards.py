@@ -273,6 +273,8 @@ def test_a_machine_that_does_not_come_back_from_its_reboot_can_be_retired(one: M
         ({scopes.quorum(SITE): unknown()}, "ProxmoxUnknown"),
         (build.site(quorate=False), "NoQuorum"),
         (build.site(online=["pve2", "pve3"]), "NodeOffline"),
+        (build.without("pve1"), "NodeOffline"),
+        (build.without("pve1", whole=False), ""),
     ],
 )
 def test_nothing_is_written_to_a_proxmox_that_cannot_take_it_whole(found: dict[Any, Any], wanted: str) -> None:

@@ -298,6 +298,18 @@ def test_a_long_verb_is_judged_by_its_result_on_the_machine(
     assert wanted is type(on_guest(verb, state, age=age))
 
 
+@pytest.mark.parametrize("verb", [*GUEST_VERBS, "clone", "start", "stop", "resize", "destroy"])
+@pytest.mark.parametrize(("whole", "wanted"), [(True, Failed), (False, Unknown)])
+def test_what_was_begun_on_a_proxmox_node_that_was_removed_is_given_up(
+    verb: str, whole: bool, wanted: type[Verdict]
+) -> None:
+    """Nobody will ever tell what became of it; one that only is not listed may be back."""
+    silent = {scopes.vm(ROW): unknown(), scopes.tasks(SITE, ROW.node, ROW.vmid): unknown()}
+    bulk = {**silent, **build.without(ROW.node, whole=whole)}
+
+    assert wanted is type(resolve(op(ROW, verb), view(rows=[ROW], bulk=bulk), NOW))
+
+
 @pytest.mark.parametrize("verb", GUEST_VERBS)
 @pytest.mark.parametrize(
     ("found", "wanted"),

@@ -31,3 +31,26 @@ def test_a_size_that_is_not_told_is_unknown(given: dict[str, Any], sizes: tuple[
     facts = decode.facts(given, 1000.0, 1000.0)
 
     assert sizes == (facts.root, facts.root_disk)
+
+
+HEAD = {"type": "cluster", "name": "lab", "version": 2, "quorate": 1, "nodes": 2}
+HERE = [{"type": "node", "name": "pve1", "online": 1}, {"type": "node", "name": "pve2", "online": 0}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "removed"),
+    [
+        ([HEAD, *HERE], ["pve3"]),
+        ([{**HEAD, "nodes": 1}, HERE[0]], ["pve2", "pve3"]),
+        ([HEAD, HERE[0]], []),
+        ([{**HEAD, "nodes": 3}, *HERE], []),
+        ([{**HEAD, "quorate": 0}, *HERE], []),
+        ([{key: value for key, value in HEAD.items() if key != "nodes"}, *HERE], []),
+        (HERE[:1], []),
+    ],
+)
+def test_a_node_is_removed_only_by_a_list_that_is_whole(rows: list[dict[str, object]], removed: list[str]) -> None:
+    """A quorate cluster that lists as many as it counts; who lost its cluster's configuration lists itself alone."""
+    quorum = decode.quorum(rows)
+
+    assert removed == [name for name in ("pve1", "pve2", "pve3") if quorum.removed(name)]
