@@ -98,7 +98,7 @@ class Runner:
             self._state.observe(dict(zip(wanted, answers, strict=True)), by=key)
 
     async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
-        """Resolve what is open; return what to wait for, holds aside."""
+        """Resolve what is open; return what to wait for, aside from holds and from what is silent past its time."""
         for op in self._state.view.open_ops(key):
             # By the age that this daemon has measured: a wall clock that was stepped would make an op look late, or
             # never sent.
@@ -117,10 +117,10 @@ class Runner:
                     return None
                 case Running(after, sentence, late) if op.disrupts is None:
                     return Wait("DeadlineExceeded" if late else "Running", sentence, after)
-                case Unknown(sentence, after) if op.disrupts is None:
+                case Unknown(sentence, after, late) if op.disrupts is None and not late:
                     return Wait("Unresolved", sentence, after)
                 case _:
-                    pass  # a hold: its key goes on working under it
+                    pass  # a hold, or what nobody will answer for: its key goes on working under it
         return None
 
     def _permitted(self, action: Action, found: Finding) -> bool:

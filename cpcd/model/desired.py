@@ -220,7 +220,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits of long operations in seconds; they raise visibility, never destruction."""
+    """Limits of long operations in seconds; past one a silent machine may be reset, nothing is destroyed for it."""
 
     command: float = 300
     network: float = 30

@@ -191,10 +191,11 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Cannot be told yet: nothing else touches the target."""
+    """Cannot be told yet: nothing else touches the target; past its time (`late`) its own key may plan how to end it."""
 
     sentence: str
     after: float = 5.0
+    late: bool = False
 
 
 Verdict = Running | Done | Failed | Absent | Unknown

@@ -183,6 +183,12 @@ class Case:
         return self.members.at(self.row.address) if self.members else None
 
     @cached_property
+    def unanswered(self) -> Op | None:
+        """The job on this machine that is open and that it cannot be asked about."""
+        jobs = (op for op in self.view.open_ops(self.key) if scopes.guestop(self.row, op.id) in self.view.bulk)
+        return next((op for op in jobs if self.view.known(scopes.guestop(self.row, op.id)) is None), None)
+
+    @cached_property
     def hold(self) -> Op | None:
         """The open disruption of this machine."""
         return next((op for op in self.view.open_ops(self.key) if op.disrupts), None)

@@ -13,18 +13,18 @@ from typing import Any, Final
 from cpcd.model.desired import Timeouts
 from cpcd.model.errors import Code
 from cpcd.model.keys import Scope, Uid, Wall
-from cpcd.model.ledger import Change, DropFact, Machine, Op, PutFact, PutMachine
+from cpcd.model.ledger import Change, DropFact, Machine, Op, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
-from cpcd.plan.case import proof, removed, usurped
-from cpcd.plan.effects import COOL_DOWN, OPS, Write
+from cpcd.plan.case import offline, proof, removed, usurped
+from cpcd.plan.effects import COOL_DOWN, OPS, ResetVm, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
 
-__all__ = ["evidence", "resolve"]
+__all__ = ["evidence", "hangs", "resolve"]
 
 # Seconds after the send in which an effect may still begin unseen: the request's own limit and Proxmox's 30 s inside.
 SETTLE: Final = 75.0
@@ -178,7 +178,7 @@ def _task(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     # Before what the task says of itself: a start that fails may leave a VM that runs (P17).
     if _reached(op, vm, task):
         return Done(_counted(op, row, view))
-    return _unreached(op, row, task, now)
+    return _reopened(op, _unreached(op, row, task, now))
 
 
 def _unreached(op: Op, row: Machine, task: Task | None, now: Wall) -> Verdict:
@@ -188,6 +188,18 @@ def _unreached(op: Op, row: Machine, task: Task | None, now: Wall) -> Verdict:
     if now - op.opened > SETTLE:
         return Absent()
     return Unknown(f"whether {op.verb} of {row.name} has begun cannot be told yet", 3)
+
+
+def _reopened(op: Op, verdict: Verdict) -> Verdict:
+    """A job that a reset was to end goes on if the VM was not reset."""
+    job = ResetVm.interrupted(op) if op.verb == "reset" else None
+    match verdict:
+        case Failed() if job:
+            return replace(verdict, changes=(*verdict.changes, OpenOp(job)))
+        case Absent() if job:
+            return Failed(Code.EXECUTION, "a reset was sent and has not begun", (OpenOp(job),))
+        case _:
+            return verdict
 
 
 def _glance(op: Op, now: Wall) -> float:
@@ -256,7 +268,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     """A long verb on a machine: its result file decides."""
     polled = _polled(op, row, view)
     if polled is None:
-        return _silent(op, row, view)
+        return _silent(op, row, view, now)
     match polled["state"]:
         case "done":
             return Done(_counted(op, row, view))
@@ -273,12 +285,24 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
             return Failed(Code.EXECUTION, f"{op.verb} on {row.name} failed: {words}")
 
 
-def _silent(op: Op, row: Machine, view: View) -> Verdict:
+def _silent(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     vm = _vm(row, view)
     # Nobody will ever answer there, and an answer would be waited for without end.
     if vm is not None and (vm.off or usurped(view, row)):
         return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
-    return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5)
+    late = hangs(op, row, view, now)
+    beyond = vm is None and offline(row, view) and now - op.opened > _limit(op, row, view)
+    # What may run there still ends with the VM, and a retirement proves each of its own steps.
+    if row.retire and (late or beyond):
+        return Failed(Code.TIMEOUT, f"{op.verb} on {row.name} is given up: the machine is silent, and it goes")
+    return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5, late)
+
+
+def hangs(op: Op, row: Machine, view: View, now: Wall) -> bool:
+    """Return whether the machine of a job that is past its limit has a VM that runs, and does not answer for it."""
+    polled, vm = view.bulk.get(scopes.guestop(row, op.id)), _vm(row, view)
+    silent = polled is not None and not polled.complete and vm is not None and vm.status == "running"
+    return silent and now - op.opened > _limit(op, row, view)
 
 
 def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:

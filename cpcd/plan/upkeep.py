@@ -5,6 +5,7 @@ replace, softest first; each rung waits for the time that the unhealthy conditio
 """
 
 from cpcd.model.desired import Remedy
+from cpcd.model.ledger import Op
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
 from cpcd.plan import consent, effects, fields, growth, kubeadm, scopes
@@ -13,7 +14,7 @@ from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
 from cpcd.plan.provision import grow, unfit
 
-__all__ = ["sick_for", "upkeep"]
+__all__ = ["sick_for", "silent", "upkeep"]
 
 
 def upkeep(case: Case, vm: Vm) -> Plan:
@@ -137,6 +138,32 @@ def _health(case: Case) -> Plan | None:
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
         return acting("Remediating", effects.ResetVm(key=case.key, row=case.row))
     return _sick(f"{sentence} and a reset did not help", "NodeSick")
+
+
+def silent(case: Case, op: Op) -> Plan:
+    """Reset a machine that answers nothing while a job on it is open past its limit: no job outlives the boot.
+
+    A member by what its Node says, as any other. Who has not joined has no Node: once, when it has been silent for the
+    time that a remedy is given; what does not help it is replaced (`group.hopeless`).
+    """
+    remedy = _health(case) if case.row.joined else _unheard(case)
+    if remedy is not None and remedy.steps and _untouched(case):
+        return acting("Remediating", effects.ResetVm(key=case.key, row=case.row, job=op))
+    return waiting("GuestSilent", f"{case.row.name} cannot be asked about {op.verb}, and is past its time", after=5)
+
+
+def _unheard(case: Case) -> Plan | None:
+    began, health = case.view.since.get(f"{case.key}/GuestSilent", case.view.wall), case.cluster.health
+    tried = f"remedy/{case.row.uid}" in case.view.facts or Remedy.RESET not in health.ladder
+    if tried or case.view.wall - began <= health.patience:
+        return None
+    return acting("Remediating", effects.ResetVm(key=case.key, row=case.row))
+
+
+def _untouched(case: Case) -> bool:
+    """Whether the VM is proved to be ours, and nobody else works on it."""
+    vm = case.vm
+    return vm is not None and fields.ours(vm, case.row, case.view.installation) and not vm.lock
 
 
 def _unnetworked(case: Case) -> Plan | None:

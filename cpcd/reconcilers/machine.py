@@ -18,9 +18,9 @@ from cpcd.plan.case import Case, machine_key, proof
 from cpcd.plan.member import member
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision, short
-from cpcd.plan.resolve import evidence
+from cpcd.plan.resolve import evidence, hangs
 from cpcd.plan.retire import retire
-from cpcd.plan.upkeep import upkeep
+from cpcd.plan.upkeep import silent, upkeep
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK
 
@@ -52,6 +52,8 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     # While another operation is on its way nothing is decided that would need more.
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
+    elif any(hangs(op, row, view, view.wall) for op in ops):
+        wanted += _remedy_reads(row, view)
     return tuple(dict.fromkeys(wanted))
 
 
@@ -113,6 +115,15 @@ def _cluster_reads(key: Key, row: Machine, view: View) -> list[Scope]:
     return [*wanted, *([scopes.pods(row.cluster, row.name)] if held else [])]
 
 
+def _remedy_reads(row: Machine, view: View) -> list[Scope]:
+    """Return what a reset is decided and recognised by."""
+    tasks = scopes.tasks(row.site, row.node, row.vmid)
+    if f"identity/{row.cluster}" not in view.facts:
+        return [tasks]
+    etcd = [scopes.etcd(row.cluster)] if row.role is Role.CONTROL_PLANE else []
+    return [tasks, scopes.api(row.cluster), scopes.node(row.cluster, row.name), *etcd]
+
+
 def _near(row: Machine, view: View) -> bool:
     """Whether the machine is in its cluster, or as good as: prepared, or on its way out."""
     facts: Facts | None = view.known(scopes.guest(row))
@@ -152,6 +163,8 @@ def plan(key: Key, view: View) -> Plan:
     # Before anything else: every call is made to the node that the row names.
     if case.moved:
         return Plan(steps=(effects.Relocate(key=key, row=row, node=case.moved),))
+    if case.unanswered is not None and not row.retire:
+        return silent(case, case.unanswered)
     if row.retire:
         return retire(case)
     if group is None and case.hold is None:  # nobody says what it should be like: it is left as it is until it goes

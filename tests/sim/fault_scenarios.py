@@ -153,6 +153,8 @@ SCENARIOS: Final = (
     Scenario(fault="sudo-is-slow", story=B, said="CPCD-106 .*privilege escalation"),
     Scenario(fault="unit-killed", story=B, said="CPCD-106 .*was interrupted"),
     Scenario(fault="one-machine-hangs", story=B, said="demo-cp-1 is a Ready control-plane", lasts=600),
+    Scenario(fault="hangs-in-prepare", story=B, said="reset demo-general-1, which answers nothing", lasts=2600),
+    Scenario(fault="hangs-in-join", story=B, said="reset demo-general-1, which answers nothing", lasts=2600),
     # --- kubeadm and etcd
     Scenario(fault="token-not-signed-yet", story=B, said="CPCD-106 .*TokenUnknown"),
     Scenario(fault="half-a-join", story=B, said="CPCD-106 .*join on "),

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,45 @@ def test_a_node_of_that_name_which_is_not_our_machine_is_not_deleted(tmp_path: P
 
     assert uids[0] == uids[1] != uids[2]
     assert said(stage, "NameTaken: demo-general-2 waits: .*Node of that name which is another machine")
+
+
+def test_a_machine_that_hangs_for_good_is_reset_and_then_replaced(tmp_path: Path) -> None:
+    """D14: what no reset brings back while its join is open goes like any machine that does not come up."""
+    first: list[int] = []
+
+    async def tale(stage: Stage) -> None:
+        stage.house.faults.arm(named("hangs-for-good-in-join"))
+        await stage.house.start()
+        await stage.house.until(lambda: stage.house.faults.struck["hangs-for-good-in-join"] > 0, limit=900)
+        first.append(vmid(stage, "demo-general-1"))
+        await well(stage, limit=6000)
+
+    stage = tell(tmp_path, tale)
+
+    assert ["reset", "stop", "destroy"] == history(stage, first[0])
+    assert said(stage, "reset demo-general-1, which answers nothing")
+    assert {"demo-cp-1", "demo-general-2"} == set(stage.machines()) == set(stage.nodes())
+
+
+def test_a_machine_that_hangs_can_be_given_up(tmp_path: Path) -> None:
+    """D14: one that is no longer wanted goes, however silent it is about what was begun on it."""
+    first: list[int] = []
+
+    async def tale(stage: Stage) -> None:
+        await built(stage)
+        fault = replace(named("hangs-for-good-in-join"), call="general-2 submit join")
+        stage.house.faults.arm(fault)
+        stage.house.file.commit(TWO)
+        await stage.house.until(lambda: stage.house.faults.struck[fault.name] > 0, limit=900)
+        first.append(vmid(stage, "demo-general-2"))
+        stage.house.file.commit(TWO.replace("replicas: 2", "replicas: 1"))
+        await well(stage)
+
+    stage = tell(tmp_path, tale)
+
+    assert ["stop", "destroy"] == history(stage, first[0])
+    assert said(stage, "join on demo-general-2 is given up")
+    assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
 
 
 def test_a_disruption_budget_is_waited_for_and_never_forced(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cpcd.lab.faults.mechanisms import (
     Fails,
     Fault,
     Hand,
+    Hang,
     HoldLock,
     KillWorker,
     Lie,
@@ -172,6 +173,9 @@ _MACHINES: Final = (
     _ssh("R16", "sudo-is-slow", "submit prepare", Fails("packages", "Timeout (12s) waiting for privilege escalation prompt"), times=1),
     _ssh("D10", "unit-killed", "submit (init|prepare)", KillWorker(10), times=2),
     _ssh("D14", "one-machine-hangs", "general-1 ", DropBefore(300), times=None),
+    _ssh("D14", "hangs-in-prepare", "general-1 submit prepare", Hang(8)),
+    _ssh("D14", "hangs-in-join", "general-1 submit join", Hang(8)),
+    _ssh("D14", "hangs-for-good-in-join", "general-1 submit join", Hang(8, broken=True)),
     _ssh("D05", "join-fails-thrice", "general-1 submit join", Fails("kubelet-start", "error: timed out waiting for the condition"), times=3),
 )  # fmt: skip
 

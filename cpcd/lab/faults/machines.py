@@ -64,7 +64,7 @@ class FaultyGuests:
                 raise Unreachable(f"guest:{host.uid}", f"the connection to {host.name} was lost")
             case does.Delay(seconds):
                 await self._faults.sleep(seconds)
-            case does.Reboot(after) | does.KillWorker(after):
+            case does.Reboot(after) | does.KillWorker(after) | does.Hang(after):
                 self._later(mechanism, host, after)
             case None:
                 pass
@@ -74,5 +74,13 @@ class FaultyGuests:
 
     def _later(self, mechanism: does.Mechanism, host: Host, after: float) -> None:
         guest = self._faults.world.guest_at(host.address)
-        if guest is not None:
-            self._faults.world.events.at(after, guest.reset if isinstance(mechanism, does.Reboot) else guest.kill_job)
+        if guest is None:
+            return
+        match mechanism:
+            case does.Reboot():
+                befalls: Callable[[], None] = guest.reset
+            case does.Hang(broken=broken):
+                befalls = lambda: guest.hang(broken=broken)  # noqa: E731
+            case _:
+                befalls = guest.kill_job
+        self._faults.world.events.at(after, befalls)

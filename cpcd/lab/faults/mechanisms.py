@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cpcd.model.errors import Code
 
-__all__ = ["CLIENT", "Alter", "Answer", "ClockStep", "Delay", "DiskFull", "DropAfter", "DropBefore", "Edit", "Exit", "Fails", "Fault", "Hand", "HoldLock", "KillWorker", "Lie", "Mechanism", "Partial", "Reboot", "Refuse", "Slow", "Stale"]  # fmt: skip
+__all__ = ["CLIENT", "Alter", "Answer", "ClockStep", "Delay", "DiskFull", "DropAfter", "DropBefore", "Edit", "Exit", "Fails", "Fault", "Hand", "Hang", "HoldLock", "KillWorker", "Lie", "Mechanism", "Partial", "Reboot", "Refuse", "Slow", "Stale"]  # fmt: skip
 
 CLIENT: Final = 40.0  # seconds after which cpcd gives up on a Proxmox that has not answered (`failures.md` T01)
 
@@ -134,6 +134,14 @@ class Reboot:
 
 
 @dataclass(frozen=True, slots=True)
+class Hang:
+    """So many seconds later the machine that is called runs and answers nothing, until it is reset; `broken`, for good."""
+
+    after: float
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClockStep:
     """The machine's clock is off by so many seconds."""
 
@@ -170,7 +178,7 @@ class Hand:
 
 Mechanism = (
     DropBefore | DropAfter | Delay | Slow | Answer | Refuse | Exit | Fails | Stale | Partial | Alter | Lie | HoldLock | KillWorker
-    | Reboot | ClockStep | DiskFull | Edit | Hand
+    | Reboot | Hang | ClockStep | DiskFull | Edit | Hand
 )  # fmt: skip
 
 

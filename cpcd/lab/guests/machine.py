@@ -57,6 +57,7 @@ class Machine:
         self.booted: float | None = None
         self.boot_id = ""
         self.halting = False
+        self.hung = False  # its kernel is, until the power goes
         self.system = True  # something boots from its disk
         self.cut = False
         self.containerd = True  # the service runs
@@ -111,7 +112,12 @@ class Machine:
         return ["root"] if late else self.disk.users
 
     def _up(self, seconds: float) -> bool:
-        return self.system and self.booted is not None and not self.halting and self.now >= self.booted + seconds
+        return (
+            self.system
+            and self.booted is not None
+            and not (self.halting or self.hung)
+            and self.now >= self.booted + seconds
+        )
 
     @property
     @recorded(1007, 1069)
@@ -147,7 +153,7 @@ class Machine:
         self._boot()
 
     def _boot(self) -> None:
-        self.booted, self.halting = self.now, False
+        self.booted, self.halting, self.hung = self.now, False, False
         self.boot_id = str(uuid.UUID(int=self.world.random.getrandbits(128), version=4))
         # Compared with the disk: a clone, or any change of what the drive says, makes cloud-init do its work once more
         # (G10).
@@ -184,6 +190,13 @@ class Machine:
         self.jobs.kill()
         self.stop_kubelet()
         self.booted = None
+
+    @source("D14")
+    def hang(self, *, broken: bool) -> None:
+        """Stop in the kernel: it runs, and answers nothing more until it boots anew; `broken`, no system does then."""
+        self.jobs.kill()
+        self.stop_kubelet()
+        self.hung, self.system = True, not broken
 
     def reset(self) -> None:
         """Press the reset button."""

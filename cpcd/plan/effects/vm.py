@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from cpcd.model.desired import Risk
 from cpcd.model.keys import Scope
-from cpcd.model.ledger import Change, Evidence, Machine
+from cpcd.model.ledger import Change, CloseOp, Evidence, Machine, Op
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, growth, scopes
@@ -165,18 +165,36 @@ class Stop(Power):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetVm(Power):
-    """Reset the VM: the second rung of remediation; the row counts the strike."""
+    """Reset the VM: the second rung of remediation; the row counts the strike.
+
+    A `job` that nobody answers for ends with it, so that two never hold one VM: set aside with the op's opening, and
+    open again if the VM was not reset (`interrupted`).
+    """
 
     verb: ClassVar[str] = "reset"
     task: ClassVar[str] = "qmreset"
     risk: ClassVar[Risk] = Risk.REBOOT
 
+    job: Op | None = None
+
     @property
     def sentence(self) -> str:
-        return f"reset {self.row.name}, whose node is not ready"
+        return f"reset {self.row.name}, {'whose node is not ready' if self.row.joined else 'which answers nothing'}"
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        return (self.spent,)
+        return (self.spent, *((CloseOp(self.job.id),) if self.job else ()))
+
+    def before(self, view: View) -> Evidence:
+        """Add the job that the reset ends."""
+        job = self.job
+        kept = {name: getattr(job, name) for name in ("id", "verb", "opened", "before", "handle")} if job else {}
+        return {**Write.before(self, view), **({"job": {**kept, "slots": list(job.slots)}} if job else {})}
+
+    @staticmethod
+    def interrupted(op: Op) -> Op | None:
+        """Return the job that a reset was to end."""
+        kept = op.before.get("job")
+        return Op(**{**kept, "slots": tuple(kept["slots"])}, key=op.key, target=op.target) if kept else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

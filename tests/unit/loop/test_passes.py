@@ -179,6 +179,20 @@ def test_an_unknown_verdict_keeps_everybody_off_the_target() -> None:
     )  # fmt: skip
 
 
+def test_what_is_unknown_past_its_time_may_be_ended_by_its_own_key() -> None:
+    """Its key plans again while it stays open."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.verdicts["switch"] = lambda _op, _view: Unknown("nobody knows", after=7, late=True)
+        await engine.run(120)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    assert (1, "a is lit") == (len(engine.applied), engine.passes[-1].sentence)
+
+
 def test_an_effect_that_never_began_is_begun_again_under_another_op() -> None:
     """Absent closes the op in silence and the plan is made anew."""
 

@@ -1,5 +1,6 @@
 """Op × evidence → verdict: a row of design.md's tables is a row here."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from cpcd.model.desired import Timeouts
 from cpcd.model.errors import Code
 from cpcd.model.keys import system_uuid
-from cpcd.model.ledger import DropFact, Machine, PutFact, PutMachine
+from cpcd.model.ledger import DropFact, Machine, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
-from cpcd.model.seen import Api, Members, Task, Vm
+from cpcd.model.seen import Api, Members, Quorum, Task, Vm
 from cpcd.plan import fields, scopes
+from cpcd.plan.effects import ResetVm
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
 from tests.unit.plan import build
 from tests.unit.plan.build import (
@@ -326,6 +328,52 @@ def test_a_machine_that_is_silent_because_it_is_off_has_been_interrupted(
 ) -> None:
     """Its unit cannot have gone on; one that merely does not answer may."""
     assert wanted is type(on_guest(verb, None, age=1000, bulk={scopes.vm(ROW): found}))
+
+
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+def test_a_silent_machine_whose_vm_runs_is_late_past_the_jobs_limit(verb: str) -> None:
+    """Never failed for its silence: a job may go on behind it."""
+    runs = {scopes.vm(ROW): seen(vm(ROW))}
+    verdicts = [on_guest(verb, None, age=age, bulk=runs) for age in (299, 1801)]
+
+    assert [False, True] == [isinstance(verdict, Unknown) and verdict.late for verdict in verdicts]
+    assert not any(isinstance(verdict, Failed) for verdict in verdicts)
+
+
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+def test_a_retired_machine_waits_for_no_answer_past_the_jobs_limit(verb: str) -> None:
+    """It goes all the same; what cannot be seen of its VM is waited for."""
+    one, runs = replace(ROW, retire="scaled"), {scopes.vm(ROW): seen(vm(ROW))}
+    away = {
+        scopes.quorum(ROW.site): seen(Quorum(quorate=True, online=frozenset({"pve2"}), offline=frozenset({ROW.node})))
+    }
+    situations = ((299, runs), (299, away), (1801, {}), (1801, runs), (1801, away))
+    found = [on_guest(verb, None, one=one, age=age, bulk=bulk) for age, bulk in situations]
+
+    assert [Unknown, Unknown, Unknown, Failed, Failed] == list(map(type, found))
+
+
+JOB = op(ROW, "join", id_="op-join", age=4000, slots=(f"control-plane:{NAME}",), before={"upids": []}, handle="op-join")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "age", "wanted"),
+    [
+        ((own("qmreset"),), 1, (Done, False)),
+        ((own("qmreset", "got timeout"),), 1, (Failed, True)),
+        ((), LATE, (Failed, True)),
+        ((), 1, (Unknown, False)),
+    ],
+)
+def test_a_job_that_a_reset_was_to_end_goes_on_if_the_vm_was_not_reset(
+    tasks: tuple[Task, ...], age: float, wanted: tuple[type[Verdict], bool]
+) -> None:
+    """As it was, with its permits: nothing is proved about it; after a reset it has ended."""
+    whole = view(rows=[ROW], ops=[JOB], bulk={scopes.vm(ROW): seen(vm(ROW))})
+    before = ResetVm(key=JOB.key, row=ROW, job=JOB).before(whole)
+    verdict = acted("reset", UP, tasks, age, job=json.loads(json.dumps(before["job"])))
+
+    assert wanted == (type(verdict), OpenOp(JOB) in getattr(verdict, "changes", ()))
 
 
 def test_a_failed_verb_is_told_in_the_machines_own_words() -> None:

@@ -12,11 +12,13 @@ from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
+from cpcd.plan.case import machine_key
 from cpcd.plan.drain import drain
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import sick_for, upkeep
+from cpcd.reconcilers import machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
     AUTO,
@@ -507,3 +509,43 @@ def test_what_is_forgotten_cools_down() -> None:
     assert (NOW + 600, NOW + 600) == (
         after.facts[f"vmid/home/{WORKER.vmid}"], after.facts[f"address/home/{WORKER.address}"],
     )  # fmt: skip
+
+
+HANGING = node(WORKER, ready="Unknown", since=NOW - 301)
+COMING = replace(WORKER, joined=False)
+SILENT = f"{machine_key(WORKER)}/GuestSilent"
+
+
+@pytest.mark.parametrize(
+    ("one", "parts", "wanted"),
+    [
+        (WORKER, {"bulk": {NODE: seen(HANGING)}}, "reset"),
+        (WORKER, {}, "GuestSilent"),
+        (WORKER, {"bulk": {NODE: seen(replace(HANGING, since=NOW - 299))}}, "GuestSilent"),
+        (replace(WORKER, strikes=1), {"bulk": {NODE: seen(HANGING)}}, "GuestSilent"),
+        (WORKER, {"bulk": {NODE: seen(HANGING), scopes.vm(WORKER): seen(vm(WORKER, lock="backup"))}}, "GuestSilent"),
+        (WORKER, {"bulk": {NODE: seen(HANGING), scopes.vm(WORKER): unknown()}}, "GuestSilent"),
+        (WORKER, {"bulk": {NODE: seen(HANGING), scopes.vm(WORKER): seen(vm(MASTER))}}, "GuestSilent"),
+        (COMING, {}, "GuestSilent"),
+        (COMING, {"since": {SILENT: NOW - 299}}, "GuestSilent"),
+        (COMING, {"since": {SILENT: NOW - 301}}, "reset"),
+        (COMING, {"since": {SILENT: NOW - 301}, "known": {f"remedy/{WORKER.uid}": NOW - 9_000}}, "GuestSilent"),
+    ],
+)
+def test_a_machine_that_hangs_under_a_job_is_reset_once(one: Machine, parts: dict[str, Any], wanted: str) -> None:
+    """A member by what its Node says, who has not joined after as long a silence; only what is ours and not locked."""
+    job = op(one, "prepare", age=2_000)
+    silent = {scopes.guestop(one, job.id): unknown(), **parts.get("bulk", {})}
+    plan = machine.plan(job.key, put(REST, one, ops=[job], **{**parts, "bulk": silent}))
+
+    assert wanted == said(plan)
+    assert wanted != "reset" or effects.ResetVm(key=job.key, row=one, job=job) == step(plan)
+
+
+def test_a_machine_that_hangs_is_not_reset_where_the_ladder_has_no_reset() -> None:
+    """It waits, and is replaced when it does not come up (`group.hopeless`)."""
+    job = op(COMING, "join", age=2_000)
+    wanted = replace(ONE, health=health(ladder=(Remedy.START, Remedy.REPLACE)))
+    whole = put(built(ONE, now=wanted), COMING, ops=[job], bulk={scopes.guestop(COMING, job.id): unknown()})
+
+    assert "GuestSilent" == said(machine.plan(job.key, put(whole, since={SILENT: NOW - 301})))
