@@ -104,8 +104,8 @@ class Runner:
             # never sent.
             wall = Wall(op.opened + self._state.age(op))
             match self._resolve(op, self._state.view, wall):
-                case Done(changes):
-                    found.progressed = True
+                case Done(changes, progress):
+                    found.progressed = found.progressed or progress
                     await self._state.commit((*changes, CloseOp(op.id)), by=key)
                 case Absent():
                     await self._state.commit((CloseOp(op.id),), by=key)

@@ -169,9 +169,13 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Proved to have happened; `changes` are committed with the closing."""
+    """Proved to have happened; `changes` are committed with the closing.
+
+    A clean-up is no `progress`: what failed before it may fail again, and is forgiven when that has succeeded.
+    """
 
     changes: tuple[Change, ...] = ()
+    progress: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,7 +271,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         return _silent(op, row, view, now)
     match polled["state"]:
         case "done":
-            return Done(_counted(op, row, view))
+            return Done(_counted(op, row, view), progress=op.verb != "kubeadm-reset")
         case "running":
             return Running(1, f"{op.verb} runs on {row.name}")
         case "absent":

@@ -12,7 +12,8 @@ from cpcd.model.view import View
 
 __all__ = ["called", "camel", "clock", "expected", "outage", "silence", "stalled", "told"]
 
-_PERSON = frozenset({"AwaitingApproval", "DrainStalled"})  # waits that only a person ends
+# Waits that only a person ends. Not what ends by itself as a rule, such as a locked VM: `CpcdClusterNotReady` is for it.
+_PERSON = frozenset({"AwaitingApproval", "DrainStalled", "EndpointTaken", "MachineIdShared", "NameTaken"})
 
 
 def called(view: View, key: Key) -> str:

@@ -28,6 +28,7 @@ def test_the_alerts_of_the_issue_are_there() -> None:
         "ReconcileErrors",
         "Degraded",
         "Stalled",
+        "ClusterNotReady",
         "SpecInvalid",
         "Absent",
         "Stuck",

@@ -132,6 +132,25 @@ def test_a_node_of_that_name_which_is_not_our_machine_is_not_deleted(tmp_path: P
     assert said(stage, "NameTaken: demo-general-2 waits: .*Node of that name which is another machine")
 
 
+def test_an_init_that_never_succeeds_is_degraded_until_it_does(tmp_path: Path) -> None:
+    """K20: what is cleaned up between two tries forgives nothing."""
+    degraded: list[bool] = []
+
+    async def tale(stage: Stage) -> None:
+        house, fault = stage.house, replace(named("no-images"), times=None)
+        house.listeners = (*house.listeners, lambda one: degraded.append(one.degraded))
+        house.faults.arm(fault)
+        await house.start()
+        await house.until(lambda: house.faults.struck[fault.name] > 5, limit=1500)
+        house.faults.clear()
+        await well(stage)
+
+    tell(tmp_path, tale)
+
+    assert any(degraded)
+    assert not degraded[-1]
+
+
 def test_a_machine_that_hangs_for_good_is_reset_and_then_replaced(tmp_path: Path) -> None:
     """D14: what no reset brings back while its join is open goes like any machine that does not come up."""
     first: list[int] = []

@@ -8,6 +8,7 @@ import pytest
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.loop.dispatcher import AT_ONCE, PATIENCE, RESYNC, SLOW
 from cpcd.loop.health import BEAT, unhealthy
+from cpcd.model.desired import Retry
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.ledger import PutFact
@@ -77,20 +78,23 @@ def test_what_a_pass_sees_itself_does_not_break_its_backoff() -> None:
     )
 
 
-def test_a_proved_effect_forgives_the_failures_before_it() -> None:
-    """The next failure is the first in a row."""
+@pytest.mark.parametrize(("done", "wanted"), [(Done(), [1, 2, 1, 2, 3]), (Done(progress=False), [1, 2, 3, 4, 5])])
+def test_a_proved_effect_forgives_the_failures_before_it(done: Done, wanted: list[int]) -> None:
+    """The next failure is the first in a row; a clean-up forgives nothing, so that what fails for ever is degraded."""
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
         engine.takes = 1e9
-        verdicts: list[Verdict] = [Failed(Code.EXECUTION, "x"), Failed(Code.EXECUTION, "x"), Done()]
+        verdicts: list[Verdict] = [Failed(Code.EXECUTION, "x"), Failed(Code.EXECUTION, "x"), done]
         engine.verdicts["switch"] = lambda _op, _view: verdicts.pop(0) if verdicts else Failed(Code.EXECUTION, "x")
         await engine.run(200)
         return engine
 
-    failed = [one.failures for one in simulate(main, seed=1).passes if one.outcome is Outcome.FAILED]
+    passes = simulate(main, seed=1).passes
+    failed = [one.failures for one in passes if one.outcome is Outcome.FAILED]
 
-    assert [1, 2, 1, 2, 3] == failed[:5]
+    assert wanted == failed[:5]
+    assert all(one.degraded for one in passes if one.failures >= Retry().degraded_after)
 
 
 def test_a_key_that_works_again_forgets_its_failures() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.report import Outcome, Pass
-from cpcd.status.words import outage, silence, told
+from cpcd.status.words import outage, silence, stalled, told
 from tests.unit.status.scene import NOW, W1, done, down, key
 
 KEY = key(W1)
@@ -43,6 +43,15 @@ SILENT = Unreachable("pve:home", "Proxmox home does not answer", hint="Look.")
 def test_what_goes_wrong_is_told_whole(one: Pass, said: str) -> None:
     """Code, what to what, what is next and when, the run id, what to do; what goes well is what the pass says."""
     assert said == told(one, "w", NOW)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wanted"),
+    [("MachineIdShared", True), ("EndpointTaken", True), ("NameTaken", True), ("AwaitingApproval", True), ("Booting", False), ("VmLocked", False)],
+)  # fmt: skip
+def test_a_wait_that_only_a_person_ends_is_stalled(reason: str, wanted: bool) -> None:
+    """What ends by itself as a rule is not, however long it lasts."""
+    assert wanted is stalled(done(KEY, Outcome.WAITING, "waits", reason=reason, next_in=3))
 
 
 def test_an_endpoint_is_told_with_since_when() -> None:
