@@ -5,7 +5,7 @@ from cpcd.loop.dispatcher import Pulse
 __all__ = ["unhealthy"]
 
 BEAT = 30.0  # seconds without a beat: the dispatcher hangs, or the event loop is blocked
-LONGEST = 600.0  # seconds: a pass only waits for answers, and every answer has a limit below this
+LONGEST = 600.0  # seconds: a pass has ended by 480 s, whoever is slow (`runner.py`); beyond it, cpcd itself hangs
 
 
 def unhealthy(pulse: Pulse, now: float) -> str:

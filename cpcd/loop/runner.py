@@ -11,15 +11,17 @@ from types import ModuleType
 from typing import Any
 
 from cpcd.loop.state import State
-from cpcd.model.errors import Bug, Failure, Unreachable
-from cpcd.model.keys import Key, OpId, Scope, Wall
+from cpcd.model.errors import Bug, Code, Failure, Unreachable
+from cpcd.model.keys import Instant, Key, OpId, Scope, Wall
 from cpcd.model.ledger import CloseOp, Op, OpenOp, SetHandle
 from cpcd.model.plan import Absent, Action, Done, Failed, Guard, Plan, Refusal, Resolve, Running, Unknown, Wait
 from cpcd.model.seen import Seen
 from cpcd.ports.clock import Clock
 
-__all__ = ["ROUNDS", "Finding", "Runner"]
+__all__ = ["ENDS", "LOOK", "ROUNDS", "Finding", "Runner"]
 
+LOOK = 240.0  # seconds of a pass: its reads end by then, and later no step of it is begun
+ENDS = 480.0  # seconds of a pass: its last step ends by then, well before the pass counts as stuck (`health.py`)
 SOON = 0.5  # seconds until an operation that was started is looked at
 ROUNDS = 3  # reads may lead to reads (VM runs → ask the guest); more is a mistake in a reconciler
 
@@ -37,6 +39,7 @@ class Finding:
     again: float | None = None
     progressed: bool = False
     failed: str = ""
+    began: float = 0.0
 
 
 class Runner:
@@ -64,7 +67,11 @@ class Runner:
         self._new_op = new_op
 
     async def run(self, key: Key, found: Finding) -> None:
-        """Make one pass, filling `found`; raises Failure for what went wrong on the way."""
+        """Make one pass, filling `found`; raises Failure for what went wrong on the way.
+
+        However slow the other sides are, it is over after `ENDS` seconds and what the journal takes.
+        """
+        found.began = self._clock.now()
         reconciler = self._by_kind[key.kind]
         await self._observe(reconciler, key, found)
         before = self._state.view.open_ops(key)
@@ -80,7 +87,7 @@ class Runner:
         for action in found.plan.steps:
             if not self._permitted(action, found):
                 continue  # what waits, for consent say, holds up nothing else
-            if not await self._attempt(reconciler, action, found):
+            if not await self._attempt(reconciler, action, found) or self._spent(found):
                 return
 
     async def _observe(self, reconciler: ModuleType, key: Key, found: Finding) -> None:
@@ -94,8 +101,21 @@ class Runner:
                 return
             # Once a pass each, whatever came back: a scope that could not be read would be asked for in every round.
             read.update(wanted)
-            answers = await asyncio.gather(*(self._read(scope) for scope in wanted))
+            # Half of the time that is left, so that one silent read leaves the other half to what follows from the rest.
+            limit = max(0.0, found.began + LOOK - self._clock.now()) / 2
+            answers = await asyncio.gather(*(self._read_within(limit, scope) for scope in wanted))
             self._state.observe(dict(zip(wanted, answers, strict=True)), by=key)
+
+    async def _read_within(self, seconds: float, scope: Scope) -> Seen[Any]:
+        """Read a scope; what has not been told by then is unknown, as anything that could not be read."""
+        began, limit = Instant(self._clock.now()), self._clock.timeout(seconds)
+        try:
+            async with limit:
+                return await self._read(scope)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Seen(None, began, complete=False, why=f"no answer within {seconds:.0f} s")
 
     async def _close_ops(self, key: Key, found: Finding) -> Wait | None:
         """Resolve what is open; return what to wait for, aside from holds and from what is silent past its time."""
@@ -138,6 +158,13 @@ class Runner:
                 return False
         return True
 
+    def _spent(self, found: Finding) -> bool:
+        """Whether the pass is too old for another step; what is left of the plan is the next one's."""
+        if self._clock.now() - found.began < LOOK:
+            return False
+        found.again = 0.0
+        return True
+
     async def _attempt(self, reconciler: ModuleType, action: Action, found: Finding) -> bool:
         """Carry a step out; one that may be repeated and is refused holds up nothing else, and is reported."""
         try:
@@ -162,14 +189,29 @@ class Runner:
         if action.local:
             found.again = 0.0
             return True
-        self._state.stamp(action.key, action.verb)
         # Whatever comes of this call, the op stays open: without a handle `resolve` finds what it began by what is
         # listed.
-        handle = await reconciler.apply(action, self._ports, op)
+        handle = await self._applied(reconciler, action, op, found.began + ENDS - self._clock.now())
         if op is not None and handle is not None:
             await self._state.commit((SetHandle(op.id, handle),), by=action.key)
         found.again = SOON if op is not None else 0.0
         return op is None
+
+    async def _applied(self, reconciler: ModuleType, action: Action, op: Op | None, seconds: float) -> str | None:
+        """Have a step carried out; one that is cut off may have happened or not, and its op's age begins after it."""
+        limit = self._clock.timeout(seconds)
+        try:
+            async with limit:
+                handle: str | None = await reconciler.apply(action, self._ports, op)
+                return handle
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            what = f"{action.sentence}: no answer within {seconds:.0f} s"
+            raise Failure(Code.TIMEOUT, what, target=str(action.target)) from None
+        finally:
+            # Not before it: a sweep may take long, and the next is due so long after its end.
+            self._state.stamp(action.key, action.verb)
 
     def _open(self, action: Action) -> Op:
         view = self._state.view

@@ -4,13 +4,18 @@ Implemented by `adapters/kube.py` (kubernetes.aio's dynamic client) and by the l
 `tests/contract`. Objects are the API's own JSON.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["GVK", "Kube", "Object", "Served"]
+from cpcd.model.errors import Failure
+
+__all__ = ["GVK", "Kube", "Object", "Served", "evict_all"]
 
 Object = dict[str, Any]
+
+EVICTIONS: Final = 5  # at once: half of the connections of a client, so that what is read meanwhile has the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,21 @@ class Kube(Protocol):
     async def close(self) -> None:
         """Release connections."""
         ...
+
+
+async def evict_all(kube: Kube, pods: Iterable[tuple[str, str, str]]) -> list[Failure]:
+    """Evict pods (namespace, name, uid), `EVICTIONS` at a time, and return what failed.
+
+    One after the other the last ones would wait for a webhook's time-out with each before them.
+    """
+    places = asyncio.Semaphore(EVICTIONS)
+
+    async def evicted(namespace: str, name: str, uid: str) -> Failure | None:
+        try:
+            async with places:
+                await kube.evict(namespace, name, uid)  # by uid: a StatefulSet's next pod has the same name
+        except Failure as failure:
+            return failure
+        return None
+
+    return [one for one in await asyncio.gather(*(evicted(*pod) for pod in pods)) if one is not None]

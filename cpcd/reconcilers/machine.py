@@ -22,7 +22,7 @@ from cpcd.plan.resolve import evidence, hangs
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import silent, upkeep
 from cpcd.ports.bundle import Ports
-from cpcd.ports.kube import GVK
+from cpcd.ports.kube import GVK, evict_all
 
 __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
 
@@ -271,18 +271,11 @@ async def _sweep(action: effects.Drain, ports: Ports) -> None:
 
     A pod whose eviction fails (two budgets for it, a webhook) keeps no other on the machine; the first failure is told.
     """
-    kube, first = ports.kube(action.row.cluster), None
+    kube = ports.kube(action.row.cluster)
     await kube.patch(NODE, action.row.name, {"spec": {"unschedulable": True}})
-    # By uid: a StatefulSet's next pod has the same name, and may be where it is to stay.
-    for namespace, name, uid in action.pods:
-        try:
-            await kube.evict(namespace, name, uid)
-        except Unreachable:
-            raise
-        except Failure as failure:
-            first = first or failure
-    if first is not None:
-        raise first
+    failed = await evict_all(kube, action.pods)
+    if failed:
+        raise next((one for one in failed if isinstance(one, Unreachable)), failed[0])
 
 
 def _written(action: effects.Configure) -> dict[str, object]:

@@ -7,13 +7,14 @@ decision-relevant fields are kept, so that equal means no work.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cpcd.model.desired import TemplateRef
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Instant, OpId, Role, Scope, Uid
 from cpcd.model.ledger import Machine
-from cpcd.model.seen import Asked, Quorum, Resource, Seen, Task, Vm
+from cpcd.model.seen import Asked, Members, Quorum, Resource, Seen, Task, Vm
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.ports.bundle import Ports
@@ -21,9 +22,11 @@ from cpcd.ports.clock import Clock
 from cpcd.ports.guests import Host
 from cpcd.sources import cluster_reading as kube
 from cpcd.sources import decode
+from cpcd.sources.turns import first_answer
 
 __all__ = ["Reader", "parked"]
 
+TURN = 10.0  # seconds: a member that answers does so in one or two; one that is silent costs the others no more
 REMEMBERED = 1000  # clones whose log was read; more than a node lists
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
@@ -238,16 +241,16 @@ class Reader:
         return await self._ports.guests.listens(place)
 
     async def _etcd(self, scope: Scope) -> Any:
-        """Ask the control planes one after the other: one healthy peer's linearizable list is enough."""
+        """Ask the control planes in turn: one healthy peer's linearizable list is enough."""
         rows = [r for r in self._view().rows(scope.owner) if r.role is Role.CONTROL_PLANE and r.joined]
-        last: Failure = Failure(Code.NETWORK, "no control plane has joined yet", target=str(scope))
+        if not rows:
+            raise Failure(Code.NETWORK, "no control plane has joined yet", target=str(scope))
         # Who is on the way out comes last: it may be without its member by now.
-        for row in sorted(rows, key=lambda r: (not r.wanted, r.index)):
-            try:
-                return decode.members(await self._ports.guests.call(self._ports.host(row), "etcd_members", {}))
-            except Failure as failure:
-                last = failure
-        raise last
+        rows.sort(key=lambda r: (not r.wanted, r.index))
+        return await first_answer([partial(self._members, row) for row in rows], self._clock, TURN)
+
+    async def _members(self, row: Machine) -> Members:
+        return decode.members(await self._ports.guests.call(self._ports.host(row), "etcd_members", {}))
 
     def _row(self, uid: str) -> Machine:
         row = self._view().machines.get(Uid(uid))

@@ -176,6 +176,7 @@ class Engine:
         self.verdicts: dict[str, Callable[[Op, View], Verdict]] = {}
         self.guards: list[Any] = []
         self.traces: dict[str, int] = {}
+        self.takes_to_read: dict[str, float] = {}
         self.silent: dict[str, Failure] = {}
         self.applied: list[tuple[str, str, str]] = []
         self.durable: list[bool] = []
@@ -222,7 +223,7 @@ class Engine:
         if scope.name in self.silent:
             raise self.silent[scope.name]
         began = Instant(self.clock.now())
-        await self.clock.sleep(0.05)
+        await self.clock.sleep(self.takes_to_read.get(scope.name, 0.05))
         return Seen(self.traces.get(scope.name, self.lit.get(scope.name)), began, complete=True)
 
     def _guard(self, action: Action, view: View) -> Any:

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from cpcd.lab.simloop import SimLoop, simulate
+from cpcd.loop.health import LONGEST
+from cpcd.loop.runner import ENDS
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Key, OpId, Wall
 from cpcd.model.ledger import DropFact, Op, OpenOp, PutFact
@@ -420,3 +422,65 @@ def test_facts_that_go_wake_like_facts_that_come() -> None:
         return engine
 
     assert Outcome.SETTLED == simulate(main, seed=1).passes[-1].outcome
+
+
+def test_a_read_that_never_ends_is_unknown_with_its_reason_and_the_pass_goes_on() -> None:
+    """The plan is made without it, well before the pass counts as stuck."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.takes_to_read["a"] = 10_000
+        engine.plans["a"] = lambda key, view: Plan(wait=Wait("Unknown", view.bulk[light(key.name)].why, 60))
+        await engine.run(LONGEST)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    done = engine.passes[0]
+    assert (Outcome.WAITING, "no answer within 120 s", 120) == (done.outcome, done.sentence, round(done.duration))
+
+
+def test_a_step_that_never_ends_is_cut_off_and_its_op_stays_open_for_the_evidence() -> None:
+    """Whether it happened is not known; it is not done again before an op has been looked at for its time."""
+
+    async def hang(_action: Action) -> None:
+        await asyncio.Event().wait()
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.effects["a"] = hang
+        await engine.run(ENDS + 25)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    failure = engine.passes[0].failure
+    assert failure is not None
+    assert (Code.TIMEOUT, "light a: no answer within 480 s") == (failure.code, failure.what)
+    assert LONGEST - 60 > engine.passes[0].duration
+    # The engine's verdict is Absent when an op is 30 s old: it is not 480 s old at the first look.
+    assert (1, 1) == (len(engine.applied), len(engine.journal.holds.ops))
+    assert Outcome.WAITING is engine.passes[-1].outcome
+
+
+def test_no_step_is_begun_late_in_a_pass_and_the_next_pass_goes_on() -> None:
+    """Many slow steps are several passes, none of them long."""
+
+    async def slow(_action: Action) -> None:
+        await asyncio.sleep(100)
+
+    def plan(key: Key, _view: View) -> Plan:
+        left = 7 - len(engine.applied)
+        return Plan(steps=tuple(Polish(key=key) for _ in range(left))) if left > 0 else ready(key)
+
+    async def main(loop: SimLoop) -> None:
+        nonlocal engine
+        engine = Engine(loop, "a")
+        engine.plans["a"], engine.effects["a"] = plan, slow
+        await engine.run(1000)
+
+    engine: Engine = None  # type: ignore[assignment] # made in the loop
+    simulate(main, seed=1)
+
+    assert [300, 300, 100, 0] == [round(one.duration, -1) for one in engine.passes]
+    assert 7 == len(engine.applied)
