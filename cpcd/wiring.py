@@ -144,10 +144,12 @@ async def _serve(settings: Settings, daemon: Daemon, commands: Commands) -> None
         Pages(metrics=daemon.scrape, unhealthy=daemon.unhealthy, unready=daemon.unready), host, int(port)
     )  # fmt: skip
     try:
+        # Before anything is done to the world: where another daemon listens, with another state directory, it works.
+        control.claim()
         daemon.supervisor.serve("pages", lambda: _show(pages, daemon))  # first: a start that hangs shows on /readyz
         await daemon.start()
-        # Only now: commands are answered from a view that has a spec and a look at Proxmox, or says what is wrong with
-        # them.
+        # Only now, and who came before waits: commands are answered from a view that has a spec and a look at Proxmox,
+        # or says what is wrong with them.
         await control.start()
         daemon.supervisor.serve("systemd", lambda: _tell(notify, daemon))
         notify.ready(daemon.sentence())

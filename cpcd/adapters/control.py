@@ -22,6 +22,7 @@ from cpcd.ports.control import Control
 __all__ = ["ControlServer"]
 
 MODE: Final = 0o660
+BACKLOG: Final = 128  # who may wait to be answered while the daemon starts; asyncio's own number is 100
 BODY_LIMIT: Final = 64 * 1024  # bytes; a request holds one name
 EVENT_LIMIT: Final = 10_000
 
@@ -36,24 +37,19 @@ class ControlServer:
         self._path = path
         self._group = group
         self._runner: web.AppRunner | None = None
+        self._socket: socket.socket | None = None
         self._bound: tuple[int, int] | None = None
 
-    async def start(self) -> None:
-        """Listen. A socket that a killed daemon left is replaced; nothing else that lies there is.
+    def claim(self) -> None:
+        """Listen: nobody else can from now on, and whoever connects waits for `start`.
 
-        Raises Failure(DependencyMissing) when another daemon answers there, when it is no socket, when the directory
-        or group is missing or the path cannot be bound.
+        A socket that a killed daemon left is replaced; nothing else that lies there is. Raises
+        Failure(DependencyMissing) when another daemon answers there, when it is no socket, when the directory or group
+        is missing or the path cannot be bound.
         """
-        # Signals are the daemon's own business.
-        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
-        await self._runner.setup()
         try:
-            await web.SockSite(self._runner, self._bind()).start()
-        except Failure:
-            await self.close()
-            raise
+            self._socket = self._bind()
         except (OSError, KeyError) as error:
-            await self.close()
             raise Failure(
                 Code.DEPENDENCY,
                 f"the control socket cannot be opened: {error}",
@@ -61,17 +57,28 @@ class ControlServer:
                 hint="Check that its directory and the group exist (`systemd-sysusers`, `systemd-tmpfiles --create`).",
             ) from error
 
+    async def start(self) -> None:
+        """Answer; claims the socket first where that was not done, and raises what `claim` raises."""
+        if self._socket is None:
+            self.claim()
+        assert self._socket is not None
+        # Signals are the daemon's own business.
+        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket).start()
+
     async def close(self) -> None:
         """Stop serving and remove the socket, if it is still ours; a second call does nothing."""
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
-        if self._bound is not None and self._bound == _inode(self._path):
-            self._path.unlink(missing_ok=True)
-        self._bound = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._unlink()
 
     def _bind(self) -> socket.socket:
-        """Bind, set mode and group, and only then let it be listened on: nobody connects in between."""
+        """Bind, set mode and group, and only then listen: nobody connects in between."""
         _make_room(self._path)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -80,10 +87,17 @@ class ControlServer:
             self._path.chmod(MODE)
             if self._group:
                 os.chown(self._path, -1, grp.getgrnam(self._group).gr_gid)
+            bound.listen(BACKLOG)
         except BaseException:
             bound.close()
+            self._unlink()
             raise
         return bound
+
+    def _unlink(self) -> None:
+        if self._bound is not None and self._bound == _inode(self._path):
+            self._path.unlink(missing_ok=True)
+        self._bound = None
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_as_failures], client_max_size=BODY_LIMIT)

@@ -143,6 +143,33 @@ async def test_a_living_daemon_keeps_its_socket(daemon: Daemon, socket: Path) ->
     assert 200 == (await ask(socket, "GET", "/plan"))[0]
 
 
+async def test_a_claimed_socket_is_taken_and_who_connects_waits_for_the_start(daemon: Daemon, tmp_path: Path) -> None:
+    """Two daemons that start at once cannot both go on, and no command is lost to one that starts."""
+    first, second = (ControlServer(daemon, tmp_path / "control.sock") for _ in range(2))
+    first.claim()
+    with pytest.raises(Failure, match="another daemon answers there"):
+        second.claim()
+    early = asyncio.create_task(ask(tmp_path / "control.sock", "GET", "/kubeconfig?cluster=home"))
+    await asyncio.sleep(0.05)
+    assert not early.done()
+    await first.start()
+
+    assert (200, {"kubeconfig": KUBECONFIG}) == await early
+    await second.close()
+    assert (tmp_path / "control.sock").is_socket()
+    await first.close()
+    assert not (tmp_path / "control.sock").exists()
+
+
+async def test_a_claim_is_given_back_without_a_start(daemon: Daemon, tmp_path: Path) -> None:
+    """A daemon that cannot start leaves nothing behind."""
+    server = ControlServer(daemon, tmp_path / "control.sock")
+    server.claim()
+    await server.close()
+
+    assert [] == list(tmp_path.iterdir())
+
+
 async def test_the_end_removes_no_socket_of_another(daemon: Daemon, tmp_path: Path) -> None:
     """Whoever took the path after it was removed by hand keeps it."""
     path = tmp_path / "control.sock"

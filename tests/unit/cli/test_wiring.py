@@ -1,6 +1,7 @@
 """What the wiring hands on of the spec."""
 
 import asyncio
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cpcd.loop.clock import WallClock
 from cpcd.model.desired import ProxmoxSite, SecretRef, Timeouts
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.settings import Settings
-from cpcd.wiring import Links
+from cpcd.wiring import Links, main
 from tests.unit.status.scene import W1, desired, view
 
 
@@ -55,3 +56,19 @@ def test_an_api_that_there_cannot_be_yet_blames_no_host(tmp_path: Path) -> None:
         links.ports(view).kube("home")
 
     assert "first control plane" in caught.value.hint
+
+
+def test_where_another_daemon_listens_nothing_is_begun(tmp_path: Path) -> None:
+    """The lock of its state directory does not keep out one with another; the socket does, before the first look."""
+    spec, state, path = tmp_path / "cluster.yaml", tmp_path / "state", tmp_path / "control.sock"
+    spec.write_text("")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        with pytest.raises(Failure, match="another daemon answers there"):
+            main(Settings(spec=spec, worktree=True, state_dir=state, socket=path, listen="127.0.0.1:0"))
+
+        assert path.is_socket()
+
+    assert [] == list(state.glob("ledger*"))
