@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cpcd.plan.effects import PLAYBOOKS
+
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -29,6 +31,13 @@ def test_the_daemon_is_watched_and_always_comes_back() -> None:
     names = ("Type", "NotifyAccess", "WatchdogSec", "Restart", "StartLimitIntervalSec")
 
     assert ["notify", "main", "60s", "always", "0"] == [unit[name][0] for name in names]
+
+
+def test_all_playbooks_at_once_fit_into_the_units_memory() -> None:
+    """98 MB a run and 125 MB for the daemon were measured; a tenth is left over."""
+    (limit,) = settings("cpcd.service")["MemoryMax"]
+
+    assert (125 + PLAYBOOKS * 98) * 1.1e6 < int(limit.removesuffix("M")) * 2**20
 
 
 def test_what_the_daemon_needs_is_left_to_it() -> None:

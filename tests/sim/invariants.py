@@ -221,7 +221,7 @@ class Limits(Invariant):
     """Permits hold in the ledger and in the world."""
 
     name = "limits"
-    promise = "one control-plane disruption at once; two clones a node; maxUnavailable; maxInFlight (promises 5, 6)"
+    promise = "one control-plane disruption at once; two clones a node; 12 playbooks; maxUnavailable; maxInFlight (promises 5, 6)"
 
     def __init__(self, house: House, breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
@@ -266,7 +266,8 @@ class Limits(Invariant):
         """The permits that an op needs by what it is, whatever it says."""
         disrupts = {Role.CONTROL_PLANE: "control-plane", Role.WORKER: "disrupt", None: ""}[op.disrupts]
         kinds = [disrupts, "reset" if op.verb == "reset" else ""]
-        return tuple(f"{kind}:{op.key.cluster}" for kind in kinds if kind)
+        wide = ("prepare",) if op.verb == "prepare" else ()  # of all clusters: they are children of one daemon
+        return (*wide, *(f"{kind}:{op.key.cluster}" for kind in kinds if kind))
 
     def _limit(self, slot: str) -> int:
         kind, _, owner = slot.partition(":")
@@ -274,6 +275,8 @@ class Limits(Invariant):
         match kind:
             case "clone":
                 return 2
+            case "prepare":
+                return 12
             case "disrupt" if cluster is not None:
                 return max(1, cluster.blast.max_unavailable, *(group.max_unavailable for group in cluster.groups))
             case "reset" if cluster is not None:

@@ -11,13 +11,14 @@ from typing import Final
 from cpcd.plan.effects.base import COOL_DOWN, Job, MachineAction, Power, Write, about, fresh_facts, joined_view, see
 from cpcd.plan.effects.cluster import DeleteNode, Drain, RemoveMember, Uncordon
 from cpcd.plan.effects.fleet import SURGE, AddMachine, ElectInit, RetireMachine, destroyed, healed
-from cpcd.plan.effects.jobs import Init, Join, Prepare, Reset, Snapshot
+from cpcd.plan.effects.jobs import PLAYBOOKS, Init, Join, Prepare, Reset, Snapshot
 from cpcd.plan.effects.ledger import Forget, Forgive, Hold, MarkJoined, PinHostKey, Relocate, Renumber
 from cpcd.plan.effects.vm import Clone, Configure, Destroy, Grow, ResetVm, Shutdown, Start, Stop
 
 __all__ = [
     "COOL_DOWN",
     "OPS",
+    "PLAYBOOKS",
     "SURGE",
     "AddMachine",
     "Clone",

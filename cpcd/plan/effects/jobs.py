@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from cpcd.model.desired import Cluster
 from cpcd.model.keys import OpId, Role, Scope
@@ -13,7 +13,11 @@ from cpcd.plan import scopes
 from cpcd.plan.effects.base import Job, fresh_facts, joined_view, see
 from cpcd.plan.effects.ledger import Hold
 
-__all__ = ["Init", "Join", "Prepare", "Reset", "Snapshot"]
+__all__ = ["PLAYBOOKS", "Init", "Join", "Prepare", "Reset", "Snapshot"]
+
+PLAYBOOKS: Final = (
+    12  # at once: a run and its children take up to 98 MB (measured), the daemon 125; the unit's MemoryMax
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,9 @@ class Prepare(Job):
 
     given: Mapping[str, Any]
     doubt: str = ""
+
+    def slots(self, _view: View) -> Mapping[str, int]:
+        return {"prepare": PLAYBOOKS}
 
     def before(self, _view: View) -> Evidence:
         return {"profile": self.given["profile"]}

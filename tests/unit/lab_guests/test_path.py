@@ -26,9 +26,16 @@ def test_control_planes_join_one_after_the_other_and_clones_come_in_pairs() -> N
     """Each further control plane adds a whole join; workers add only where their clones are the longer chain."""
     took = stages()
     third = critical_path(masters=3, workers=0) - critical_path(masters=2, workers=0)
-    linked = [critical_path(masters=3, workers=count) for count in (0, 97)]
+    linked = [critical_path(masters=3, workers=count) for count in (0, 27)]
     copied = [critical_path(masters=3, workers=count, copied_gib=10) for count in (7, 47)]
 
     assert pytest.approx(took.secrets + took.join_control_plane) == third
     assert linked[0] == linked[1]
     assert pytest.approx(20 * (took.clone + 10 * took.copied)) == copied[1] - copied[0]
+
+
+def test_each_further_dozen_of_machines_takes_another_playbook() -> None:
+    """Linked clones come faster than machines can be prepared: with more than some thirty that is the longest chain."""
+    dozens = [critical_path(masters=3, workers=count) for count in (45, 57)]
+
+    assert pytest.approx(stages().prepare) == dozens[1] - dozens[0]

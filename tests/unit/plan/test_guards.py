@@ -251,6 +251,18 @@ def test_two_clones_of_a_template_node_at_once(others: int, wanted: str) -> None
     assert wanted == judged(clone, put(REST, *young, ops=ops))
 
 
+@pytest.mark.parametrize(("others", "wanted"), [(effects.PLAYBOOKS - 1, ""), (effects.PLAYBOOKS, "Queued")])
+def test_only_so_many_playbooks_run_at_once(others: int, wanted: str) -> None:
+    """Each is a hundred megabytes in the daemon's own unit, which is ended as a whole when it has no more."""
+    young = [row(f"y{n}", WORKERS, 20 + n) for n in range(others + 1)]
+    given = {"profile": "p", "version": "1.34.0"}
+    prepares = [effects.Prepare(key=machine_key(one), row=one, given=given) for one in young]
+    slots = tuple(prepares[0].slots(REST))
+    ops = [op(one, "prepare", id_=f"op-{one.uid}", slots=slots) for one in young[:others]]
+
+    assert wanted == judged(prepares[-1], put(REST, *young, ops=ops))
+
+
 def test_nothing_touches_the_target_of_somebody_elses_operation() -> None:
     """Two rows that name one VM: the second hand waits."""
     double = replace(WORKER, uid=Uid("u99"))
