@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from cryptography import x509
@@ -14,6 +14,9 @@ from cpcd.model.errors import Code, Failure
 from cpcd.ports.bundle import WrittenKubeconfig
 
 __all__ = ["KubeconfigFiles"]
+
+_WAY: Final = "Move away what lies there, and let the user that cpcd runs as write in its directory."
+_BLOCKED: Final = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class KubeconfigFiles:
@@ -56,15 +59,19 @@ class KubeconfigFiles:
         try:
             # 0750 and 0640: the group of the daemon's user may read them, and nobody else.
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            # One that a run as root left may be removed, and not be written.
+            draft.unlink(missing_ok=True)
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
         except OSError as error:
-            raise Failure(
-                Code.STATE, f"the kubeconfig cannot be written: {error.strerror}", target=str(path)
-            ) from error
+            # The second name is a rename's target.
+            target = Path(error.filename2 or error.filename or path)
+            what = f"the kubeconfig cannot be written: {error.strerror}"
+            hint = _WAY if isinstance(error, _BLOCKED) else ""
+            raise Failure(Code.STATE, what, target=str(target), hint=hint) from error
 
     def _path(self, cluster: str) -> Path:
         return self._directory / f"{cluster}.yaml"

@@ -1,6 +1,8 @@
 """Ports by name: what no document names any more is a failure with a sentence, not a bug."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +134,45 @@ def test_a_kubeconfig_that_is_no_text_is_none(tmp_path: Path) -> None:
         given.kube("demo")
 
     assert links.kubeconfigs.describe("demo") is None
+
+
+ADMIN_CONF = Authority("test", "demo").kubeconfig("https://127.0.0.1:6443")
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "demo.new"])
+def test_what_is_in_the_way_of_a_kubeconfig_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    """No file takes a directory's place; the draft beside it is one of the names that may be told."""
+    links, _ = linked(tmp_path, Desired())
+    (tmp_path / "kubeconfigs" / name).mkdir(parents=True)
+
+    with pytest.raises(Failure, match="the kubeconfig cannot be written: Is a directory") as caught:
+        links.kubeconfigs.write("demo", ADMIN_CONF, server="https://a:6443", context="demo")
+
+    assert str(tmp_path / "kubeconfigs" / name) == caught.value.target
+    assert caught.value.hint.startswith("Move away what lies there")
+
+
+def test_a_full_disk_has_nothing_that_is_to_be_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint is that of the code."""
+    links, _ = linked(tmp_path, Desired())
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match="the kubeconfig cannot be written: No space left on device") as caught:
+        links.kubeconfigs.write("demo", ADMIN_CONF, server="https://a:6443", context="demo")
+
+    assert caught.value.hint.startswith("Free or remount the disk")
+
+
+def test_a_draft_that_may_not_be_written_is_replaced(tmp_path: Path) -> None:
+    """As one is that a run as root left."""
+    links, _ = linked(tmp_path, Desired())
+    place = tmp_path / "kubeconfigs"
+    place.mkdir()
+    (place / "other").write_text("of somebody else")
+    (place / "demo.new").symlink_to(place / "other")
+    links.kubeconfigs.write("demo", ADMIN_CONF, server="https://a:6443", context="demo")
+
+    assert ("of somebody else", True) == ((place / "other").read_text(), (place / "demo.yaml").is_file())
