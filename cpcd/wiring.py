@@ -20,7 +20,7 @@ from cpcd.adapters.files import SpecFiles
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
 from cpcd.adapters.journal import SqliteJournal, StateLock, copy_ledger, read_ledger
-from cpcd.adapters.kube import KubeApi
+from cpcd.adapters.kube import KubeApi, forget_keys
 from cpcd.adapters.kubeconfigs import KubeconfigFiles
 from cpcd.adapters.notify import Notify
 from cpcd.adapters.operator_key import NAME, operator_key
@@ -48,6 +48,7 @@ from cpcd.status import configure_logs
 __all__ = ["main", "plan"]
 
 _GONE = "Bring the document back to have its machines kept again; until then they are left as they are."
+CACHE = "cache"  # below the state directory: where a client's key is for the moment in which ssl loads it
 PAGES_AGAIN = 10.0  # seconds until an address that was taken is tried again
 REPLACED_CLIENT_S = 600.0  # beyond every limit of a call: the longest are a watch and a list in pages
 
@@ -61,6 +62,7 @@ def main(settings: Settings) -> int:
     # Before anything in there is opened: a second daemon would carry on the same operations.
     lock.acquire()
     try:
+        forget_keys(settings.state_dir / CACHE)
         asyncio.run(_run(settings))
     finally:
         lock.release()
@@ -263,7 +265,7 @@ class Links:
         if known is None or known[0] != text:
             if known is not None:
                 self._replaced.put_nowait(known[1])
-            cache = self._settings.state_dir / "cache"
+            cache = self._settings.state_dir / CACHE
             cache.mkdir(mode=0o700, exist_ok=True)
             api = KubeApi(text, endpoint=f"kube:{cluster}", cache_dir=cache, scale=self._clock.rate)
             self._kubes[cluster] = known = (text, api)

@@ -4,5 +4,6 @@ It never loads a typed model, a process-wide configuration or a file of the user
 """
 
 from cpcd.adapters.kube.api import KubeApi
+from cpcd.adapters.kube.client import forget_keys
 
-__all__ = ["KubeApi"]
+__all__ = ["KubeApi", "forget_keys"]

@@ -6,7 +6,7 @@ never leave a key in a file. The verbs are in `api.py`.
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -19,10 +19,11 @@ from cpcd.adapters.kube.aio.parts import ApiClient, Configuration, DynamicClient
 from cpcd.adapters.once import send_once
 from cpcd.model.errors import Code, Failure
 
-__all__ = ["connect", "credentials"]
+__all__ = ["connect", "credentials", "forget_keys"]
 
 # Two are watches, all calls share the others; each holds a buffer of 256 KiB while it lives (asyncio.sslproto).
 _CONNECTIONS: Final = 10
+_PAIR: Final = ".pair-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def credentials(kubeconfig: str, server: str) -> Credentials:
 def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) -> DynamicClient:
     """Return a client for its requests alone; `private` is a directory of our own, mode 0700.
 
-    ssl loads a client key from a file only: it exists there, mode 0600, for that moment. The client's own discovery is
+    ssl loads a client key from a file only: it exists there, mode 0600, for that moment, and after a kill in it until
+    the next start (`forget_keys`). The client's own discovery is
     never awaited: it would write a file in /tmp that outlives the cluster that it describes; see `discovery.py`.
     """
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,6 +79,13 @@ def connect(found: Credentials, limits: aiohttp.ClientTimeout, private: Path) ->
         )
         client = _Client(configuration, limits)
     return DynamicClient(client)
+
+
+def forget_keys(private: Path) -> None:
+    """Remove the keys that a daemon left there which was killed while ssl loaded them; no other may be at work."""
+    for left in private.glob(f"{_PAIR}*"):
+        with suppress(OSError):  # a disk that cannot be written is told by who has to write there
+            left.unlink()
 
 
 class _Client(ApiClient):  # type: ignore[misc]  # kubernetes has no types
@@ -95,7 +104,7 @@ class _Client(ApiClient):  # type: ignore[misc]  # kubernetes has no types
 
 @contextmanager
 def _brief_file(directory: Path, text: str) -> Iterator[str]:
-    with NamedTemporaryFile("w", dir=directory, prefix=".pair-") as file:
+    with NamedTemporaryFile("w", dir=directory, prefix=_PAIR) as file:
         file.write(text)
         file.flush()
         yield file.name

@@ -72,3 +72,16 @@ def test_where_another_daemon_listens_nothing_is_begun(tmp_path: Path) -> None:
         assert path.is_socket()
 
     assert [] == list(state.glob("ledger*"))
+
+
+def test_a_key_that_a_killed_daemon_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """It passes through a file for a moment, and a kill in that moment leaves the administrator's key there."""
+    cache, place = tmp_path / "cache", tmp_path / "no-socket"
+    cache.mkdir()
+    (cache / ".pair-x1y2").write_text("-----BEGIN PRIVATE KEY-----")
+    place.touch()
+
+    with pytest.raises(Failure, match="that is no socket"):
+        main(Settings(worktree=True, state_dir=tmp_path, socket=place, listen="127.0.0.1:0"))
+
+    assert [] == list(cache.iterdir())
