@@ -231,7 +231,7 @@ class Timeouts(Model):
     clone: Limit = 1800.0
     """A clone."""
     start: Limit = 1800.0
-    """From start to a machine that answers."""
+    """A VM's start by Proxmox; until its machine answers and joins it has `healthCheck.nodeStartupTimeout`."""
     bootstrap: Limit = 1800.0
     """kubeadm init or join."""
 
