@@ -132,7 +132,7 @@ class Fleet:
     def hopeless(self, row: Machine) -> str:
         """Why it is past everything but its replacement, "" when it is not: it never came up, or no reset helped."""
         if row.joined:
-            return "its node stays unhealthy after a reset" if self._past_reset(row) else ""
+            return "its node stays unhealthy, and no reset is left to try" if self._past_reset(row) else ""
         if removed(row, self.view):
             return f"its Proxmox node {row.node} is no longer in the Proxmox cluster"
         if row.strikes and row.strikes >= self.cluster.health.max_retry:

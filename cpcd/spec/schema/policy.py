@@ -61,7 +61,7 @@ class Remediation(Model):
     ladder: Annotated[tuple[Rung, ...], AfterValidator(_softest_first)] = ("Start", "Reset", "Replace")
     """Measures, softest first; leave out what must not be done."""
     unhealthy_less_than_or_equal_to: Share = 0.4
-    """Nothing is done while more than this share of the cluster's machines is unhealthy."""
+    """No machine is reset or replaced while more than this share of the cluster's is unhealthy."""
     max_in_flight: Count = 1
     """How many machines are healed at once."""
     max_retry: Count = 3

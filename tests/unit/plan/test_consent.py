@@ -119,7 +119,7 @@ def test_consent_is_to_one_configuration_and_not_to_the_next() -> None:
 def test_consent_to_replace_a_sick_machine_lapses_when_it_is_well() -> None:
     """Should it fall sick again, that is asked for anew."""
     ill = replace(LAST, strikes=1)
-    given = retire(ill, "its node stays unhealthy after a reset")
+    given = retire(ill, "its node stays unhealthy, and no reset is left to try")
     bulk = {scopes.node(NAME, ill.name): seen(node(ill, ready="False", since=NOW - 9000))}
     known = {**consented(given), f"remedy/{ill.uid}": NOW - 9000}
     sick = put(REST, ill, known=known, bulk=bulk)
