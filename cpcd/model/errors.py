@@ -158,8 +158,9 @@ TABLE: Final[tuple[Entry, ...]] = (
         "StateUnusable",
         Severity.CRITICAL,
         Disposition.SLOW,
-        "The ledger is corrupt, its disk is full or read-only, or another daemon holds it: nothing is changed.",
-        "Free or remount the disk, stop the other daemon, or restore the state directory; observation goes on.",
+        "The ledger is corrupt, its disk is full or read-only, or another daemon holds it: nothing is changed. Or another "
+        "file of the state directory, such as a kubeconfig, cannot be used: what needs it waits.",
+        "Free or remount the disk, stop the other daemon, or restore what the message names; observation goes on.",
     ),
     Entry(
         Code.UNKNOWN,
