@@ -32,6 +32,7 @@ from cpcd.plan.effects import (
     Write,
     destroyed,
 )
+from cpcd.plan.upkeep import ails
 
 __all__ = ["FORESEEN", "GUARDS", "LIMITS", "quorum_left"]
 
@@ -248,7 +249,7 @@ def remediation(action: Action, view: View) -> Wait | None:
 def _outage(cluster: Cluster, view: View) -> Wait | None:
     # Who comes or goes is not Ready for reasons that are no sickness.
     rows = [row for row in view.rows(cluster.name) if row.wanted and row.joined]
-    sick = [row for row in rows if not _well(row, view)]
+    sick = [row for row in rows if ails(row, cluster, view)]
     if not rows or len(sick) / len(rows) <= cluster.health.limit:
         return None
     return Wait("TooManyUnhealthy", f"{len(sick)} of {len(rows)} machines are unhealthy: nothing is replaced", 30)
@@ -258,19 +259,23 @@ def _heals(action: Action) -> TypeGuard[ResetVm | RetireMachine]:
     return isinstance(action, ResetVm) or (isinstance(action, RetireMachine) and action.remedy is Remedy.REPLACE)
 
 
-def _well(row: Machine, view: View) -> bool:
-    nodes: Mapping[str, Node] = view.known(scopes.nodes(row.cluster)) or {}
-    return row.name in nodes and nodes[row.name].ready == "True"
-
-
 def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:
-    """From the reset, or the retirement as a remedy, until the Node is Ready again or its time to be so is over."""
+    """From the reset, or the retirement as a remedy, until the machine is back or its time to be so is over.
+
+    A Node goes on saying Ready for a while after its machine was reset: back is who says so of another boot.
+    """
     if any(op.before.get("remedy") for op in _retirements(view, cluster) if op.key.name == row.uid):
         return True
     if any(op.verb == ResetVm.verb and op.key.name == row.uid for op in view.ops.values()):
         return True
     fresh = view.wall - view.facts.get(f"remedy/{row.uid}", 0.0) < cluster.health.patience
-    return row.strikes > 0 and fresh and not _well(row, view)
+    return row.strikes > 0 and fresh and (_before(row, view) or ails(row, cluster, view))
+
+
+def _before(row: Machine, view: View) -> bool:
+    """Whether what its Node says is still of the boot that a reset ended."""
+    nodes: Mapping[str, Node] = view.known(scopes.nodes(row.cluster)) or {}
+    return row.name in nodes and nodes[row.name].boot_id == view.facts.get(f"boot/{row.uid}")
 
 
 # What holds back for long: whoever has another move makes that one meanwhile (`fleet.py`).

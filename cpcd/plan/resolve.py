@@ -220,16 +220,21 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
             followed = op.before.get("growth")
             known = (PutFact(f"growth/{row.uid}", followed),) if followed else ()
             return (PutFact(f"grown/{row.uid}", op.before.get("size_gb", 0)), *known)
-        case "shutdown" if op.before.get("boot"):
-            return (PutFact(f"boot/{row.uid}", op.before["boot"]),)
+        case "shutdown":
+            return _boot_ended(op, row)
         case "etcd-snapshot":
             return (PutFact(f"snapshot/{row.cluster}", view.wall),)
         case "kubeadm-reset":
             return (DropFact(f"init/{row.cluster}"),)  # an init that is begun after it is the first one again
         case "reset":
-            return (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
+            struck = (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
+            return (*struck, *_boot_ended(op, row))
         case _:
             return ()
+
+
+def _boot_ended(op: Op, row: Machine) -> tuple[Change, ...]:
+    return (PutFact(f"boot/{row.uid}", op.before["boot"]),) if op.before.get("boot") else ()
 
 
 def _own_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:

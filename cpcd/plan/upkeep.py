@@ -4,17 +4,20 @@ The ladder of a change is in place → reboot; replacement is `fleet`'s. The lad
 replace, softest first; each rung waits for the time that the unhealthy condition itself is given.
 """
 
-from cpcd.model.desired import Remedy
-from cpcd.model.ledger import Op
+from collections.abc import Iterator, Mapping
+
+from cpcd.model.desired import Cluster, Health, Remedy, Unhealthy
+from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
+from cpcd.model.view import View
 from cpcd.plan import consent, effects, fields, growth, kubeadm, scopes
 from cpcd.plan.case import Case, acting, waiting
 from cpcd.plan.drain import drain
 from cpcd.plan.prepare import baseline
 from cpcd.plan.provision import grow, unfit
 
-__all__ = ["sick_for", "silent", "upkeep"]
+__all__ = ["ails", "sick_for", "silent", "upkeep"]
 
 
 def upkeep(case: Case, vm: Vm) -> Plan:
@@ -25,21 +28,35 @@ def upkeep(case: Case, vm: Vm) -> Plan:
 
 
 def sick_for(case: Case) -> float | None:
-    """Return for how many seconds past its time-out the node is unhealthy, None when it is not.
-
-    A node that is not Ready for want of a CNI is not sick: no remedy brings one (`failures.md` K22).
-    """
+    """Return for how many seconds past its time-out the node is unhealthy, None when it is not."""
     node = case.node
     if node is None:
         return _absent_for(case)
+    held = _held(node, case.cluster.health)
+    return max((case.view.wall - since - rule.timeout for rule, since in held), default=None)
+
+
+def ails(row: Machine, cluster: Cluster, view: View) -> bool:
+    """Return whether a machine is not well, by the last look at all Nodes: not Ready, or a rule holds.
+
+    For limits, so with no time-out: who has not been sick for long enough serves as little as who has, and who cannot
+    be seen is not known to serve.
+    """
+    nodes: Mapping[str, Node] = view.known(scopes.nodes(row.cluster)) or {}
+    node = nodes.get(row.name)
+    return node is None or not node.of(row.uid) or node.ready != "True" or any(_held(node, cluster.health))
+
+
+def _held(node: Node, health: Health) -> Iterator[tuple[Unhealthy, float]]:
+    """Yield the rules that a Node is under, and since when.
+
+    A node that is not Ready for want of a CNI is not sick: no remedy brings one (`failures.md` K22).
+    """
     ready = (("Ready", node.ready, node.since),) if node.networked else ()
-    past = [
-        case.view.wall - since - rule.timeout
-        for rule in case.cluster.health.conditions
-        for kind, status, since in (*node.conditions, *ready)
-        if (kind, status) == (rule.type, rule.status)
-    ]
-    return max(past, default=None)
+    for rule in health.conditions:
+        for kind, status, since in (*node.conditions, *ready):
+            if (kind, status) == (rule.type, rule.status):
+                yield rule, since
 
 
 def _absent_for(case: Case) -> float | None:
@@ -131,7 +148,8 @@ def _health(case: Case) -> Plan | None:
     if late is None:
         return _unnetworked(case)
     last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
-    sentence = f"{case.row.name} is not Ready"
+    ready = case.node is not None and case.node.ready == "True"
+    sentence = f"{case.row.name} is {'unhealthy by healthCheck' if ready else 'not Ready'}"
     # After a remedy it has as long again (ADR 0009).
     if late < 0 or case.view.wall - last < case.cluster.health.patience:
         return _sick(sentence, "NodeNotReady")

@@ -75,7 +75,8 @@ class Forgive(MachineAction):
         return f"forget the sickness of {self.row.name}"
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutMachine(replace(self.row, strikes=0)), DropFact(f"remedy/{self.row.uid}"))
+        ended = (DropFact(f"remedy/{self.row.uid}"), DropFact(f"boot/{self.row.uid}"))
+        return (PutMachine(replace(self.row, strikes=0)), *ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

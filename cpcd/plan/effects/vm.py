@@ -139,12 +139,16 @@ class Shutdown(Power):
         return f"shut {self.row.name} down"
 
     def before(self, view: View) -> Evidence:
-        """Add the boot that is ended: a Node goes on saying Ready for a while after its machine went off."""
-        node: Node | None = view.known(scopes.node(self.row.cluster, self.row.name))
-        return {**Write.before(self, view), "boot": node.boot_id if node else ""}
+        return {**Write.before(self, view), "boot": _ended(self.row, view)}
 
     def expect(self, view: View) -> View:
         return self.become(view, status="stopped", pending=())
+
+
+def _ended(row: Machine, view: View) -> str:
+    """Return the boot that is ended: a Node goes on saying Ready for a while after its machine went off."""
+    node: Node | None = view.known(scopes.node(row.cluster, row.name))
+    return node.boot_id if node else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,16 +183,17 @@ class ResetVm(Power):
 
     @property
     def sentence(self) -> str:
-        return f"reset {self.row.name}, {'whose node is not ready' if self.row.joined else 'which answers nothing'}"
+        return f"reset {self.row.name}, {'whose node is unhealthy' if self.row.joined else 'which answers nothing'}"
 
     def changes(self, _view: View) -> tuple[Change, ...]:
         return (self.spent, *((CloseOp(self.job.id),) if self.job else ()))
 
     def before(self, view: View) -> Evidence:
-        """Add the job that the reset ends."""
+        """Add the boot and the job that the reset ends."""
         job = self.job
         kept = {name: getattr(job, name) for name in ("id", "verb", "opened", "before", "handle")} if job else {}
-        return {**Write.before(self, view), **({"job": {**kept, "slots": list(job.slots)}} if job else {})}
+        ended = {"job": {**kept, "slots": list(job.slots)}} if job else {}
+        return {**Write.before(self, view), "boot": _ended(self.row, view), **ended}
 
     @staticmethod
     def interrupted(op: Op) -> Op | None:

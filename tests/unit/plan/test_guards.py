@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Blast, Cluster, Consent, Remedy, Risk
+from cpcd.model.desired import Blast, Cluster, Consent, Remedy, Risk, Unhealthy
 from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Refusal, Wait
@@ -551,6 +551,50 @@ def test_a_reset_is_in_flight_until_its_node_is_well_or_its_time_is_over(
     struck = put(built(ONE, now=wished), replace(OTHER, strikes=strikes), known={f"remedy/{OTHER.uid}": NOW - remedied})
 
     assert wanted == judged(reset(WORKER), put(struck, bulk=sick("u4", *(("u5",) if ill else ()))))
+
+
+PRESSED = Unhealthy("MemoryPressure", "True", 300.0)
+RULES = replace(ONE, health=health(conditions=(*health().conditions, PRESSED)))
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(1, ""), (3, ""), (4, "TooManyUnhealthy"), (5, "TooManyUnhealthy")])
+@pytest.mark.parametrize("age", [10, 400])
+def test_the_limits_count_by_the_rules_that_remedies_go_by(count: int, wanted: str, age: float) -> None:
+    """Whatever condition a rule is about, its Node may be Ready; a sickness that is young is one of the many."""
+    pressed = (("MemoryPressure", "True", NOW - age),)
+    ill = [f"u{number}" for number in range(4, 4 + count)]
+    nodes = {one.name: node(one, conditions=pressed if one.uid in ill else ()) for one in REST.rows(NAME)}
+
+    assert wanted == judged(reset(WORKER), put(built(ONE, now=RULES), bulk={scopes.nodes(NAME): seen(nodes)}))
+
+
+def test_a_node_of_our_name_that_is_another_machine_counts_as_unhealthy() -> None:
+    """As it does for the remedy: our own is not there."""
+    others = {one.name: node(one, system_uuid="another") if one.uid > "u4" else node(one) for one in REST.rows(NAME)}
+
+    assert "TooManyUnhealthy" == judged(reset(WORKER), put(REST, bulk={scopes.nodes(NAME): seen(others)}))
+
+
+@pytest.mark.parametrize(
+    ("boot", "pressed", "remedied", "wanted"),
+    [
+        ("b1", False, 10, "Remediating"),
+        ("b1", False, 301, ""),
+        ("b2", False, 10, ""),
+        ("b2", True, 10, "Remediating"),
+        ("b2", True, 301, ""),
+    ],
+)
+def test_a_reset_is_in_flight_until_its_node_tells_of_another_boot_and_no_rule_holds(
+    boot: str, pressed: bool, remedied: float, wanted: str
+) -> None:
+    """A Node says Ready for some 40 s after its VM was reset: the next would go before this one is down."""
+    conditions = (("MemoryPressure", "True", NOW - 400),) if pressed else ()
+    nodes = {**REST.known(scopes.nodes(NAME)), OTHER.name: node(OTHER, boot_id=boot, conditions=conditions)}
+    known = {f"remedy/{OTHER.uid}": NOW - remedied, f"boot/{OTHER.uid}": "b1"}
+    whole = put(built(ONE, now=RULES), replace(OTHER, strikes=1), known=known, bulk={scopes.nodes(NAME): seen(nodes)})
+
+    assert wanted == judged(reset(WORKER), whole)
 
 
 def test_scaling_down_during_an_outage_is_no_remedy() -> None:

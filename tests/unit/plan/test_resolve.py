@@ -15,7 +15,8 @@ from cpcd.model.keys import system_uuid
 from cpcd.model.ledger import DropFact, Machine, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Quorum, Task, Vm
-from cpcd.plan import fields, scopes
+from cpcd.plan import effects, fields, scopes
+from cpcd.plan.case import machine_key
 from cpcd.plan.effects import ResetVm
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
 from tests.unit.plan import build
@@ -239,6 +240,21 @@ def test_a_reset_counts_as_a_strike_at_its_time() -> None:
     wanted = Done((PutMachine(replace(ROW, strikes=1)), PutFact("remedy/u9", NOW)))
 
     assert wanted == acted("reset", UP, (own("qmreset"),))
+
+
+def test_a_reset_remembers_the_boot_that_it_ended() -> None:
+    """Else a Node that still says Ready of that boot would be taken for one that is back."""
+    before = effects.ResetVm(key=machine_key(ROW), row=ROW).before(
+        view(rows=[ROW], bulk={scopes.node(NAME, ROW.name): seen(node(ROW, boot_id="b1"))})
+    )
+    verdict = acted("reset", UP, (own("qmreset"),), boot=before["boot"])
+
+    assert isinstance(verdict, Done)
+    assert PutFact("boot/u9", "b1") in verdict.changes
+    struck = replace(ROW, strikes=1)
+    after = view(rows=[struck]).with_ledger(verdict.changes)
+    healed = after.with_ledger(effects.Forgive(key=machine_key(ROW), row=struck).changes(after))
+    assert not {"boot/u9", "remedy/u9"} & healed.facts.keys()
 
 
 @pytest.mark.parametrize(("size", "wanted"), [("4G", Absent), ("39.9G", Absent), ("40G", Done), ("50G", Done)])
