@@ -22,6 +22,11 @@ _PROXMOX: Path = ("spec", "infrastructure", "proxmox")
 _POOL: Path = (*_PROXMOX, "ipv4Config", "addresses")
 _ZONES: Path = (*_PROXMOX, "availabilityZones")
 _DEPLOYMENTS: Path = ("spec", "workers", "machineDeployments")
+_CONDITIONS: Path = ("spec", "healthCheck", "unhealthyNodeConditions")
+_HEALTHY: Final = {
+    "Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False",
+    "NetworkUnavailable": "False",
+}  # fmt: skip
 _LIMIT: Path = ("rollout", "strategy", "rollingUpdate", "maxSurge")
 
 
@@ -120,6 +125,15 @@ def _quorum(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(("spec", "controlPlane", *_LIMIT), why, "a replacement needs another member")
 
 
+def _healthy(spec: ClusterSpec) -> Iterator[Finding]:
+    """A rule for what each healthy Node says (Kubernetes: Node conditions) would have them all reset."""
+    for at, rule in enumerate(spec.health_check.unhealthy_node_conditions):
+        if _HEALTHY.get(rule.type) == rule.status:
+            why = f'must not be "{rule.status}" for {rule.type}, which healthy nodes say: each would be reset'
+            other = '"True"' if rule.status == "False" else '"False" or "Unknown"'
+            yield Finding((*_CONDITIONS, at, "status"), why, f"write {other}")
+
+
 def _choices(spec: ClusterSpec) -> Iterator[Finding]:
     deployments = ((*_DEPLOYMENTS, at, "machine") for at in range(len(spec.workers.machine_deployments)))
     paths: tuple[Path, ...] = (("spec", "machineDefaults"), ("spec", "controlPlane", "machine"), *deployments)
@@ -149,6 +163,7 @@ _RULES: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_kept, f"{_GROUP}.name"),
     (_moves, f"{_GROUP}.rollout.strategy"),
     (_quorum, "spec.controlPlane.replicas spec.controlPlane.rollout.strategy"),
+    (_healthy, "spec.healthCheck.unhealthyNodeConditions"),
     (_choices, _TEMPLATES),
     (_something, "spec.addons.*.manifests spec.addons.*.preset spec.addons.*.chart"),
 )

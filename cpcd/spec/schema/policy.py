@@ -43,9 +43,9 @@ class UnhealthyNodeCondition(Model):
     type: Annotated[str, Field(min_length=1)]
     """Type, such as Ready."""
     status: Literal["True", "False", "Unknown"]
-    """Status; quote it, else YAML reads a boolean."""
-    timeout: Duration
-    """How long it must last."""
+    """Status; quote it, else YAML reads a boolean. What a healthy node says is refused: Ready True, a pressure False."""
+    timeout: Limit
+    """How long it must last, more than 0."""
 
 
 def _softest_first(ladder: tuple[Rung, ...]) -> tuple[Rung, ...]:
@@ -77,8 +77,8 @@ class HealthCheck(Model):
         UnhealthyNodeCondition.model_construct(type="Ready", status="Unknown", timeout=300.0),
     )
     """Node conditions that make a machine unhealthy."""
-    node_startup_timeout: Duration = 900.0
-    """How long a new machine may take to become a node."""
+    node_startup_timeout: Limit = 900.0
+    """How long a new machine may take to become a node, more than 0."""
     remediation: Remediation = Remediation.model_construct()
     """What is done."""
 

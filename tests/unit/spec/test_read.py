@@ -147,6 +147,21 @@ def test_each_mistake_has_its_place_and_sentence(complaints: Complaints, old: st
             'not false; put it in quotes: "False"'),
         ),
         (
+            '  healthCheck: {unhealthyNodeConditions: [{type: Ready, status: "True", timeout: 5m}]}',
+            ('13:65: spec.healthCheck.unhealthyNodeConditions[0].status: must not be "True" for Ready, which healthy nodes '
+            'say: each would be reset; write "False" or "Unknown"'),
+        ),
+        (
+            '  healthCheck: {unhealthyNodeConditions: [{type: DiskPressure, status: "False", timeout: 5m}]}',
+            ('13:72: spec.healthCheck.unhealthyNodeConditions[0].status: must not be "False" for DiskPressure, which healthy '
+            'nodes say: each would be reset; write "True"'),
+        ),
+        (
+            '  healthCheck: {unhealthyNodeConditions: [{type: Ready, status: "False", timeout: 0s}]}',
+            '13:83: spec.healthCheck.unhealthyNodeConditions[0].timeout: must be more than 0, not "0s"',
+        ),
+        ("  healthCheck: {nodeStartupTimeout: 0s}", '13:37: spec.healthCheck.nodeStartupTimeout: must be more than 0, not "0s"'),
+        (
             "  healthCheck: {remediation: {ladder: [Replace, Start]}}",
             "13:39: spec.healthCheck.remediation.ladder: must go from soft to hard; write [Start, Replace]",
         ),
