@@ -5,6 +5,7 @@ chosen one at a time so that limits are looked at afresh before each.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cpcd.model.desired import Cluster, Consent, Remedy, Risk
 from cpcd.model.errors import Code
@@ -199,7 +200,9 @@ def _agreed(key: Key, one: Fleet, row: Machine) -> bool:
 
 
 def _outdone(key: Key, one: Fleet, row: Machine) -> RetireMachine:
-    return _retirement(key, one, row, one.outdone, Risk.REPLACE)
+    """The one retirement that the group's own `maxUnavailable` is about; others go by `blastRadius` alone."""
+    limit = max(one.group.max_unavailable, one.cluster.blast.max_unavailable)
+    return replace(_retirement(key, one, row, one.outdone, Risk.REPLACE), limit=limit)
 
 
 def _scale_down(key: Key, one: Fleet) -> Plan | None:
@@ -250,8 +253,8 @@ def _retire(  # noqa: PLR0917 - a retirement is told what, why, how grave and by
 def _retirement(  # noqa: PLR0917 - as above
     key: Key, one: Fleet, row: Machine, why: str, risk: Risk, remedy: Remedy | None = None
 ) -> RetireMachine:
-    limit = max(1, one.group.max_unavailable, one.cluster.blast.max_unavailable)
     kind = Risk.IN_PLACE if lost(one.view, row) else risk
+    limit = one.cluster.blast.max_unavailable
     return RetireMachine(key=key, row=row, why=why, kind=kind, remedy=remedy, limit=limit)
 
 
@@ -305,7 +308,7 @@ def _groups_gone(key: Key, view: View, cluster: Cluster) -> Plan | None:
         sentence = f"{left[-1].group} is no longer in the file and goes when {late} serves"
         return Plan(wait=Wait("RollingOut", sentence, 30))
     row = max(reversed(left), key=lambda row: any(op.disrupts for op in view.open_ops(machine_key(row))))
-    limit = max(1, cluster.blast.max_unavailable)
+    limit = cluster.blast.max_unavailable
     return Plan(steps=(RetireMachine(key=key, row=row, why=_ungrouped(row), kind=Risk.DESTROY, limit=limit),))
 
 

@@ -100,7 +100,7 @@ class BlastRadius(Model):
     """How much may be disturbed at once, whatever the reason."""
 
     max_unavailable: Annotated[Int, Field(ge=1, le=10_000)] = 1
-    """Machines disturbed at once by changes that interrupt."""
+    """Machines disturbed at once by changes that interrupt; a deployment's rollout may take more by its own `maxUnavailable`."""
     max_destroys_per_hour: Count = 2
     """Machines destroyed in an hour; more wait until it is over."""
     max_destroy_percent: Annotated[Int, Field(ge=0, le=100)] = 20

@@ -217,6 +217,27 @@ def ill(*uids: str, since: float = 700) -> dict[Any, Any]:
 
 
 @pytest.mark.parametrize(
+    ("changes", "struck", "wanted"),
+    [
+        ({"machine": NEW}, False, 3),
+        ({"replicas": 1}, False, 1),
+        ({}, True, 1),
+    ],
+    ids=["rollout", "scale-down", "remedy"],
+)
+def test_a_groups_own_limit_is_for_its_rollout_alone(changes: dict[str, Any], struck: bool, wanted: int) -> None:
+    """`blastRadius.maxUnavailable` holds whatever the reason; the rollout's own lifts it for what it is about."""
+    wished = cluster(group(CP, 3), replace(group(WORKERS, 2, max_surge=0, max_unavailable=3), **changes))
+    rest = built(now=wished)
+    whole = put(rest, replace(of(rest, "u4"), strikes=1), bulk=ill("u4")) if struck else rest
+
+    going = step(decided(whole))
+
+    assert isinstance(going, RetireMachine)
+    assert {f"disrupt:{NAME}": wanted} == going.slots(whole)
+
+
+@pytest.mark.parametrize(
     ("strikes", "since", "known", "ladder", "wanted"),
     [
         (0, 700, {}, tuple(Remedy), None),
