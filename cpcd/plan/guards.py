@@ -15,7 +15,7 @@ from cpcd.model.plan import Action, Guard, Refusal, Wait
 from cpcd.model.seen import Members, Node, Quorum
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.case import because
+from cpcd.plan.case import because, machine_key
 from cpcd.plan.consent import Lapse, free, policy
 from cpcd.plan.effects import (
     SURGE,
@@ -62,6 +62,33 @@ def permits(action: Action, view: View) -> Wait | None:
             name = holder.name if holder else str(taken[0].key)
             return Wait("Queued", f"{action.sentence}: waits for {taken[0].verb} of {name}", 60, (f"slot:{slot}",))
     return None
+
+
+def others_serve(action: Action, view: View) -> Wait | None:
+    """Who serves is taken out of service while fewer others of its group are away than may be.
+
+    By their Nodes, since a reboot's hold ends when its Node was Ready once, and what an edit breaks may show later. Who
+    is not Ready takes nothing away by its reboot, which may be what it needs.
+    """
+    hold = action.asks  # a snapshot is taken for one
+    if not isinstance(hold, Hold):
+        return None
+    own, nodes = hold.row, view.known(scopes.nodes(hold.row.cluster))
+    if nodes is not None and not _ready(own, nodes):
+        return None
+    group = [row for row in view.rows(own.cluster) if row.group == own.group and row.wanted and row.joined]
+    away = [row for row in group if row.uid != own.uid and (_held(row, view) or not _ready(row, nodes or {}))]
+    if len(away) < min(hold.slots(view).values()):
+        return None
+    return Wait("Queued", f"{action.sentence}: waits for {away[0].name} to serve", 15)
+
+
+def _ready(row: Machine, nodes: Mapping[str, Node]) -> bool:
+    return row.name in nodes and nodes[row.name].ready == "True"
+
+
+def _held(row: Machine, view: View) -> bool:
+    return any(op.disrupts for op in view.open_ops(machine_key(row)))
 
 
 def site_writable(action: Action, view: View) -> Wait | None:
@@ -284,7 +311,8 @@ LIMITS: Final[tuple[Guard, ...]] = (blast_radius, remediation)
 # Slots last: one that is free wakes only the first in its line, and who is held back by something else would let it
 # pass unused.
 GUARDS: Final[tuple[Guard, ...]] = (
-    paused, protected, exclusive, site_writable, etcd_quorum, reset_safe, consent, blast_radius, remediation, permits,
+    paused, protected, exclusive, site_writable, etcd_quorum, reset_safe, consent, blast_radius, remediation, others_serve,
+    permits,
 )  # fmt: skip
 
 # What a plan is folded with: a paused cluster's plan shows what would be done.

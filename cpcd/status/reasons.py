@@ -61,7 +61,7 @@ _OBJECTS: Final = {
     "Protected": "Proxmox protects the VM against removal; a person has to lift that.",
     "Provisioning": "The VM is cloned, configured or started.",
     "ProxmoxUnknown": "Proxmox cannot be asked now.",
-    "Queued": "All permits for such an operation are taken.",
+    "Queued": "All permits for such an operation are taken, or as many machines of the group as may be do not serve.",
     "QuorumKept": "The step would leave etcd without a majority.",
     "Ready": "The object is as wanted.",
     "Rebooting": "The machine restarts, and its Node and etcd member are awaited.",

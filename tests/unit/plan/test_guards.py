@@ -124,7 +124,9 @@ def test_no_disruption_ever_leaves_less_than_a_majority_of_healthy_voters(what: 
 def test_the_guard_lets_through_what_promise_five_allows() -> None:
     """Three of three: any one; two of three: the unhealthy one; two voters: removal alone."""
     three, two = _control_planes(3), _control_planes(2)
-    whole = view(ONE, rows=three, known=identity(), bulk={ETCD: seen(members(*three, sick=[three[2]]))})
+    ready = seen({one.name: node(one) for one in three})
+    ill = seen(members(*three, sick=[three[2]]))
+    whole = view(ONE, rows=three, known=identity(), bulk={ETCD: ill, scopes.nodes(NAME): ready})
     pair = view(ONE, rows=two, known=identity(), bulk={ETCD: seen(members(*two))})
 
     verdicts = [
@@ -551,6 +553,49 @@ def test_a_reset_is_in_flight_until_its_node_is_well_or_its_time_is_over(
     struck = put(built(ONE, now=wished), replace(OTHER, strikes=strikes), known={f"remedy/{OTHER.uid}": NOW - remedied})
 
     assert wanted == judged(reset(WORKER), put(struck, bulk=sick("u4", *(("u5",) if ill else ()))))
+
+
+@pytest.mark.parametrize(
+    ("bulk", "ops", "most", "wanted"),
+    [
+        ({}, [], 1, ""),
+        (sick("u5"), [], 1, "Queued"),
+        (sick("u5"), [], 2, ""),
+        (sick("u5", "u6"), [], 2, "Queued"),
+        (sick("u5"), [hold(OTHER)], 2, ""),
+        (sick("u6"), [hold(OTHER)], 2, "Queued"),
+        (sick("u1"), [], 1, ""),
+        (sick("u4", "u5", "u6"), [], 1, ""),
+        ({scopes.nodes(NAME): unknown()}, [], 1, "Queued"),
+    ],
+)
+def test_a_reboot_waits_while_as_many_others_do_not_serve(
+    bulk: dict[Any, Any], ops: list[Op], most: int, wanted: str
+) -> None:
+    """Counted once whether by Node or by hold, in its own group; who is not Ready itself takes nothing away."""
+    action = effects.Hold(key=machine_key(WORKER), row=WORKER, why="memory", limit=most)
+
+    assert wanted == judged(action, put(REST, bulk=bulk, ops=ops))
+
+
+@pytest.mark.parametrize("changes", [{"joined": False}, {"retire": "scaled"}])
+def test_who_comes_or_goes_keeps_no_reboot_waiting(changes: dict[str, Any]) -> None:
+    """Neither serves, nor is it to."""
+    assert "" == judged(reboot(WORKER), put(REST, replace(OTHER, **changes), bulk=sick("u5")))
+
+
+def test_a_control_plane_is_rebooted_one_at_a_time_by_their_nodes_too() -> None:
+    """Whatever `blastRadius.maxUnavailable` says of workers."""
+    action = effects.Hold(key=machine_key(MASTERS[0]), row=MASTERS[0], why="memory", limit=5)
+
+    assert ["Queued", ""] == [judged(action, put(REST, bulk=sick(uid))) for uid in ("u2", "u4")]
+
+
+def test_a_snapshot_is_not_taken_for_a_reboot_that_waits_for_others() -> None:
+    """It would be old when the reboot begins."""
+    action = effects.Snapshot(key=machine_key(MASTERS[0]), row=MASTERS[0], hold=reboot(MASTERS[0]))
+
+    assert ["Queued", ""] == [judged(action, put(REST, bulk=sick(uid))) for uid in ("u2", "u4")]
 
 
 PRESSED = Unhealthy("MemoryPressure", "True", 300.0)
