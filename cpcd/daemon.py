@@ -34,7 +34,7 @@ from cpcd.model.view import View
 from cpcd.plan.edits import concerned
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
-from cpcd.plan.wakes import affected, stale, tokens
+from cpcd.plan.wakes import affected, lasting, stale, tokens
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
 from cpcd.ports.journal import Journal
@@ -78,8 +78,8 @@ class Daemon:
         self.clock, self.journal = SteadyClock(parts.clock), parts.journal
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, stale=stale, mint=parts.new_id,
-            interest=Interest(self.queue.add, self._rank),
+            journal=self.journal, clock=self.clock, tokens=tokens, affected=affected, stale=stale, lasting=lasting,
+            mint=parts.new_id, interest=Interest(self.queue.add, self._rank),
         )  # fmt: skip
         self.memory = Memory(
             state=self.state, journal=self.journal, clock=self.clock, first=self._installation, thawed=self._go_on

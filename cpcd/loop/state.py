@@ -39,9 +39,12 @@ class Waits(Mapping[str, float]):
 
 
 class State:
-    """Owns the view; `tokens(changes, before)` and `affected(changes)` say what a ledger change wakes."""
+    """Owns the view; `tokens(changes, before)` and `affected(changes)` say what a ledger change wakes.
 
-    def __init__(
+    `lasting(scope, value)` names what of an observation is timed from its first sight (`View.since`).
+    """
+
+    def __init__(  # noqa: PLR0913 - everything that the engine does not know is an argument
         self,
         *,
         journal: Journal,
@@ -49,6 +52,7 @@ class State:
         tokens: Callable[[Change, View], Iterable[str]],
         affected: Callable[[Change, View], Iterable[Key]],
         stale: Callable[[Change, View], Iterable[Scope]],
+        lasting: Callable[[Scope, Any], Iterable[str]],
         mint: Callable[[], str],
         interest: Interest[Key],
     ) -> None:
@@ -57,10 +61,12 @@ class State:
         self._tokens = tokens
         self._affected = affected
         self._stale = stale
+        self._lasting = lasting
         self._mint = mint
         self.interest = interest
         self._view = View()
         self._since: dict[str, float] = {}
+        self._lasts: dict[Scope, frozenset[str]] = {}
         self._waits: dict[Key, str] = {}
         self._known: dict[OpId, float] = {}
         self.frozen: Failure | None = None
@@ -90,6 +96,8 @@ class State:
         changed = [scope for scope, new in seen.items() if _differs(known.get(scope), new)]
         self._view = self._view.with_seen(seen)
         for scope in changed:
+            if seen[scope].complete:  # what cannot be seen has not ended
+                self._last(scope, seen[scope].value)
             self.signal(str(scope), by=by)
 
     async def commit(self, changes: tuple[Change, ...], *, by: Key | None = None) -> None:
@@ -105,6 +113,8 @@ class State:
         # With the change itself: nobody may decide on a VM that was looked up under a VMID which the row no longer has.
         gone = [scope for change in changes for scope in self._stale(change, before)]
         self._view = before.with_ledger(changes).without(gone)
+        for scope in gone:
+            self._last(scope, None)
         self._forget(changes)
         try:
             await self._journal.commit(changes)
@@ -144,6 +154,16 @@ class State:
         if name:
             self._waits[key] = name
             self._since.setdefault(name, self._clock.now())
+
+    def _last(self, scope: Scope, value: Any) -> None:
+        """Remember since when what lasts of an observation has been seen."""
+        before, now = self._lasts.pop(scope, frozenset()), frozenset(self._lasting(scope, value))
+        for name in before - now:
+            self._since.pop(name, None)
+        for name in now - before:
+            self._since[name] = self._clock.now()
+        if now:
+            self._lasts[scope] = now
 
     def waited(self, key: Key, reason: str) -> float:
         """Return for how many seconds a key has been waiting for this reason."""

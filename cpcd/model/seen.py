@@ -6,11 +6,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from cpcd.model.keys import Instant, Uid, system_uuid
 
 __all__ = [
+    "HEALTHY",
     "AddonSeen",
     "Api",
     "Asked",
@@ -30,6 +31,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# What each healthy Node says (Kubernetes: Node conditions).
+HEALTHY: Final[Mapping[str, str]] = {
+    "Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False",
+    "NetworkUnavailable": "False",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,11 @@ class Node:
     conditions: tuple[tuple[str, str, float], ...] = ()
     resource_version: str = field(default="", compare=False)  # heartbeats move it: never news
     networked: bool = True
+
+    @property
+    def said(self) -> tuple[tuple[str, str, float], ...]:
+        """All conditions, Ready among them: type, status and last transition."""
+        return (*self.conditions, ("Ready", self.ready, self.since))
 
     def of(self, uid: Uid) -> bool:
         """Return whether it is that machine's, whatever its name: the SMBIOS UUID tells."""

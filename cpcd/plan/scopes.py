@@ -15,6 +15,7 @@ __all__ = [
     "guestop",
     "inside",
     "kubeconfig",
+    "lasting",
     "node",
     "nodes",
     "pods",
@@ -79,6 +80,12 @@ def nodes(cluster: str) -> Scope:
 def node(cluster: str, name: str) -> Scope:
     """One Node, fresh: `Node`, or complete and None when it is not there."""
     return Scope("node", cluster, name)
+
+
+def lasting(scope: Scope, condition: tuple[str, str, float]) -> str:
+    """Since when this daemon has seen a Node's condition as it is (`View.since`), whatever clock dated it."""
+    kind, status, since = condition
+    return f"{scope}/{kind}={status}@{since}"
 
 
 def etcd(cluster: str) -> Scope:

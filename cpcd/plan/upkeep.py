@@ -28,12 +28,20 @@ def upkeep(case: Case, vm: Vm) -> Plan:
 
 
 def sick_for(case: Case) -> float | None:
-    """Return for how many seconds past its time-out the node is unhealthy, None when it is not."""
+    """Return for how many seconds past its time-out the node is unhealthy, None when it is not.
+
+    By what this daemon has seen and not by the transition's own time, which is of the cluster's clock: with cpcd's
+    ahead of that one, a node would be sick at first sight.
+    """
     node = case.node
     if node is None:
         return _absent_for(case)
-    held = _held(node, case.cluster.health)
-    return max((case.view.wall - since - rule.timeout for rule, since in held), default=None)
+    scope = scopes.node(case.row.cluster, case.row.name)
+    past = (
+        case.view.wall - case.view.since.get(scopes.lasting(scope, condition), condition[2]) - rule.timeout
+        for rule, condition in _held(node, case.cluster.health)
+    )
+    return max(past, default=None)
 
 
 def ails(row: Machine, cluster: Cluster, view: View) -> bool:
@@ -47,16 +55,15 @@ def ails(row: Machine, cluster: Cluster, view: View) -> bool:
     return node is None or not node.of(row.uid) or node.ready != "True" or any(_held(node, cluster.health))
 
 
-def _held(node: Node, health: Health) -> Iterator[tuple[Unhealthy, float]]:
-    """Yield the rules that a Node is under, and since when.
+def _held(node: Node, health: Health) -> Iterator[tuple[Unhealthy, tuple[str, str, float]]]:
+    """Yield the rules that a Node is under, each with the condition that it is under it by.
 
     A node that is not Ready for want of a CNI is not sick: no remedy brings one (`failures.md` K22).
     """
-    ready = (("Ready", node.ready, node.since),) if node.networked else ()
     for rule in health.conditions:
-        for kind, status, since in (*node.conditions, *ready):
-            if (kind, status) == (rule.type, rule.status):
-                yield rule, since
+        for condition in node.said if node.networked else node.conditions:
+            if condition[:2] == (rule.type, rule.status):
+                yield rule, condition
 
 
 def _absent_for(case: Case) -> float | None:

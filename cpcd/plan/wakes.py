@@ -1,14 +1,16 @@
-"""What a ledger change wakes: tokens for whoever waits, and the keys that it is about."""
+"""What a change means to others: whom one of the ledger wakes, what was seen before it, what lasts of an observation."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from cpcd.model.keys import Key, Kind, Scope
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
+from cpcd.model.seen import HEALTHY, Node
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key
 
-__all__ = ["affected", "stale", "tokens"]
+__all__ = ["affected", "lasting", "stale", "tokens"]
 
 
 def tokens(change: Change, before: View) -> Iterable[str]:
@@ -20,6 +22,13 @@ def tokens(change: Change, before: View) -> Iterable[str]:
             return (f"fact:{name}",)
         case _:
             return ()
+
+
+def lasting(scope: Scope, value: Any) -> Iterable[str]:
+    """Return what of an observation may last too long: a Node's conditions but for what healthy ones say."""
+    if isinstance(value, Node):
+        return (scopes.lasting(scope, one) for one in value.said if HEALTHY.get(one[0]) != one[1])
+    return ()
 
 
 def stale(change: Change, before: View) -> Iterable[Scope]:

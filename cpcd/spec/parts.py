@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Final
 
+from cpcd.model.seen import HEALTHY
 from cpcd.spec.checks import Checked
 from cpcd.spec.mistakes import Mistake, few
 from cpcd.spec.paths import MACHINES, Path
@@ -23,10 +24,6 @@ _POOL: Path = (*_PROXMOX, "ipv4Config", "addresses")
 _ZONES: Path = (*_PROXMOX, "availabilityZones")
 _DEPLOYMENTS: Path = ("spec", "workers", "machineDeployments")
 _CONDITIONS: Path = ("spec", "healthCheck", "unhealthyNodeConditions")
-_HEALTHY: Final = {
-    "Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False",
-    "NetworkUnavailable": "False",
-}  # fmt: skip
 _LIMIT: Path = ("rollout", "strategy", "rollingUpdate", "maxSurge")
 
 
@@ -126,9 +123,9 @@ def _quorum(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _healthy(spec: ClusterSpec) -> Iterator[Finding]:
-    """A rule for what each healthy Node says (Kubernetes: Node conditions) would have them all reset."""
+    """A rule for what each healthy Node says would have them all reset."""
     for at, rule in enumerate(spec.health_check.unhealthy_node_conditions):
-        if _HEALTHY.get(rule.type) == rule.status:
+        if HEALTHY.get(rule.type) == rule.status:
             why = f'must not be "{rule.status}" for {rule.type}, which healthy nodes say: each would be reset'
             other = '"True"' if rule.status == "False" else '"False" or "Unknown"'
             yield Finding((*_CONDITIONS, at, "status"), why, f"write {other}")

@@ -562,6 +562,35 @@ def test_a_clock_that_steps_is_no_reason_to_repair_anything(tmp_path: Path, step
     assert street.hurt == []
 
 
+@pytest.mark.parametrize("ahead", [0.0, 900.0, -900.0])
+def test_a_clock_that_is_off_changes_no_time_of_a_health_rule(tmp_path: Path, ahead: float) -> None:
+    """A kubelet is silent for three minutes and nothing is done; for more than five, and its VM is reset."""
+    resets: list[int] = []
+
+    def count(street: Street) -> None:
+        resets.append(sum(number for call, number in street.world.pve.calls.items() if call.endswith("/reset")))
+
+    async def silent(street: Street, seconds: float) -> None:
+        machine = next(one for one in street.world.guests.values() if one.disk.hostname == "demo-general-1")
+        machine.stop_kubelet()
+        await asyncio.sleep(seconds)
+        count(street)
+
+    async def tale(street: Street) -> None:
+        await built(street)
+        street.clock.step = ahead
+        await asyncio.sleep(4000)  # until it is followed
+        await silent(street, 180)
+        next(one for one in street.world.guests.values() if one.disk.hostname == "demo-general-1").start_kubelet()
+        await asyncio.sleep(60)
+        await silent(street, 390)
+        await street.converged(limit=900)
+
+    tell(tmp_path, tale)
+
+    assert [0, 1] == resets
+
+
 def test_certificates_that_grow_old_are_told_and_their_renewal_is_seen(tmp_path: Path) -> None:
     """`failures.md` K14: nobody renews kubeadm's certificates by itself; members are looked at every ten minutes."""
     series = "cpcd_certificate_expiration_timestamp_seconds"

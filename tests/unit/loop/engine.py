@@ -186,7 +186,7 @@ class Engine:
         self._ids = 0
         self.queue: Queue[Key] = Queue(self.clock)
         self.state = State(
-            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), stale=lambda _change, _view: (), mint=self._id,
+            journal=self.journal, clock=self.clock, tokens=_tokens, affected=lambda _change, _view: (), stale=lambda _change, _view: (), lasting=lambda _scope, _value: (), mint=self._id,
             interest=Interest(self.queue.add),
         )  # fmt: skip
         self.endpoints = Endpoints(self.clock, self.state.signal)

@@ -26,7 +26,7 @@ def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
     disk = Disk(clock, [])
     made = State(
         journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here
-        affected=lambda _change, _view: (LAMP,), stale=lambda _change, _view: (), mint=iter("abcdefgh").__next__,
+        affected=lambda _change, _view: (LAMP,), stale=lambda _change, _view: (), lasting=lambda _scope, value: (value,) if value else (), mint=iter("abcdefgh").__next__,
         interest=Interest(woken.append),
     )  # fmt: skip
     return made, disk, woken
@@ -223,3 +223,26 @@ def test_a_wait_keeps_its_beginning_until_another_reason_comes() -> None:
 
     wanted = {f"{LAMP}/Booting": EPOCH, f"{LAMP}/drain": EPOCH + 5, f"{LAMP}/Draining": EPOCH + 5}
     assert wanted == simulate(main, seed=0)
+
+
+def test_what_lasts_is_timed_from_its_first_sight() -> None:
+    """As long as it is seen, and while nobody can see; when it has ended it begins anew, and nothing is kept of it."""
+
+    async def main(loop: SimLoop) -> tuple[dict[str, float], ...]:
+        made, _, _ = state(loop)
+        found = []
+        for value, complete in (
+            ("ill", True),
+            ("ill", True),
+            (None, False),
+            ("ill", True),
+            (None, True),
+            ("ill", True),
+        ):
+            made.observe(seen(value, began=loop.time(), complete=complete))
+            found.append({name: at - EPOCH for name, at in made.view.since.items()})
+            loop.advance(5)
+        return tuple(found)
+
+    first, later = {"ill": 0.0}, {"ill": 25.0}
+    assert (first, first, first, first, {}, later) == simulate(main, seed=0)

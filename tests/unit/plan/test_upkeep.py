@@ -18,6 +18,7 @@ from cpcd.plan.guards import GUARDS
 from cpcd.plan.resolve import resolve
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import sick_for, upkeep
+from cpcd.plan.wakes import lasting
 from cpcd.reconcilers import machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
@@ -295,6 +296,23 @@ def test_sickness_is_counted_past_its_time_out_and_never_from_the_unknown(
 ) -> None:
     """A Node that is gone is as sick as one that is not Ready; one that cannot be read is not."""
     assert wanted == sick_for(case(WORKER, put(REST, bulk=bulk, since=since)))
+
+
+@pytest.mark.parametrize(
+    ("seen_for", "since", "wanted"),
+    [
+        (5, NOW - 365, -295.0),
+        (301, NOW - 661, 1.0),
+        (301, NOW + 3600, 1.0),
+        (None, NOW - 301, 1.0),
+    ],
+)
+def test_sickness_is_timed_by_what_this_daemon_saw(seen_for: float | None, since: float, wanted: float) -> None:
+    """With a clock ahead of the cluster's a Node would be reset at first sight, with one behind it only much later."""
+    ill = node(WORKER, ready="False", since=since)
+    lasts = dict.fromkeys(lasting(NODE, ill), NOW - (seen_for or 0)) if seen_for else {}
+
+    assert wanted == sick_for(case(WORKER, put(REST, bulk={NODE: seen(ill)}, since=lasts)))
 
 
 VOLUMES = scopes.attachments(NAME, WORKER.name)

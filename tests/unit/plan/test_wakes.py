@@ -7,8 +7,8 @@ import pytest
 from cpcd.model.keys import Key, Kind, OpId
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
 from cpcd.plan import scopes
-from cpcd.plan.wakes import affected, stale, tokens
-from tests.unit.plan.build import NAME, hold, member_row, op, view
+from cpcd.plan.wakes import affected, lasting, stale, tokens
+from tests.unit.plan.build import NAME, hold, member_row, node, op, view
 
 ROW = member_row("u1")
 OP = op(ROW, "clone", slots=("clone:home/pve1", "x"))
@@ -55,3 +55,15 @@ def test_nothing_is_kept_of_an_addon_that_is_forgotten() -> None:
     """What was seen of its objects goes with the fact that it was applied, and with no other fact."""
     assert (scopes.addon(NAME, "hello"),) == tuple(stale(DropFact(f"applied/{NAME}/hello"), VIEW))
     assert () == tuple(stale(DropFact(f"paused/{NAME}"), VIEW))
+
+
+def test_of_a_node_only_what_is_not_healthy_is_timed() -> None:
+    """A thousand healthy ones keep nothing; another transition is another sickness."""
+    scope, at_rest = scopes.node(NAME, ROW.name), (("MemoryPressure", "False", 1.0), ("DiskPressure", "False", 1.0))
+    bad = (*at_rest[:1], ("DiskPressure", "True", 2.0))
+    found = [
+        tuple(lasting(scope, value))
+        for value in (None, node(ROW, conditions=at_rest), node(ROW, ready="Unknown", since=3.0, conditions=bad))
+    ]
+
+    assert [(), (), (f"{scope}/DiskPressure=True@2.0", f"{scope}/Ready=Unknown@3.0")] == found
