@@ -88,6 +88,7 @@ def play(world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str =
         "LANG": "C.UTF-8",
         "CONTAINERD": containerd,
         "ANSIBLE_CONFIG": str(world / "ansible.cfg"),
+        "ANSIBLE_PIPELINING": "True",  # as cpcd's own runs have it
         "ANSIBLE_PYTHON_INTERPRETER": shutil.which("python3", path="/usr/bin") or sys.executable,
     }
     if begin:

@@ -41,7 +41,7 @@ class Invariant(Witness):
         """See the moment at which everything is as wanted."""
 
     def resynced(self) -> None:
-        """See the end of one resync after it."""
+        """See the end of the first resync after it, and of the last one."""
 
     def over(self) -> None:
         """See the end of the run."""

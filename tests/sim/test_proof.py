@@ -17,7 +17,7 @@ from tests.sim.stories import PATHS, STORIES, Story
 from tests.sim.sweep import replay, sweep
 
 SEEDS = range(25)
-SAMPLE = 6  # futures a story, about
+SAMPLE = 4  # futures a story, about
 
 by_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 

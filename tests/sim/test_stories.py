@@ -17,6 +17,7 @@ from cpcd.plan.guards import FORESEEN
 from cpcd.plan.resolve import resolve
 from cpcd.ports.kube import GVK
 from cpcd.reconcilers import RECONCILERS
+from tests.sim.gate import MemoryDisk
 from tests.sim.house import EPOCH, House, spec
 
 Tale = Callable[[House], Coroutine[Any, Any, None]]
@@ -27,7 +28,7 @@ def tell(directory: Path, tale: Tale, *, seed: int = 1, text: str = "") -> House
     houses: list[House] = []
 
     async def main(loop: SimLoop) -> None:
-        house = House(loop, directory, text or spec(), seed=seed)
+        house = House(loop, directory, text or spec(), seed=seed, disk=MemoryDisk())
         houses.append(house)
         await house.start()
         await tale(house)
@@ -376,16 +377,6 @@ def test_crashes_during_a_rollout_spend_nothing(tmp_path: Path, seed: int) -> No
     assert len(set(uids(house))) == 5
     assert set(destroyed(house)) <= before[0]
     assert len(members(house)) == 3
-
-
-def test_the_same_seed_gives_the_same_story(tmp_path: Path) -> None:
-    """Determinism: two runs with one seed make the same passes in the same order."""
-    first = tell(tmp_path / "a", built, seed=7)
-    second = tell(tmp_path / "b", built, seed=7)
-
-    assert [(p.key, p.outcome, p.sentence) for p in first.passes] == [
-        (p.key, p.outcome, p.sentence) for p in second.passes
-    ]
 
 
 def test_a_removed_document_is_no_longer_watched(tmp_path: Path) -> None:

@@ -59,11 +59,12 @@ class Watch:
         """Let three resyncs pass over a settled house, each as `resync` brings it about."""
         for invariant in self.invariants:
             invariant.settled()
-        for _ in range(RESYNCS):
+        for number in range(RESYNCS):
             await resync()
             await self.house.until(self._between_passes, what="a moment in which nothing is looked at")
-            for invariant in self.invariants:
-                invariant.resynced()
+            if number in {0, RESYNCS - 1}:  # what grew in between has grown at the end
+                for invariant in self.invariants:
+                    invariant.resynced()
 
     def _between_passes(self) -> bool:
         daemon = self.house.daemon
