@@ -16,7 +16,7 @@ from cpcd.loop.queue import Queue
 from cpcd.loop.state import State
 from cpcd.model.keys import Key, Kind
 from cpcd.model.view import View
-from cpcd.plan.wakes import affected, stale, tokens
+from cpcd.plan.wakes import affected, lasting, stale, tokens
 from cpcd.ports.proxmox import Request, Response
 from cpcd.reconcilers import RECONCILERS
 from cpcd.sources.observer import Observer
@@ -58,7 +58,7 @@ class _Tick:
         clock, self.bytes = SimClock(self._loop, 0.0), 0
         self._woken: list[Key] = []
         state = State(
-            journal=None, clock=clock, tokens=tokens, affected=affected, stale=stale, mint=lambda: "x",  # type: ignore[arg-type] # nothing is committed here
+            journal=None, clock=clock, tokens=tokens, affected=affected, stale=stale, lasting=lasting, mint=lambda: "x",  # type: ignore[arg-type] # nothing is committed here
             interest=Interest(self._woken.append),
         )  # fmt: skip
         state._view = view
