@@ -252,9 +252,12 @@ async def real(private: Path) -> AsyncIterator[Site]:
     with running(private, force=f"{' '.join(_own_mounts())} sh {world}/inside") as sshd:
 
         async def off() -> None:
-            sshd.process.terminate()
-            for session in sshd.sessions():
+            for session in sshd.sessions():  # before their parent ends, which is then asked for them in vain
                 os.kill(session, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                while sshd.sessions():
+                    await asyncio.sleep(0.02)
+            sshd.process.terminate()
             sshd.process.wait(10)
             await asyncio.sleep(0.1)  # asyncssh hears of it in its next turns
 
