@@ -1,4 +1,4 @@
-"""Names of things: keys of work, scopes of observation, roles and ids.
+"""Names of things: keys of work, scopes of observation, roles, ids and conditions of nodes.
 
 A key is what the loop schedules; a scope is what can be known or unknown on its own, so that one dead node or
 guest does not freeze the others.
@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple, NewType, TypeVar
 
-__all__ = ["Instant", "Key", "Kind", "Map", "OpId", "Role", "Scope", "Uid", "Wall", "system_uuid"]
+__all__ = ["HEALTHY", "Instant", "Key", "Kind", "Map", "OpId", "Role", "Scope", "Uid", "Wall", "system_uuid"]
 
 Uid = NewType("Uid", str)
 OpId = NewType("OpId", str)
@@ -20,6 +20,12 @@ Wall = NewType("Wall", float)  # seconds since the epoch; for people and expirie
 K = TypeVar("K")
 V = TypeVar("V")
 Map = Mapping
+
+# What each healthy Node says (Kubernetes: Node conditions).
+HEALTHY: Final[Mapping[str, str]] = {
+    "Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False",
+    "NetworkUnavailable": "False",
+}  # fmt: skip
 
 
 class Kind(StrEnum):

@@ -6,12 +6,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from cpcd.model.keys import Instant, Uid, system_uuid
 
 __all__ = [
-    "HEALTHY",
     "AddonSeen",
     "Api",
     "Asked",
@@ -31,12 +30,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-# What each healthy Node says (Kubernetes: Node conditions).
-HEALTHY: Final[Mapping[str, str]] = {
-    "Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False",
-    "NetworkUnavailable": "False",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cpcd.model.keys import Key, Kind, Scope
+from cpcd.model.keys import HEALTHY, Key, Kind, Scope
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
-from cpcd.model.seen import HEALTHY, Node
+from cpcd.model.seen import Node
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import machine_key

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Final
 
-from cpcd.model.seen import HEALTHY
+from cpcd.model.keys import HEALTHY
 from cpcd.spec.checks import Checked
 from cpcd.spec.mistakes import Mistake, few
 from cpcd.spec.paths import MACHINES, Path
