@@ -15,7 +15,7 @@ __all__ = ["Stages", "critical_path", "stages"]
 
 STEP = 0.02  # seconds of lab time between two looks of the hand
 WRITES = 2  # clones at once on a Proxmox node (design.md section 5)
-PLAYBOOKS = 12  # machines prepared at once: each takes memory beside the daemon (docs/operating.md)
+PLAYBOOKS = 12  # machines prepared at once: each takes memory beside the daemon (docs/adr/0020)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,12 @@ def stages() -> Stages:
     )
 
 
-def critical_path(*, masters: int, workers: int, copied_gib: float = 0) -> float:
+def critical_path(*, masters: int, workers: int, copied_gib: float = 0, playbooks: int = PLAYBOOKS) -> float:
     """Return seconds from the first clone of the one template to the last Ready Node.
 
-    Control planes are cloned first, then the workers, two at a time, twelve are prepared at once, and control planes
-    join one after the other; the longest of these chains is the bound. `copied_gib` is the size of the template's disk where clones are full ones.
+    Control planes are cloned first, then the workers, two at a time, so many `playbooks` prepare machines at once, and
+    control planes join one after the other; the longest of these chains is the bound. `copied_gib` is the size of the
+    template's disk where clones are full ones.
     """
     took = stages()
     clone = took.clone + (copied_gib * took.copied or took.linked)
@@ -81,7 +82,7 @@ def critical_path(*, masters: int, workers: int, copied_gib: float = 0) -> float
     if not workers:
         return ends
     cloned = -(-(masters + workers) // WRITES) * clone
-    prepared = clone + made + (-(-(masters + workers) // PLAYBOOKS) - 1) * took.prepare
+    prepared = clone + made + (-(-(masters + workers) // playbooks) - 1) * took.prepare
     joins = max(control, cloned + made, prepared) + took.secrets + took.join + took.ready
     return max(ends, joins)
 

@@ -41,18 +41,22 @@ spec:
       - name: general
         replicas: {workers}
         metadata: {{labels: {labels}}}
-        machine: {{memoryMiB: {memory}, network: {{networkDevices: [{{bridge: vmbr0, mtu: {mtu}}}]}}}}
+        machine:
+          memoryMiB: {memory}
+          disks: {{bootVolume: {{sizeGb: {disk}}}}}
+          network: {{networkDevices: [{{bridge: vmbr0, mtu: {mtu}}}]}}
   addons: [{{name: hello, manifests: [{{file: hello.yaml}}]}}]
 """
 
 
 def text(
-    *, workers: int = 2, memory: int = 2048, control: int = 2048, template: int = 9000, mtu: int = 1500,
+    *, workers: int = 2, memory: int = 2048, disk: int = 20, control: int = 2048, template: int = 9000, mtu: int = 1500,
     labels: str = "{}", destroy: str = "Auto",
 ) -> str:  # fmt: skip
-    """Return a cluster.yaml with three control planes; `memory`, `mtu` and `labels` are the workers'."""
+    """Return a cluster.yaml with three control planes; `memory`, `disk`, `mtu` and `labels` are the workers'."""
     return SPEC.format(
-        workers=workers, memory=memory, control=control, template=template, mtu=mtu, labels=labels, destroy=destroy
+        workers=workers, memory=memory, disk=disk, control=control, template=template, mtu=mtu, labels=labels,
+        destroy=destroy,
     )  # fmt: skip
 
 
@@ -193,7 +197,7 @@ STORIES: Final[tuple[Story, ...]] = (
     Story("build", SMALL, (), _has(workers=1), built=False),
     Story("scale-up", BUILT, (Edit(text(workers=4)),), _has(workers=4)),
     Story("scale-down", text(workers=3), (Edit(text(destroy="Approve")), Approve("demo-general-3")), _has()),
-    Story("in-place-change", BUILT, (Edit(text(memory=4096, labels="{tier: gold}")),), _has(memory=4096)),
+    Story("in-place-change", BUILT, (Edit(text(memory=4096, disk=24, labels="{tier: gold}")),), _has(memory=4096)),
     Story("rolling-replacement", BUILT, (Edit(text(mtu=1400)),), _rolled, renames=True),
     Story("control-plane-replacement", SMALL, (Meddle("delete", "demo-cp-1"),), _has(workers=1), renames=True),
     Story(
