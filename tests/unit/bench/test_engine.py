@@ -10,4 +10,6 @@ def test_the_engine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MACHINES", 5)
     monkeypatch.setattr(engine, "RUNS", 1)
 
-    assert [row.name for row in engine.noop()] == ["no-op tick over 5 machines", "no-op pass over 5 machines"]
+    assert [row.name for row in engine.noop()] == [
+        "no-op tick over 5 machines", "no-op pass over 5 machines", "no-op pass over 5 machines, whole",
+    ]  # fmt: skip
