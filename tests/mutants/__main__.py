@@ -10,7 +10,7 @@ import pytest
 
 from tests.mutants import report
 from tests.mutants.live import Mutant, everything
-from tests.mutants.runner import SURVIVED, UNREACHED, Runner
+from tests.mutants.runner import Runner
 
 ROOT = Path(__file__).parents[2]
 TESTS = ("tests/unit/plan", "tests/unit/loop", "tests/unit/reconcilers")
@@ -58,7 +58,7 @@ class _Told:
 
     def __call__(self, mutant: Mutant, outcome: str) -> None:
         self._done += 1
-        if outcome in {SURVIVED, UNREACHED}:
+        if outcome in report.ALIVE:
             self._alive += 1
             _say(f"{outcome} {mutant}")
         if self._done % 25 == 0:

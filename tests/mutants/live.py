@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from tests.mutants.operators import Site, sites
 
-__all__ = ["Mutant", "everything", "load", "mutants", "target"]
+__all__ = ["Mutant", "everything", "load", "mutants", "put", "target"]
 
 WHAT: Final = ("cpcd/plan", "cpcd/loop")
+# Where a property, a class method, a cached property and a wrapper keep their function.
+_INNER: Final = ("fget", "__func__", "func", "__wrapped__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +66,24 @@ def load(mutant: Mutant) -> None:
     tree = ast.parse(_source(Path(module.__file__)))
     site: Site = next(one for number, one in enumerate(sites(tree)) if number == mutant.number)
     site.make()
-    if mutant.value:
-        _set_value(module, mutant.scope, tree)
+    put(module, site, tree)
+
+
+def put(module: types.ModuleType, site: Site, tree: ast.Module) -> None:
+    """Let the module go on with a site's function or value as the tree has it."""
+    if site.value:
+        _set_value(module, site.scope, tree)
     else:
-        function = target(module, mutant.scope)
-        function.__code__ = _code(compile(tree, module.__file__, "exec"), mutant.scope, function.__code__)
+        function = target(module, site.scope)
+        function.__code__ = _code(compile(tree, str(module.__file__), "exec"), site.scope, function.__code__)
 
 
 def target(module: types.ModuleType, scope: str) -> types.FunctionType:
     """Return the live function of a qualified name, out of its property, cache or context manager."""
     found: Any = functools.reduce(inspect.getattr_static, scope.split("."), module)
     while not isinstance(found, types.FunctionType) or hasattr(found, "__wrapped__"):
-        found = getattr(found, "fget", None) or getattr(found, "__func__", None) or found.__wrapped__
+        inner = (getattr(found, name, None) for name in _INNER)
+        found = next(one for one in inner if one is not None)
     return found
 
 

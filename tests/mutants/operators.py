@@ -255,13 +255,15 @@ def _matched(place: _Place) -> Changes:
         case ast.match_case(pattern=pattern, guard=None) if (
             not isinstance(pattern, ast.MatchAs) or pattern.pattern is not None
         ):
-            yield f"never case {ast.unparse(pattern)}", lambda: setattr(place.node, "guard", _false(pattern))
+            yield f"never case {ast.unparse(pattern)}", lambda: setattr(place.node, "guard", _always(pattern, False))
         case ast.match_case(pattern=pattern, guard=ast.expr() as guard):
-            yield f"case {ast.unparse(pattern)} without if {_short(guard)}", lambda: setattr(place.node, "guard", None)
+            # With no guard at all a name would hide the arms after it, which does not compile.
+            said = f"case {ast.unparse(pattern)} without if {_short(guard)}"
+            yield said, lambda: setattr(place.node, "guard", _always(guard, True))
 
 
-def _false(near: Any) -> ast.Constant:
-    return ast.fix_missing_locations(ast.copy_location(ast.Constant(False), near))
+def _always(near: Any, value: bool) -> ast.Constant:
+    return ast.fix_missing_locations(ast.copy_location(ast.Constant(value), near))
 
 
 def _branched(place: _Place) -> Changes:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutants.live import Mutant
-from tests.mutants.runner import SURVIVED, UNREACHED
+from tests.mutants.runner import SURVIVED, TIMEOUT, UNMADE, UNREACHED
 
-__all__ = ["page", "summary", "write"]
+__all__ = ["ALIVE", "page", "summary", "write"]
 
-ALIVE = {SURVIVED, UNREACHED}
+ALIVE = {SURVIVED, UNMADE, UNREACHED}
 
 
 def summary(results: Mapping[Mutant, str], *, root: Path, seed: int, whole: int, seconds: float) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _figures(results: Mapping[Mutant, str]) -> dict[str, Any]:
 
 
 def _details(counts: Mapping[str, int]) -> dict[str, int]:
-    return {"timeouts": counts["timeout"], "unreached": counts[UNREACHED]}
+    return {"timeouts": counts[TIMEOUT], "unmade": counts[UNMADE], "unreached": counts[UNREACHED]}
 
 
 def page(figures: Mapping[str, Any]) -> str:

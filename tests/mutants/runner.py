@@ -1,7 +1,7 @@
 """Runs, for each mutant in a child of its own, the tests that reach it, quickest first, until one fails.
 
 pytest collects once; one run of all tests tells which functions each of them calls and how long it takes. A child
-that does not end in its time counts as killed: a hang is seen by people, too.
+that does not end in its time counts as killed: a hang is seen by people, too. One that cannot be made never does.
 """
 
 import contextlib
@@ -20,9 +20,10 @@ import pytest
 
 from tests.mutants.live import Mutant, load
 
-__all__ = ["KILLED", "SURVIVED", "TIMEOUT", "UNREACHED", "Runner"]
+__all__ = ["KILLED", "SURVIVED", "TIMEOUT", "UNMADE", "UNREACHED", "Runner"]
 
-KILLED, SURVIVED, TIMEOUT, UNREACHED = "killed", "survived", "timeout", "unreached"
+KILLED, SURVIVED, TIMEOUT, UNMADE, UNREACHED = "killed", "survived", "timeout", "unmade", "unreached"
+OUTCOMES: Final = {0: SURVIVED, 1: KILLED, 2: UNMADE, -signal.SIGALRM: TIMEOUT}  # by a child's exit code
 PATIENCE: Final = 30.0  # seconds beyond ten times what its tests take unmutated
 
 Place = tuple[str, int]
@@ -104,7 +105,7 @@ class Runner:
         pid, status = os.wait()
         if pid in running:
             code = os.waitstatus_to_exitcode(status)
-            self._note(running.pop(pid), {0: SURVIVED, -signal.SIGALRM: TIMEOUT}.get(code, KILLED))
+            self._note(running.pop(pid), OUTCOMES.get(code, KILLED))
 
     def _note(self, mutant: Mutant, outcome: str) -> None:
         self.results[mutant] = outcome
@@ -115,13 +116,14 @@ class Runner:
         pid = os.fork()
         if pid:
             return pid
-        code = 1
+        code = 2
         try:
             with _silence():
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 limit = 10 * sum(self._seconds[item.nodeid] for item in tests) + PATIENCE
                 signal.alarm(int(limit))
                 load(mutant)
+                code = 1
                 code = 0 if all(self._holds(item) for item in tests) else 1
         finally:
             os._exit(code)
