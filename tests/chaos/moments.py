@@ -5,7 +5,6 @@ event loop, so that an answer has not reached the daemon when it dies. Next: `tr
 """
 
 import asyncio
-import contextlib
 import random
 import signal
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,7 @@ __all__ = ["Kind", "Moment", "deal", "strike"]
 LATEST: Final = 7.0  # real seconds after its start; a daemon needs about one until it acts
 PIECES: Final = 1000  # some seconds of traffic: handshakes, reads, and writes among them
 COMMITS: Final = 40  # in as many a whole story may pass
-PATIENCE: Final = 8.0  # real seconds; a daemon for which a moment never comes is killed waiting
+PATIENCE: Final = 8.0  # real seconds; a daemon for which a moment does not come is killed waiting
 LOOK: Final = 0.25
 
 
@@ -32,8 +31,13 @@ class Kind(StrEnum):
     SECONDS = "seconds"  # after its start
     REQUEST = "request"  # a piece towards the lab, which still arrives
     ANSWER = "answer"  # a piece from the lab, which does not arrive any more
+    # Whatever was written into the ledger's log, and on whichever connection the piece is: `autopsy` tells what was open.
     INTENT = "intent"  # the first piece after a commit of the ledger, which never leaves: written down, not done
     EFFECT = "effect"  # the same, but it arrives: done, and nobody there to know
+    NEVER = "never"  # none of these: the moment that was dealt had not come after 8 s
+
+
+DEALT: Final = tuple(kind for kind in Kind if kind is not Kind.NEVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Moment:
 
 def deal(dice: random.Random) -> Moment:
     """Return one moment; early pieces are as likely as late ones by order of magnitude."""
-    kind = dice.choice(list(Kind))
+    kind = dice.choice(DEALT)
     seconds, share = dice.uniform(0.02, LATEST), dice.random()
     if kind is Kind.SECONDS:
         return Moment(kind, seconds)
@@ -54,14 +58,14 @@ def deal(dice: random.Random) -> Moment:
     return Moment(kind, int(most**share))
 
 
-async def strike(town: Town, moment: Moment, over: Callable[[], Awaitable[bool]]) -> bool:
-    """Kill the daemon at the moment; return False, nobody killed, when the story was over before."""
-    reached = asyncio.Event()
+async def strike(town: Town, moment: Moment, over: Callable[[], Awaitable[bool]]) -> Kind | None:
+    """Kill the daemon at the moment; return the kind it was killed at, None when the story was over before."""
+    struck: asyncio.Future[Kind] = asyncio.get_running_loop().create_future()
 
-    def kill() -> None:
-        if not reached.is_set():
+    def kill(kind: Kind = moment.kind) -> None:
+        if not struck.done():
             town.signal(signal.SIGKILL)
-            reached.set()
+            struck.set_result(kind)
 
     timer = None
     if moment.kind is Kind.SECONDS:
@@ -69,11 +73,12 @@ async def strike(town: Town, moment: Moment, over: Callable[[], Awaitable[bool]]
     else:
         town.ways.observe = _Counting(moment, town.state / "ledger.db-wal", kill)
     try:
-        return await _race(town, reached, over, kill)
+        await _race(town, struck, over, kill)
     finally:
         town.ways.observe = lambda _: True
         if timer is not None:
             timer.cancel()
+    return struck.result() if struck.done() else None
 
 
 class _Counting:
@@ -107,16 +112,14 @@ class _Counting:
 
 
 async def _race(
-    town: Town, reached: asyncio.Event, over: Callable[[], Awaitable[bool]], kill: Callable[[], None]
-) -> bool:
+    town: Town, struck: asyncio.Future[Kind], over: Callable[[], Awaitable[bool]], kill: Callable[[Kind], None]
+) -> None:
     end = asyncio.get_running_loop().time() + PATIENCE
-    while not reached.is_set():
+    while not struck.done():
         town.check_alive()
         if asyncio.get_running_loop().time() > end:
-            kill()
+            kill(Kind.NEVER)
         elif await over():
-            return reached.is_set()
+            return
         else:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reached.wait(), LOOK)
-    return True
+            await asyncio.wait({struck}, timeout=LOOK)

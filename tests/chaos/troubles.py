@@ -42,13 +42,14 @@ def kills(dice: random.Random, most: int, *, roughly: bool = False) -> Trouble:
         record |= {"kills": 0, "with_operations_open": 0, "by_moment": moments, "operations_open": caught}
         with _rough(town, record) if roughly else contextlib.nullcontext():
             for moment in (deal(dice) for _ in range(most)):
-                if not await strike(town, moment, lambda: over(town, asked)):
+                kind = await strike(town, moment, lambda: over(town, asked))
+                if kind is None:
                     break
                 await town.kill()
                 verbs, damage = autopsy(town.state)
                 record["kills"] += 1
                 record["with_operations_open"] += bool(verbs)
-                moments[moment.kind.value] += 1
+                moments[kind.value] += 1
                 caught.update(verbs)
                 record["wrong"] += [f"the ledger of a killed daemon: {damage}"] if damage else []
                 await town.start()

@@ -2,12 +2,17 @@
 
 import os
 import random
+import signal
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.chaos.moments import Kind, Moment, _Counting, deal
-from tests.chaos.ways import Towards
+from tests.chaos import moments
+from tests.chaos.moments import DEALT, Kind, Moment, _Counting, deal, strike
+from tests.chaos.town import Town
+from tests.chaos.ways import Towards, Ways
 
 LAB, DAEMON = Towards.LAB, Towards.DAEMON
 
@@ -18,7 +23,7 @@ def test_a_seed_deals_the_same_moments() -> None:
 
     assert one == again
     assert one != other
-    assert {moment.kind for moment in one} == set(Kind)
+    assert {moment.kind for moment in one} == set(DEALT)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,43 @@ def test_the_first_request_after_a_commit_is_counted(tmp_path: Path, kind: Kind,
     assert before == [True, True]
     assert after == [True, arrives]
     assert killed == [1]
+
+
+@dataclass
+class Still:
+    """What `strike` sees of a town in which nothing happens."""
+
+    state: Path
+    ways: Ways = field(default_factory=lambda: Ways("1"))
+    signals: list[int] = field(default_factory=list)
+
+    def signal(self, number: int) -> None:
+        """Note it."""
+        self.signals.append(number)
+
+    def check_alive(self) -> None:
+        """It is."""
+
+
+@pytest.mark.parametrize(
+    ("moment", "over", "struck"),
+    [
+        (Moment(Kind.INTENT, 3), False, Kind.NEVER),
+        (Moment(Kind.REQUEST, 1), False, Kind.NEVER),
+        (Moment(Kind.SECONDS, 0.001), False, Kind.SECONDS),
+        (Moment(Kind.ANSWER, 1), True, None),
+    ],
+)
+async def test_a_kill_is_counted_as_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: Moment, over: bool, struck: Kind | None
+) -> None:
+    """A moment that does not come is none of its kind, and nobody is killed in a story that is over."""
+    monkeypatch.setattr(moments, "PATIENCE", 0.01)
+    monkeypatch.setattr(moments, "LOOK", 0.02)
+    town = Still(tmp_path)
+
+    async def told() -> bool:
+        return over
+
+    assert await strike(cast("Town", town), moment, told) is struck
+    assert town.signals == ([] if struck is None else [signal.SIGKILL])
