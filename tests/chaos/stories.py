@@ -37,7 +37,7 @@ async def scale_up(town: Town, was: Before) -> Asked:
 async def memory(town: Town, was: Before) -> Asked:
     """More memory for all: every machine is drained and restarted."""
     town.edit(memory=town.wanted.memory + 1024)
-    return Asked(town.wanted, kept=was.uids)
+    return Asked(town.wanted, restarted=was.vmids, kept=was.uids)
 
 
 async def repair(town: Town, was: Before) -> Asked:
@@ -68,7 +68,7 @@ async def roll(town: Town, was: Before) -> Asked:
         for number, node in enumerate(town.about["nodes"]):
             await town.look.do("add_template", vmid=9010 + number, node=node, name="ubuntu-v2", tags="cpcd-ubuntu-v2")
     town.edit(template="cpcd-ubuntu-v2" if town.wanted.template == "cpcd-ubuntu" else "cpcd-ubuntu")
-    return Asked(town.wanted, destroyed=frozenset(vm["vmid"] for vm in was.vms.values()))
+    return Asked(town.wanted, destroyed=was.vmids)
 
 
 def _but(was: Before, *names: str) -> frozenset[str]:

@@ -44,6 +44,11 @@ class Before:
         """The machines' uids."""
         return frozenset(self.ledger.machines)
 
+    @property
+    def vmids(self) -> frozenset[int]:
+        """The machines' VMIDs."""
+        return frozenset(vm["vmid"] for vm in self.vms.values())
+
     def newest(self, group: str, count: int) -> frozenset[int]:
         """Return the VMIDs of a group's newest machines: those that go first when it is scaled down."""
         rows = [row for row in self.ledger.machines.values() if row.group == group]
@@ -52,10 +57,11 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a story asks for: VMIDs that cpcd must destroy, each once, and uids that must still be there."""
+    """What a story asks for: VMIDs that cpcd must destroy or may restart, each once, and uids that must still be there."""
 
     wanted: Wanted
     destroyed: frozenset[int] = frozenset()
+    restarted: frozenset[int] = frozenset()
     kept: frozenset[str] = frozenset()
 
 
@@ -77,6 +83,17 @@ class Case:
         """The uid that each VM is marked with, "" for none."""
         found = (MARK.search(str(vm["description"])) for vm in machines(self.world))
         return [mark[1] if mark else "" for mark in found]
+
+    @property
+    def hurt(self) -> Counter[tuple[str, int]]:
+        """How often each destructive verb was accepted for each VMID since the story began."""
+        calls = self.world["destructive"][self.before.destructive :]
+        return Counter((call["verb"], call["vmid"]) for call in calls)
+
+    def called(self, vmid: int) -> str:
+        """Return a VM's name and VMID."""
+        names = {vm["vmid"]: name for name, vm in self.before.vms.items()}
+        return f"{names.get(vmid, 'a new VM')} ({vmid})"
 
 
 def machines(world: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -164,15 +181,23 @@ def _foreign(case: Case) -> list[str]:
     return changed or ([] if case.foreign else ["it was never there"])
 
 
+def _volumes(case: Case) -> list[str]:
+    return [f"{each['volid']} on {each['node']} is no VM's" for each in case.world["volumes"] if not each["used"]]
+
+
 def _destroyed(case: Case) -> list[str]:
-    calls = case.world["destructive"][case.before.destructive :]
-    count = Counter(call["vmid"] for call in calls if call["verb"] == "destroy")
-    names = {vm["vmid"]: name for name, vm in case.before.vms.items()}
-    said = [
-        f"{names.get(vmid, 'a new VM')} ({vmid}) was destroyed" for vmid in sorted(count.keys() - case.asked.destroyed)
-    ]
-    said += [f"{names.get(vmid)} ({vmid}) was not destroyed" for vmid in sorted(case.asked.destroyed - count.keys())]
+    count = Counter({vmid: times for (verb, vmid), times in case.hurt.items() if verb == "destroy"})
+    said = [f"{case.called(vmid)} was destroyed" for vmid in sorted(count.keys() - case.asked.destroyed)]
+    said += [f"{case.called(vmid)} was not destroyed" for vmid in sorted(case.asked.destroyed - count.keys())]
     return said + [f"{vmid} was destroyed {times} times" for vmid, times in count.items() if times > 1]
+
+
+def _taken_down(case: Case) -> list[str]:
+    """Each of stop, shutdown, reboot and reset: a shutdown that does not end may be followed by one stop."""
+    cuts = {(verb, vmid): times for (verb, vmid), times in case.hurt.items() if verb != "destroy"}
+    may = case.asked.destroyed | case.asked.restarted
+    said = [f"{case.called(vmid)} got a {verb}" for verb, vmid in sorted(cuts) if vmid not in may]
+    return said + [f"{case.called(vmid)} got {n} times {verb}" for (verb, vmid), n in sorted(cuts.items()) if n > 1]
 
 
 def _kept(case: Case) -> list[str]:
@@ -232,7 +257,9 @@ CHECKS: Final[Mapping[str, Callable[[Case], list[str]]]] = {
     "rows and VMs are the same": _rows,
     "no operation is open": _operations,
     "what is not ours is as it was": _foreign,
+    "each volume is a VM's": _volumes,
     "destroyed is what the story asked for": _destroyed,
+    "taken down is what the story asked for, once": _taken_down,
     "machines that were to stay are there": _kept,
     "the world is as wanted": _as_wanted,
     "one Kubernetes cluster of exactly these machines": _cluster,

@@ -43,10 +43,15 @@ def good() -> Case:
     world = {
         "vms": [*(vm(each) for each in ROWS), THEIRS],
         "clusters": [cluster],
-        "destructive": [{"verb": "destroy", "vmid": 99}],
+        "volumes": [{"volid": f"local-lvm:vm-{each.vmid}-disk-0", "node": "pve1", "used": True} for each in ROWS],
+        "destructive": [
+            {"verb": "shutdown", "vmid": 99},
+            {"verb": "destroy", "vmid": 99},
+            {"verb": "reboot", "vmid": 101},
+        ],
     }
     before = Before({"chaos-general-1": {"vmid": 99}}, Ledger(), 0, 0)
-    asked = Asked(Wanted(1, 1), destroyed=frozenset({99}), kept=frozenset({"uid1"}))
+    asked = Asked(Wanted(1, 1), destroyed=frozenset({99}), restarted=frozenset({101}), kept=frozenset({"uid1"}))
     ledger = Ledger({each.uid: each for each in ROWS})
     return Case(world, ledger, "ok", '{"event": "all is well"}', TOKEN, THEIRS, before, asked)
 
@@ -72,7 +77,13 @@ PLANTED: Mapping[str, Case] = {
     "rows and VMs are the same": replace(good(), ledger=Ledger({ROWS[0].uid: ROWS[0]})),
     "no operation is open": opened(),
     "what is not ours is as it was": world(lambda w: w["vms"][2].update(pid=78)),
+    "each volume is a VM's": world(
+        lambda w: w["volumes"].append({"volid": "local-lvm:vm-98-disk-0", "node": "pve1", "used": False})
+    ),
     "destroyed is what the story asked for": world(lambda w: w["destructive"].append({"verb": "destroy", "vmid": 98})),
+    "taken down is what the story asked for, once": world(
+        lambda w: w["destructive"].append({"verb": "reboot", "vmid": 102})
+    ),
     "machines that were to stay are there": replace(good(), asked=replace(good().asked, kept=frozenset({"uid0"}))),
     "the world is as wanted": world(lambda w: w["vms"][1].update(memory="1024")),
     "one Kubernetes cluster of exactly these machines": world(
@@ -110,6 +121,9 @@ def test_every_check_can_fail(name: str) -> None:
     [
         lambda w: w["destructive"].clear(),
         lambda w: w["destructive"].append({"verb": "destroy", "vmid": 99}),
+        lambda w: w["destructive"].append({"verb": "shutdown", "vmid": 99}),
+        lambda w: w["destructive"].append({"verb": "reboot", "vmid": 101}),
+        lambda w: w["destructive"].append({"verb": "stop", "vmid": 103}),
         lambda w: w["vms"].pop(1),
         lambda w: w["vms"][1].update(description=""),
         lambda w: w["vms"].pop(2),
@@ -119,7 +133,7 @@ def test_every_check_can_fail(name: str) -> None:
         lambda w: w["vms"][0].update(lock="clone"),
     ],
     ids=[
-        "not destroyed", "destroyed twice", "forgotten", "unmarked", "foreign gone", "two clusters", "member left",
+        "not destroyed", "destroyed twice", "shut down twice", "restarted twice", "new VM stopped", "forgotten", "unmarked", "foreign gone", "two clusters", "member left",
         "Node left", "locked",
     ],
 )  # fmt: skip
