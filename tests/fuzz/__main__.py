@@ -45,7 +45,7 @@ def main() -> int:
         return _again(given.seed, name, int(number))
     names = tuple(given.target or SHARES)
     result = play(given.cases, given.seed, names=names, told=Progress(given.cases, given.seed))
-    shares = ", ".join(f"{name} {result.cases[name]:,}" for name in names)
+    shares = ", ".join(_share(result, name) for name in names)
     say(
         f"{_count(result)} cases ({shares}), seed {given.seed}, {result.seconds:.0f} s, {_speed(result)}: {_found(result)}"
     )
@@ -73,6 +73,12 @@ def _again(seed: int, name: str, number: int) -> int:
 
 def _count(result: Result) -> str:
     return f"{sum(result.cases.values()):,}"
+
+
+def _share(result: Result, name: str) -> str:
+    """Return how many cases a target had, and how far they got where it says so."""
+    reached = [f"{count:,} {how}" for (of, how), count in sorted(result.reached.items()) if of == name and how]
+    return f"{name} {result.cases[name]:,}" + (f" [{', '.join(reached)}]" if reached else "")
 
 
 def _speed(result: Result) -> str:

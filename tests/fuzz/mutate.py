@@ -5,10 +5,11 @@ Everything comes from the one `random.Random` that is given, so that a case is t
 
 import json
 import random
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-__all__ = ["ODD", "bytes_of", "chance", "damaged", "encoded", "lines_of", "tree"]
+__all__ = ["ODD", "bytes_of", "chance", "damaged", "encoded", "lines_of", "tree", "within"]
 
 JSON = Any
 Damage = Callable[[random.Random, bytes], bytes]
@@ -29,6 +30,12 @@ _TOKENS: Final[tuple[bytes, ...]] = (
     b"0o17", b"0x1F", b"1e9999", b".nan", b"-.inf", b"2001-12-14", b"12:30:45", b"9" * 400, b"1_000", b"<html>", b"<!DOCTYPE",
     b",", b"NaN", b"Infinity", b"{}", b"[]", b'{"a":', b"=",
 )  # fmt: skip
+
+_LIKE: Final = (
+    string.digits,
+    string.ascii_lowercase,
+    string.ascii_uppercase,
+)  # each may stand where another of it does
 
 
 def chance(rng: random.Random, share: float) -> bool:
@@ -164,6 +171,52 @@ def _changed_mapping(rng: random.Random, value: dict[str, JSON]) -> dict[str, JS
             return {**value, key: value[other]}
         case _:
             return {**value, rng.choice(("extra", "kind", "type", "lock", "error")): rng.choice(ODD)}
+
+
+def within(rng: random.Random, value: JSON) -> JSON:
+    """Return the tree with one or two of its places changed to what could stand there as well, often enough."""
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        places = list(_places(value))
+        values = [(path, old) for path, old in places if not isinstance(old, dict | list)]
+        path, old = rng.choice(values if values and chance(rng, 0.7) else places)  # most keys are required ones
+        value = _put_at(value, path, _near(rng, old))
+    return value
+
+
+def _places(value: JSON, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], JSON]]:
+    yield path, value
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _places(child, (*path, key))
+
+
+def _put_at(value: JSON, path: tuple[Any, ...], new: JSON) -> JSON:
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = _put_at(value[path[0]], path[1:], new)
+    return copy
+
+
+def _near(rng: random.Random, value: JSON) -> JSON:
+    """Return a value of the same type: a key or a member less, another order, another number, digit or letter."""
+    match value:
+        case dict() if value:
+            dropped = rng.choice(list(value))
+            return {key: child for key, child in value.items() if key != dropped}
+        case list() if value:
+            at = rng.randrange(len(value))
+            return rng.choice((value[::-1], value[:at] + value[at + 1 :]))
+        case bool():
+            return not value
+        case int():
+            return rng.choice((value + 1, value + 2, value * 2, value - 1, value * 8))
+        case str() if value:
+            at = rng.randrange(len(value))
+            others = next((group for group in _LIKE if value[at] in group), value[at])
+            return value[:at] + rng.choice(others) + value[at + 1 :]
+        case _:
+            return value
 
 
 def encoded(rng: random.Random, value: JSON) -> bytes:

@@ -39,16 +39,17 @@ class Finding:
 
 @dataclass(slots=True)
 class Result:
-    """What a run came to."""
+    """What a run came to; `reached` counts how far the cases of a target got that has several things to say."""
 
     cases: Counter[str] = field(default_factory=Counter)
+    reached: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     times: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
 
 
 def targets(names: tuple[str, ...] = tuple(SHARES)) -> dict[str, ModuleType]:
-    """Return the targets by name: modules with `make(rng) -> input` and `check(input)`."""
+    """Return the targets by name: modules with `make(rng) -> input` and `check(input)`, which may say how far it got."""
     return {name: importlib.import_module(f"tests.fuzz.{name}") for name in names}
 
 
@@ -66,7 +67,8 @@ def play(
     modules = targets(names)
     for name, number in _order(cases, names):
         result.cases[name] += 1
-        error = _error(modules[name], case_of(seed, name, number))
+        error, reached = _play(modules[name], case_of(seed, name, number))
+        result.reached[name, reached] += 1
         if error is not None:
             found = Finding(name, number, f"{type(error).__name__}: {str(error)[:160]!a}", _place(error))
             result.times[name, _kind(error)] += 1
@@ -80,7 +82,7 @@ def play(
 def replay(seed: int, name: str, number: int) -> tuple[Any, BaseException | None]:
     """Return the input of one case and what it ended in."""
     module = targets((name,))[name]
-    return module.make(case_of(seed, name, number)), _error(module, case_of(seed, name, number))
+    return module.make(case_of(seed, name, number)), _play(module, case_of(seed, name, number))[0]
 
 
 def _order(cases: int, names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
@@ -92,15 +94,15 @@ def _order(cases: int, names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
         counts[name] += 1
 
 
-def _error(module: ModuleType, rng: random.Random) -> Exception | None:
+def _play(module: ModuleType, rng: random.Random) -> tuple[Exception | None, str]:
+    """Return what came out of a case, and how far it got: "" where `check` does not say."""
     signal.setitimer(signal.ITIMER_PROF, PATIENCE)
     try:
-        module.check(module.make(rng))
+        return None, module.check(module.make(rng)) or ""
     except Exception as error:  # noqa: BLE001 - whatever comes out is the finding
-        return error
+        return error, ""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    return None
 
 
 def _hung(*_: Any) -> None:

@@ -53,22 +53,24 @@ def _manifest() -> bytes:
 
 
 def make(rng: random.Random) -> Case:
-    """Return a spec with damage in its file, its tree, its lines, or only in its manifest."""
-    name = rng.choice(("minimal",) * 6 + ("demo",) * 5 + ("full",))
+    """Return a spec with damage in its file, its lines, its manifest, its tree; most have one value that is another."""
+    name = rng.choice(("minimal",) * 2 + ("demo",) * 7 + ("full",) * 3)
     seed = _seeds()[name]
     referred = {MANIFEST: _manifest()}
     match rng.randrange(10):
-        case 0 | 1:
+        case 0:
             return Case({FILE: mutate.bytes_of(rng, seed)}, referred)
-        case 2:
+        case 1:
             return Case({FILE: mutate.lines_of(rng, seed)}, referred)
-        case 3 | 4:
+        case 2:
             return Case({FILE: _seeds()["demo"]}, {MANIFEST: _damaged_manifest(rng)})
-        case 5:
-            other = mutate.tree(rng, _trees()[rng.choice(("minimal", "demo"))])
+        case 3:
+            other = mutate.within(rng, _trees()[rng.choice(("minimal", "demo"))])
             return Case({FILE: seed, "other.yaml": _written(rng, other)}, referred)
-        case _:
+        case 4:
             return Case({FILE: _written(rng, mutate.tree(rng, _trees()[name]))}, referred)
+        case _:
+            return Case({FILE: _written(rng, mutate.within(rng, _trees()[name]))}, referred)
 
 
 def _written(rng: random.Random, tree: Any) -> bytes:
@@ -91,12 +93,12 @@ def _damaged_manifest(rng: random.Random) -> bytes:
             return mutate.bytes_of(rng, _manifest())
 
 
-def check(case: Case) -> None:
-    """Hold one case to what is promised for every file."""
+def check(case: Case) -> str:
+    """Hold one case to what is promised for every file; return how far it got."""
     reading = read_spec(case.files, referred=case.referred)
     if reading.mistakes:
         _told(reading, case)
-        return
+        return "refused"
     demand(reading.documents, "a spec without documents and without mistakes")
     demand(all(_text(content) for content in case.files.values()), "what is no text is read as a spec")
     _same_when_commented(case, reading)
@@ -107,6 +109,7 @@ def check(case: Case) -> None:
     demand({one.name for one in reading.documents} == set(desired.clusters), "a document is lost")
     for cluster in desired.clusters.values():
         json.dumps([fixed(cluster), *(applyset.objects(addon.name, addon.objects) for addon in cluster.addons)])
+    return "compiled"
 
 
 def _told(reading: Reading, case: Case) -> None:

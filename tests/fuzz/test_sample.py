@@ -20,6 +20,14 @@ def test_nothing_but_failures_and_true_values_come_of_damaged_input(name: str) -
     assert {} == result.findings
 
 
+def test_a_third_of_all_specs_get_past_the_loader() -> None:
+    """What is promised of a spec that is read would else be asked of hardly any."""
+    result = play(240, 1, names=("spec",))
+
+    assert 240 == result.reached["spec", "compiled"] + result.reached["spec", "refused"]
+    assert 240 <= 3 * result.reached["spec", "compiled"] <= 480
+
+
 @pytest.mark.parametrize("name", SHARES)
 def test_a_case_is_the_same_whenever_it_is_made(name: str) -> None:
     """Otherwise no failure could be played again."""
