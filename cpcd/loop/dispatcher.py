@@ -171,7 +171,8 @@ class Dispatcher:
             # (ADR 0016).
             tokens.add(f"endpoint:{failure.endpoint}")
         self._state.interest.set(key, tokens)
-        self._state.mark(key, wait.reason if wait else "")
+        # Both: a guard that holds a step ends nothing of what the step is for.
+        self._state.mark(key, *(one.reason for one in (wait, found.plan.wait) if one))
         if next_in is not None:
             self._queue.add_after(key, next_in) if next_in > 0 else self._queue.add(key)
         # Neither a date nor a failure: the object is gone. A parked key has no date either, and goes on waiting.

@@ -83,7 +83,7 @@ class Runner:
         if self._state.view.open_ops(key) != before:
             await self._observe(reconciler, key, found)
         found.plan = reconciler.plan(key, self._state.view)
-        found.wait, found.refusal = found.plan.wait, found.plan.refusal
+        found.wait, found.refusal = None if found.plan.steps else found.plan.wait, found.plan.refusal
         for action in found.plan.steps:
             if not self._permitted(action, found):
                 continue  # what waits, for consent say, holds up nothing else

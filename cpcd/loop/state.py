@@ -66,8 +66,7 @@ class State:
         self.interest = interest
         self._view = View()
         self._since: dict[str, float] = {}
-        self._lasts: dict[Scope, frozenset[str]] = {}
-        self._waits: dict[Key, str] = {}
+        self._timed: dict[Key | Scope, frozenset[str]] = {}
         self._known: dict[OpId, float] = {}
         self.frozen: Failure | None = None
 
@@ -97,7 +96,7 @@ class State:
         self._view = self._view.with_seen(seen)
         for scope in changed:
             if seen[scope].complete:  # what cannot be seen has not ended
-                self._last(scope, seen[scope].value)
+                self._time(scope, self._lasting(scope, seen[scope].value))
             self.signal(str(scope), by=by)
 
     async def commit(self, changes: tuple[Change, ...], *, by: Key | None = None) -> None:
@@ -114,7 +113,7 @@ class State:
         gone = [scope for change in changes for scope in self._stale(change, before)]
         self._view = before.with_ledger(changes).without(gone)
         for scope in gone:
-            self._last(scope, None)
+            self._time(scope, ())
         self._forget(changes)
         try:
             await self._journal.commit(changes)
@@ -145,25 +144,19 @@ class State:
         self._view = replace(self._view, ledger=await self._journal.load())
         self.frozen = None
 
-    def mark(self, key: Key, reason: str) -> None:
-        """Remember since when a key has been waiting for this reason; another reason ends the old one."""
-        name = f"{key}/{reason}" if reason else ""
-        before = self._waits.pop(key, "")
-        if before != name:
-            self._since.pop(before, None)
-        if name:
-            self._waits[key] = name
-            self._since.setdefault(name, self._clock.now())
+    def mark(self, key: Key, *reasons: str) -> None:
+        """Remember since when a key has been waiting for these reasons; what is not among them has ended."""
+        self._time(key, (f"{key}/{reason}" for reason in reasons))
 
-    def _last(self, scope: Scope, value: Any) -> None:
-        """Remember since when what lasts of an observation has been seen."""
-        before, now = self._lasts.pop(scope, frozenset()), frozenset(self._lasting(scope, value))
+    def _time(self, whose: Key | Scope, names: Iterable[str]) -> None:
+        """Remember since when each of these lasts; of the same key or scope, what is not among them has ended."""
+        before, now = self._timed.pop(whose, frozenset()), frozenset(names)
         for name in before - now:
             self._since.pop(name, None)
         for name in now - before:
             self._since[name] = self._clock.now()
         if now:
-            self._lasts[scope] = now
+            self._timed[whose] = now
 
     def waited(self, key: Key, reason: str) -> float:
         """Return for how many seconds a key has been waiting for this reason."""
@@ -176,7 +169,7 @@ class State:
 
     def forget(self, key: Key) -> None:
         """Forget the waits and stamps of an object that is no more."""
-        self._waits.pop(key, None)
+        self._timed.pop(key, None)
         for name in [name for name in self._since if name.startswith(f"{key}/")]:
             del self._since[name]
 

@@ -150,7 +150,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass decided: the next steps in order, or what is waited for, and what to report."""
+    """What a pass decided: the next steps in order, or what is waited for, and what to report.
+
+    A wait beside steps is what they are to end: nobody is told of it, and it is timed on while a guard holds them.
+    """
 
     steps: tuple[Action, ...] = ()
     wait: Wait | None = None

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Key, Kind, OpId, Scope
 from cpcd.model.ledger import CloseOp, Op, OpenOp
-from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Wait
+from cpcd.model.plan import Action, Done, Guard, Plan, Refusal, Resolve, Unknown, Wait
 from cpcd.model.seen import Members, Task
 from cpcd.model.view import View
 from cpcd.plan import scopes
@@ -75,14 +75,16 @@ class Fold:
         self._minted = self._taken = 0
         self._overcome = 0
         self._behind = ""
+        self._hung: frozenset[OpId] = frozenset()
         self.blocked: dict[Key, list[Step]] = {}
         self.held: dict[Key, Held] = {}
         """By key, once the steps are all taken: what keeps an object from being as wanted and is no step."""
 
     def steps(self) -> Iterator[Step]:
         """Yield steps until none is left: first what is done by itself; what stays blocked comes last, with its reason."""
+        self._hung = frozenset(op.id for op in self.view.ops.values() if self._ends(op))
         for op in list(self.view.ops.values()):
-            self.view = succeeded(op, self.view)
+            self.view = self.view if op.id in self._hung else succeeded(op, self.view)
         while self._overcome < len(OVERCOME):
             before = self._taken
             yield from self._round()
@@ -91,6 +93,16 @@ class Fold:
                 raise Bug("the plan does not end")
         for steps in self.blocked.values():
             yield from steps
+
+    def _ends(self, op: Op) -> bool:
+        """Whether its own key ends an operation that nobody answers for: it is not awaited any more."""
+        match self._resolve(op, self.view, self.view.wall):
+            case Unknown(late=True):
+                module = next(one for one in self._reconcilers if op.key.kind is one.KIND)
+                plan: Plan = module.plan(op.key, self._view())
+                return any(CloseOp(op.id) in step.changes(self.view) for step in plan.steps)
+            case _:
+                return False
 
     def _round(self) -> Iterator[Step]:
         for module in self._reconcilers:
@@ -115,7 +127,9 @@ class Fold:
         self._settle(key)
         # On what is settled, as in a pass: what is decided beside an open operation would be another plan.
         plan: Plan = module.plan(key, self._view())
-        while plan.wait is not None and (later := arrived(key, plan.wait, self.view)) is not self.view:
+        while (
+            plan.wait is not None and not plan.steps and (later := arrived(key, plan.wait, self.view)) is not self.view
+        ):
             # What is waited for has come already and is waited for all the same: more cannot be foreseen.
             if later == self.view:
                 break
@@ -157,6 +171,8 @@ class Fold:
     def _settle(self, key: Key) -> None:
         """Close what the expected evidence closes."""
         for op in self.view.open_ops(key):
+            if op.id in self._hung:
+                continue
             for scope in evidence(op, self.view):
                 self.view = self._expected(scope, op)
             match self._resolve(op, self.view, self.view.wall):

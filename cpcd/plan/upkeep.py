@@ -5,6 +5,7 @@ replace, softest first; each rung waits for the time that the unhealthy conditio
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cpcd.model.desired import Cluster, Health, Remedy, Unhealthy
 from cpcd.model.ledger import Machine, Op
@@ -157,11 +158,13 @@ def _health(case: Case) -> Plan | None:
     last = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
     ready = case.node is not None and case.node.ready == "True"
     sentence = f"{case.row.name} is {'unhealthy by healthCheck' if ready else 'not Ready'}"
+    sick = _sick(sentence, "NodeNotReady")
     # After a remedy it has as long again (ADR 0009).
     if late < 0 or case.view.wall - last < case.cluster.health.patience:
-        return _sick(sentence, "NodeNotReady")
+        return sick
     if Remedy.RESET in case.cluster.health.ladder and case.row.strikes == 0:
-        return acting("Remediating", effects.ResetVm(key=case.key, row=case.row))
+        # It is as sick as before while the reset waits, for consent say.
+        return replace(acting("Remediating", effects.ResetVm(key=case.key, row=case.row)), wait=sick.wait)
     return _sick(f"{sentence} and a reset did not help", "NodeSick")
 
 
@@ -171,10 +174,12 @@ def silent(case: Case, op: Op) -> Plan:
     A member by what its Node says, as any other. Who has not joined has no Node: once, when it has been silent for the
     time that a remedy is given; what does not help it is replaced (`group.hopeless`).
     """
+    silence = waiting("GuestSilent", f"{case.row.name} cannot be asked about {op.verb}, and is past its time", after=5)
     remedy = _health(case) if case.row.joined else _unheard(case)
-    if remedy is not None and remedy.steps and _untouched(case):
-        return acting("Remediating", effects.ResetVm(key=case.key, row=case.row, job=op))
-    return waiting("GuestSilent", f"{case.row.name} cannot be asked about {op.verb}, and is past its time", after=5)
+    if remedy is None or not remedy.steps or not _untouched(case):
+        return silence
+    # It is silent all the same while the reset waits, for consent say: past `nodeStartupTimeout` it does not come up.
+    return replace(acting("Remediating", effects.ResetVm(key=case.key, row=case.row, job=op)), wait=silence.wait)
 
 
 def _unheard(case: Case) -> Plan | None:

@@ -18,6 +18,7 @@ from tests.sim.fault_stage import Stage, staged
 from tests.sim.house import House, spec
 from tests.sim.known import known
 from tests.sim.play import quieted
+from tests.sim.test_commands import commands
 
 SMALL = spec(masters=1, workers=1)
 TWO = spec(masters=1, workers=2, destroy="Auto")
@@ -167,6 +168,43 @@ def test_a_machine_that_hangs_for_good_is_reset_and_then_replaced(tmp_path: Path
     assert ["reset", "stop", "destroy"] == history(stage, first[0])
     assert said(stage, "reset demo-general-1, which answers nothing")
     assert {"demo-cp-1", "demo-general-2"} == set(stage.machines()) == set(stage.nodes())
+
+
+def test_a_machine_that_hangs_is_reset_by_consent(tmp_path: Path) -> None:
+    """D14: the consent that is asked for can be given for as long as it is asked for."""
+    asked, answers = re.compile("waits for `cpcd approve (demo/reset/demo-general-1/[^`]+)`"), []
+
+    async def tale(stage: Stage) -> None:
+        stage.house.faults.arm(named("hangs-in-join"))
+        await stage.house.start()
+        await stage.house.until(lambda: said(stage, asked.pattern), limit=3000)
+        await asyncio.sleep(60)
+        request = next(found[1] for line in stage.told if (found := asked.search(line)))
+        answers.append(await commands(stage.house).approve(request))
+        await well(stage)
+
+    stage = tell(tmp_path, tale, text=SMALL.replace("{Destroy: Approve}", "{Destroy: Approve, Reboot: Approve}"))
+
+    assert ["reset"] == history(stage, vmid(stage, "demo-general-1"))
+    assert 1 == len(answers)
+
+
+def test_a_machine_that_hangs_is_replaced_where_no_reset_may_be(tmp_path: Path) -> None:
+    """D14: it does not come up, whatever keeps its reset."""
+    first: list[int] = []
+
+    async def tale(stage: Stage) -> None:
+        stage.house.faults.arm(named("hangs-for-good-in-join"))
+        await stage.house.start()
+        await stage.house.until(lambda: stage.house.faults.struck["hangs-for-good-in-join"] > 0, limit=900)
+        first.append(vmid(stage, "demo-general-1"))
+        await well(stage, limit=6000)
+
+    stage = tell(tmp_path, tale, text=SMALL.replace("{Destroy: Approve}", "{Destroy: Approve, Reboot: Never}"))
+
+    assert ["stop", "destroy"] == history(stage, first[0])
+    assert said(stage, "PolicyNever|changePolicy.Reboot is Never")
+    assert {"demo-cp-1", "demo-general-2"} == set(stage.machines())
 
 
 def test_a_machine_that_hangs_can_be_given_up(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cpcd.model.ledger import DropFact, Op, OpenOp, PutFact
 from cpcd.model.plan import Absent, Action, Done, Failed, Plan, Running, Unknown, Wait
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
-from tests.unit.loop.engine import FSYNC, Dim, Disk, Engine, Note, Polish, Switch, lamp, light, ready
+from tests.unit.loop.engine import EPOCH, FSYNC, Dim, Disk, Engine, Note, Polish, Switch, lamp, light, ready
 
 
 def test_a_lamp_is_lit_once_and_then_settled() -> None:
@@ -294,6 +294,24 @@ def test_local_decisions_go_on_to_the_next_step_and_an_op_ends_the_pass() -> Non
 
     assert ["polish", "switch"] == [verb for _, verb, _ in engine.applied]
     assert engine.journal.holds.facts["noted/a"]
+
+
+def test_what_a_held_step_is_for_is_timed_while_its_guards_wait_is_told() -> None:
+    """And once it is taken, that is what is told."""
+
+    async def main(loop: SimLoop) -> tuple[list[str], dict[str, float]]:
+        engine, since = Engine(loop, "a"), {}
+        engine.plans["a"] = lambda key, _view: Plan(steps=(Polish(key=key),), wait=Wait("Dull", "a is dull"))
+        engine.guards.append(lambda _action, view: None if view.wall > EPOCH + 50 else Wait("Queued", "queued", 10))
+        loop.call_later(45, lambda: since.update(engine.state.view.since))
+        await engine.run(60)
+        return [one.reason for one in engine.passes], since
+
+    reasons, since = simulate(main, seed=1)
+
+    assert (["Queued", "polish"], {"Dull", "Queued"}) == (
+        list(dict.fromkeys(reasons))[:2], {name.rpartition("/")[2] for name in since},
+    )  # fmt: skip
 
 
 def test_a_guards_wait_is_no_failure_and_ends_with_its_token() -> None:

@@ -225,6 +225,20 @@ def test_a_wait_keeps_its_beginning_until_another_reason_comes() -> None:
     assert wanted == simulate(main, seed=0)
 
 
+def test_waits_of_one_pass_are_timed_each_by_itself() -> None:
+    """What a guard waits for may change and end; what its step is for goes on."""
+
+    async def main(loop: SimLoop) -> dict[str, float]:
+        made, _, _ = state(loop)
+        for reasons in (("Silent",), ("Queued", "Silent"), ("AwaitingApproval", "Silent"), ("Silent",)):
+            made.mark(LAMP, *reasons)
+            loop.advance(5)
+        made.mark(LAMP, "Silent", "Queued")
+        return {name: at - EPOCH for name, at in made.view.since.items()}
+
+    assert {f"{LAMP}/Silent": 0.0, f"{LAMP}/Queued": 20.0} == simulate(main, seed=0)
+
+
 def test_what_lasts_is_timed_from_its_first_sight() -> None:
     """As long as it is seen, and while nobody can see; when it has ended it begins anew, and nothing is kept of it."""
 

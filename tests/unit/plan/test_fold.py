@@ -14,12 +14,14 @@ from cpcd.model.ledger import Ledger
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, scopes
+from cpcd.plan.case import machine_key
 from cpcd.plan.fold import Fold, Held, Step, fold
 from cpcd.plan.guards import FORESEEN, GUARDS
 from cpcd.plan.resolve import resolve
 from cpcd.reconcilers import RECONCILERS
 from tests.unit.plan import build
 from tests.unit.plan.build import (
+    AUTO,
     CP,
     NAME,
     NOW,
@@ -96,6 +98,30 @@ def test_what_cannot_be_read_is_held_with_why() -> None:
 
     assert () == folding.all_steps()
     assert folding.held[key] == Held(key, "hello", "ApiUnavailable", "addon hello cannot be read now: 403 Forbidden")
+
+
+@pytest.mark.parametrize(
+    ("silent", "wanted"), [(301, ["reset", "join"]), (299, [])], ids=["past its time", "within its time"]
+)
+def test_a_reset_that_a_silent_machine_waits_for_is_in_the_plan(silent: float, wanted: list[str]) -> None:
+    """With its consent and what comes behind it; a job that may still be answered for is taken as come."""
+    careful = replace(ONE, change_policy={**AUTO, Risk.REBOOT: Consent.APPROVE})
+    rest = built(careful)
+    one = replace(of(rest, "u4"), joined=False)
+    job, since = op(one, "join", age=4000), {f"{machine_key(one)}/GuestSilent": NOW - silent}
+    away = {
+        scopes.guestop(one, job.id): unknown(),
+        scopes.node(NAME, one.name): seen(None),
+        scopes.guest(one): seen(build.facts(one)),
+    }
+    whole = put(rest, one, ops=[job], bulk=away, since=since)
+    steps = printed(whole)
+
+    consent = effects.ResetVm(key=job.key, row=one).request
+    assert wanted == by_name(steps).get(one.name, [])
+    assert [consent, ""][: len(wanted)] == [
+        step.consent for step in steps if step.name == one.name and step.key.kind is Kind.MACHINE
+    ]
 
 
 def test_a_cluster_at_rest_has_no_steps() -> None:

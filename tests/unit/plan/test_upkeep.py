@@ -560,6 +560,18 @@ def test_a_machine_that_hangs_under_a_job_is_reset_once(one: Machine, parts: dic
     assert wanted != "reset" or effects.ResetVm(key=job.key, row=one, job=job) == step(plan)
 
 
+def test_what_a_reset_is_for_is_timed_on_while_it_waits() -> None:
+    """For consent, say: else the time that the machine was given would begin anew, and nothing would ever come of it."""
+    job = op(COMING, "join", age=2_000)
+    hung = put(REST, COMING, ops=[job], bulk={scopes.guestop(COMING, job.id): unknown()}, since={SILENT: NOW - 301})
+    gone = put(REST, bulk={NODE: seen(None)}, since={f"{machine_key(WORKER)}/NodeNotReady": NOW - 301})
+    plans = [machine.plan(job.key, hung), kept(WORKER, gone)]
+
+    assert [("reset", "GuestSilent"), ("reset", "NodeNotReady")] == [
+        (said(plan), plan.wait.reason) for plan in plans if plan and plan.wait
+    ]
+
+
 def test_a_machine_that_hangs_is_not_reset_where_the_ladder_has_no_reset() -> None:
     """It waits, and is replaced when it does not come up (`group.hopeless`)."""
     job = op(COMING, "join", age=2_000)
