@@ -296,7 +296,7 @@ def _in_remedy(row: Machine, cluster: Cluster, view: View) -> bool:
     if any(op.verb == ResetVm.verb and op.key.name == row.uid for op in view.ops.values()):
         return True
     fresh = view.wall - view.facts.get(f"remedy/{row.uid}", 0.0) < cluster.health.patience
-    return row.strikes > 0 and fresh and (_before(row, view) or ails(row, cluster, view))
+    return fresh and (_before(row, view) or ails(row, cluster, view))
 
 
 def _before(row: Machine, view: View) -> bool:

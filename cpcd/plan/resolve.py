@@ -227,10 +227,15 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
         case "kubeadm-reset":
             return (DropFact(f"init/{row.cluster}"),)  # an init that is begun after it is the first one again
         case "reset":
-            struck = (PutMachine(replace(row, strikes=row.strikes + 1)), PutFact(f"remedy/{row.uid}", view.wall))
-            return (*struck, *_boot_ended(op, row))
+            return (*_remedied(row, view), *_boot_ended(op, row))
         case _:
             return ()
+
+
+def _remedied(row: Machine, view: View) -> tuple[Change, ...]:
+    """Remember the rung that was tried; before a machine has joined its strikes are joins that failed."""
+    struck = (PutMachine(replace(row, strikes=row.strikes + 1)),) if row.joined else ()
+    return (*struck, PutFact(f"remedy/{row.uid}", view.wall))
 
 
 def _boot_ended(op: Op, row: Machine) -> tuple[Change, ...]:

@@ -207,6 +207,22 @@ def test_a_machine_that_hangs_is_replaced_where_no_reset_may_be(tmp_path: Path) 
     assert {"demo-cp-1", "demo-general-2"} == set(stage.machines())
 
 
+def test_a_reset_that_helps_is_no_join_that_failed(tmp_path: Path) -> None:
+    """D14: who has two failed joins behind it and hangs in the third joins after its reset."""
+
+    async def tale(stage: Stage) -> None:
+        stage.house.faults.arm(replace(named("join-fails-thrice"), times=2))
+        stage.house.faults.arm(named("hangs-in-join"))
+        await stage.house.start()
+        await stage.house.until(lambda: stage.house.faults.struck["hangs-in-join"] > 0, limit=1500)
+        await well(stage, limit=6000)
+
+    stage = tell(tmp_path, tale)
+
+    assert ["reset"] == history(stage, vmid(stage, "demo-general-1"))
+    assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
+
+
 def test_a_machine_that_hangs_can_be_given_up(tmp_path: Path) -> None:
     """D14: one that is no longer wanted goes, however silent it is about what was begun on it."""
     first: list[int] = []

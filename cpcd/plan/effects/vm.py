@@ -169,7 +169,7 @@ class Stop(Power):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetVm(Power):
-    """Reset the VM: the second rung of remediation; the row counts the strike.
+    """Reset the VM: the second rung of remediation; the row of a member counts the strike.
 
     A `job` that nobody answers for ends with it, so that two never hold one VM: set aside with the op's opening, and
     open again if the VM was not reset (`interrupted`).

@@ -536,21 +536,23 @@ def test_many_sick_machines_are_an_outage_and_not_many_repairs(
 
 
 @pytest.mark.parametrize(
-    ("strikes", "remedied", "ill", "most", "wanted"),
+    ("joined", "remedied", "ill", "most", "wanted"),
     [
-        (1, 10, True, 1, "Remediating"),
-        (1, 10, True, 2, ""),
-        (1, 10, False, 1, ""),
-        (1, 301, True, 1, ""),
-        (0, 10, True, 1, ""),
+        (True, 10, True, 1, "Remediating"),
+        (True, 10, True, 2, ""),
+        (True, 10, False, 1, ""),
+        (True, 301, True, 1, ""),
+        (False, 10, True, 1, "Remediating"),
+        (False, 301, True, 1, ""),
     ],
 )
 def test_a_reset_is_in_flight_until_its_node_is_well_or_its_time_is_over(
-    strikes: int, remedied: float, ill: bool, most: int, wanted: str
+    joined: bool, remedied: float, ill: bool, most: int, wanted: str
 ) -> None:
     """`maxInFlight` counts machines that are being mended, not only the call that mends."""
     wished = replace(ONE, health=health(max_in_flight=most))
-    struck = put(built(ONE, now=wished), replace(OTHER, strikes=strikes), known={f"remedy/{OTHER.uid}": NOW - remedied})
+    one = replace(OTHER, joined=joined, strikes=int(joined))
+    struck = put(built(ONE, now=wished), one, known={f"remedy/{OTHER.uid}": NOW - remedied})
 
     assert wanted == judged(reset(WORKER), put(struck, bulk=sick("u4", *(("u5",) if ill else ()))))
 

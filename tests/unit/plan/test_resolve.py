@@ -168,14 +168,16 @@ POWER = {"start": "qmstart", "shutdown": "qmshutdown", "stop": "qmstop", "reset"
 UP, DOWN = vm(ROW), vm(ROW, status="stopped")
 
 
-def acted(verb: str, found: Vm | None, tasks: tuple[Task, ...] | None, age: float = 1, **before: Any) -> Verdict:
+def acted(
+    verb: str, found: Vm | None, tasks: tuple[Task, ...] | None, age: float = 1, one: Machine = ROW, **before: Any
+) -> Verdict:
     """Return the verdict on a task of the row's own VM."""
     bulk = {
         scopes.vm(ROW): unknown() if found is None else seen(found),
         OWN: unknown() if tasks is None else seen(tasks),
     }
     asked = op(ROW, verb, age=age, before={"upids": ["UPID:old"], **before})
-    return resolve(asked, view(rows=[ROW], ops=[asked], bulk=bulk), NOW)
+    return resolve(asked, view(rows=[one], ops=[asked], bulk=bulk), NOW)
 
 
 def own(kind: str, exit_: str = "OK", upid: str = "UPID:new") -> Task:
@@ -236,10 +238,12 @@ def test_the_first_start_is_remembered() -> None:
 
 
 def test_a_reset_counts_as_a_strike_at_its_time() -> None:
-    """The next rung of the ladder looks at both."""
-    wanted = Done((PutMachine(replace(ROW, strikes=1)), PutFact("remedy/u9", NOW)))
+    """The next rung of the ladder looks at both; strikes of who has not joined are joins that failed, and no others."""
+    member = replace(ROW, joined=True)
+    tried = PutFact("remedy/u9", NOW)
 
-    assert wanted == acted("reset", UP, (own("qmreset"),))
+    assert Done((tried,)) == acted("reset", UP, (own("qmreset"),))
+    assert Done((PutMachine(replace(member, strikes=1)), tried)) == acted("reset", UP, (own("qmreset"),), one=member)
 
 
 def test_a_reset_remembers_the_boot_that_it_ended() -> None:
