@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cpcd.lab.faults import Fault, named
-from cpcd.lab.faults.mechanisms import Edit
+from cpcd.lab.faults.mechanisms import Edit, Exit
 from cpcd.lab.pve.cluster import Destructive
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.ports.kube import GVK
@@ -205,6 +205,29 @@ def test_a_machine_that_hangs_is_replaced_where_no_reset_may_be(tmp_path: Path) 
     assert ["stop", "destroy"] == history(stage, first[0])
     assert said(stage, "PolicyNever|changePolicy.Reboot is Never")
     assert {"demo-cp-1", "demo-general-2"} == set(stage.machines())
+
+
+def test_a_machine_that_hangs_is_replaced_where_no_reset_is_taken(tmp_path: Path) -> None:
+    """D14: a QEMU that is wedged is asked once; what it runs goes like any machine that does not come up."""
+    first: list[int] = []
+    wedged = Fault(
+        row="D14", name="takes-no-reset", port="proxmox", call="POST /nodes/.*/status/reset$", times=None,
+        does=Exit("VM 10002 qmp command 'system_reset' failed - got timeout"),
+    )  # fmt: skip
+
+    async def tale(stage: Stage) -> None:
+        stage.house.faults.arm(named("hangs-for-good-in-join"))
+        stage.house.faults.arm(wedged)
+        await stage.house.start()
+        await stage.house.until(lambda: stage.house.faults.struck["hangs-for-good-in-join"] > 0, limit=900)
+        first.append(vmid(stage, "demo-general-1"))
+        await well(stage, limit=8000)
+
+    stage = tell(tmp_path, tale)
+
+    assert ["reset", "stop", "destroy"] == history(stage, first[0])
+    assert said(stage, "reset of demo-general-1 failed: .*got timeout")
+    assert {"demo-cp-1", "demo-general-2"} == set(stage.machines()) == set(stage.nodes())
 
 
 def test_a_reset_that_helps_is_no_join_that_failed(tmp_path: Path) -> None:

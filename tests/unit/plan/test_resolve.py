@@ -246,6 +246,20 @@ def test_a_reset_counts_as_a_strike_at_its_time() -> None:
     assert Done((PutMachine(replace(member, strikes=1)), tried)) == acted("reset", UP, (own("qmreset"),), one=member)
 
 
+def test_a_reset_that_failed_was_tried() -> None:
+    """A QEMU that is wedged takes none, so that the next rung is due; one that QEMU was never asked for was not."""
+    member = replace(ROW, joined=True)
+    wedged = (own("qmreset", "VM 309 qmp command 'system_reset' failed - got timeout"),)
+    locked = (own("qmreset", "can't lock file '/var/lock/qemu-server/lock-309.conf' - got timeout"),)
+    tried = PutFact("remedy/u9", NOW)
+    verdicts = [acted("reset", UP, wedged, one=one) for one in (ROW, member)]
+
+    assert [(tried,), (PutMachine(replace(member, strikes=1)), tried)] == [
+        verdict.changes for verdict in verdicts if isinstance(verdict, Failed)
+    ]
+    assert [(), Absent()] == [getattr(acted("reset", UP, locked), "changes", None), acted("reset", UP, (), LATE)]
+
+
 def test_a_reset_remembers_the_boot_that_it_ended() -> None:
     """Else a Node that still says Ready of that boot would be taken for one that is back."""
     before = effects.ResetVm(key=machine_key(ROW), row=ROW).before(
