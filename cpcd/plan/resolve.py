@@ -19,12 +19,12 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
-from cpcd.plan.case import offline, proof, removed, usurped
+from cpcd.plan.case import because, offline, proof, removed, usurped
 from cpcd.plan.effects import COOL_DOWN, OPS, ResetVm, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
 
-__all__ = ["evidence", "hangs", "resolve"]
+__all__ = ["evidence", "resolve", "unanswered"]
 
 # Seconds after the send in which an effect may still begin unseen: the request's own limit and Proxmox's 30 s inside.
 SETTLE: Final = 75.0
@@ -302,19 +302,22 @@ def _silent(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     # Nobody will ever answer there, and an answer would be waited for without end.
     if vm is not None and (vm.off or usurped(view, row)):
         return Failed(Code.EXECUTION, f"{op.verb} on {row.name} was interrupted: its VM is off or gone")
-    late = hangs(op, row, view, now)
+    late = unanswered(op, row, view, now)
+    why = because(view, scopes.guestop(row, op.id))
     beyond = vm is None and offline(row, view) and now - op.opened > _limit(op, row, view)
     # What may run there still ends with the VM, and a retirement proves each of its own steps.
     if row.retire and (late or beyond):
-        return Failed(Code.TIMEOUT, f"{op.verb} on {row.name} is given up: the machine is silent, and it goes")
-    return Unknown(f"{row.name} cannot be asked about {op.verb} now", 5, late)
+        return Failed(
+            Code.TIMEOUT, f"{op.verb} on {row.name} is given up: the machine cannot be asked{why}, and it goes"
+        )
+    return Unknown(f"{row.name} cannot be asked about {op.verb} now{why}", 5, late)
 
 
-def hangs(op: Op, row: Machine, view: View, now: Wall) -> bool:
+def unanswered(op: Op, row: Machine, view: View, now: Wall) -> bool:
     """Return whether the machine of a job that is past its limit has a VM that runs, and does not answer for it."""
     polled, vm = view.bulk.get(scopes.guestop(row, op.id)), _vm(row, view)
-    silent = polled is not None and not polled.complete and vm is not None and vm.status == "running"
-    return silent and now - op.opened > _limit(op, row, view)
+    asked = polled is not None and not polled.complete and vm is not None and vm.status == "running"
+    return asked and now - op.opened > _limit(op, row, view)
 
 
 def _init(op: Op, row: Machine, view: View, now: Wall) -> Verdict:

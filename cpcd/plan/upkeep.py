@@ -172,10 +172,14 @@ def silent(case: Case, op: Op) -> Plan:
     """Reset a machine that answers nothing while a job on it is open past its limit: no job outlives the boot.
 
     A member by what its Node says, as any other. Who has not joined has no Node: once, when it has been silent for the
-    time that a remedy is given; what does not help it is replaced (`group.hopeless`).
+    time that a remedy is given; what does not help it is replaced (`group.hopeless`). Not who refuses the login: it does
+    not hang, its job may be at work, and the fault may be cpcd's own key.
     """
-    silence = waiting("GuestSilent", f"{case.row.name} cannot be asked about {op.verb}, and is past its time", after=5)
-    remedy = _health(case) if case.row.joined else _unheard(case)
+    scope = scopes.guestop(case.row, op.id)
+    refused = case.view.bulk[scope].refused
+    words = f"{case.row.name} cannot be asked about {op.verb}, and is past its time"
+    silence = case.unseen("LoginRefused" if refused else "GuestSilent", words, scope, after=5)
+    remedy = _health(case) if case.row.joined else None if refused else _unheard(case)
     if remedy is None or not remedy.steps or not _untouched(case):
         return silence
     # It is silent all the same while the reset waits, for consent say: past `nodeStartupTimeout` it does not come up.

@@ -18,7 +18,7 @@ from cpcd.plan.case import Case, machine_key, proof
 from cpcd.plan.member import member
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision, short
-from cpcd.plan.resolve import evidence, hangs
+from cpcd.plan.resolve import evidence, unanswered
 from cpcd.plan.retire import retire
 from cpcd.plan.upkeep import silent, upkeep
 from cpcd.ports.bundle import Ports
@@ -52,7 +52,7 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     # While another operation is on its way nothing is decided that would need more.
     if all(op.disrupts for op in ops):
         wanted += [*_own_reads(row, view), *_cluster_reads(key, row, view)]
-    elif any(hangs(op, row, view, view.wall) for op in ops):
+    elif any(unanswered(op, row, view, view.wall) for op in ops):
         wanted += _remedy_reads(row, view)
     return tuple(dict.fromkeys(wanted))
 

@@ -43,6 +43,7 @@ _OBJECTS: Final = {
     "GuestSilent": "The machine does not answer on SSH.",
     "HostnameWrong": "The machine does not have its name yet.",
     "NetworkNotReady": "The Node waits for a CNI's pod; its machine is not to blame, so it is neither reset nor replaced.",
+    "LoginRefused": "The machine answers, and it or cpcd refuses the login, so that what was begun on it cannot be followed; the message says who.",
     "MachineIdShared": "The machine has the machine-id of another one: its template must have an empty /etc/machine-id.",
     "MachinesUnknown": "VMs bear the marks of the cluster and are in no row: another cpcd's, or the ledger was lost.",
     "NameTaken": "The cluster has a Node of that name which is another machine; it is never deleted while it is Ready.",

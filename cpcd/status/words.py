@@ -13,7 +13,9 @@ from cpcd.model.view import View
 __all__ = ["called", "camel", "clock", "expected", "outage", "silence", "stalled", "told"]
 
 # Waits that only a person ends. Not what ends by itself as a rule, such as a locked VM: `CpcdClusterNotReady` is for it.
-_PERSON = frozenset({"AwaitingApproval", "DrainStalled", "EndpointTaken", "MachineIdShared", "NameTaken"})
+_PERSON = frozenset(
+    {"AwaitingApproval", "DrainStalled", "EndpointTaken", "LoginRefused", "MachineIdShared", "NameTaken"}
+)
 
 
 def called(view: View, key: Key) -> str:

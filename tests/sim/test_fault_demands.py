@@ -246,6 +246,28 @@ def test_a_reset_that_helps_is_no_join_that_failed(tmp_path: Path) -> None:
     assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
 
 
+def test_a_machine_that_refuses_the_login_is_not_reset(tmp_path: Path) -> None:
+    """S07: it does not hang, however long its join cannot be followed; that is a person's, and then goes on as it was."""
+    refused = replace(named("login-refused"), call="general-1 ")
+
+    async def tale(stage: Stage) -> None:
+        house = stage.house
+        await house.start()
+        await house.until(lambda: any(op.verb == "join" for op in house.gate.ledger.ops.values()), limit=900)
+        house.faults.arm(refused)
+        await asyncio.sleep(5000)
+        house.faults.clear()
+        await well(stage)
+
+    stage = tell(tmp_path, tale)
+
+    assert [] == history(stage, vmid(stage, "demo-general-1"))
+    assert said(
+        stage, "LoginRefused: demo-general-1 cannot be asked about join, .*: the key is refused for ubuntu, root"
+    )
+    assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
+
+
 def test_a_machine_that_hangs_can_be_given_up(tmp_path: Path) -> None:
     """D14: one that is no longer wanted goes, however silent it is about what was begun on it."""
     first: list[int] = []

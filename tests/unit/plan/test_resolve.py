@@ -387,6 +387,23 @@ def test_a_retired_machine_waits_for_no_answer_past_the_jobs_limit(verb: str) ->
     assert [Unknown, Unknown, Unknown, Failed, Failed] == list(map(type, found))
 
 
+def test_who_refuses_the_login_is_called_no_silent_machine() -> None:
+    """Who does not trust whom is said, of one that goes as of one that stays."""
+    asked = op(ROW, "join", age=2_000, handle="op-1")
+    refused = replace(unknown("the key is refused for ubuntu, root"), refused=True)
+    bulk = {scopes.vm(ROW): seen(vm(ROW)), scopes.guestop(ROW, asked.id): refused}
+    stays, goes = (
+        resolve(asked, view(rows=[one], ops=[asked], bulk=bulk), NOW) for one in (ROW, replace(ROW, retire="scaled"))
+    )
+
+    why = "cannot be asked about join now: the key is refused for ubuntu, root"
+    assert Unknown(f"{ROW.name} {why}", 5, late=True) == stays
+    assert isinstance(goes, Failed)
+    assert goes.sentence.endswith(
+        "given up: the machine cannot be asked: the key is refused for ubuntu, root, and it goes"
+    )
+
+
 JOB = op(ROW, "join", id_="op-join", age=4000, slots=(f"control-plane:{NAME}",), before={"upids": []}, handle="op-join")
 
 

@@ -532,6 +532,8 @@ def test_what_is_forgotten_cools_down() -> None:
 HANGING = node(WORKER, ready="Unknown", since=NOW - 301)
 COMING = replace(WORKER, joined=False)
 SILENT = f"{machine_key(WORKER)}/GuestSilent"
+POLLED = scopes.guestop(WORKER, "op-1")
+REFUSED = replace(unknown("the key is refused for ubuntu, root"), refused=True)
 
 
 @pytest.mark.parametrize(
@@ -548,10 +550,16 @@ SILENT = f"{machine_key(WORKER)}/GuestSilent"
         (COMING, {"since": {SILENT: NOW - 299}}, "GuestSilent"),
         (COMING, {"since": {SILENT: NOW - 301}}, "reset"),
         (COMING, {"since": {SILENT: NOW - 301}, "known": {f"remedy/{WORKER.uid}": NOW - 9_000}}, "GuestSilent"),
+        (COMING, {"since": {SILENT: NOW - 301}, "bulk": {POLLED: REFUSED}}, "LoginRefused"),
+        (WORKER, {"bulk": {POLLED: REFUSED}}, "LoginRefused"),
+        (WORKER, {"bulk": {POLLED: REFUSED, NODE: seen(HANGING)}}, "reset"),
     ],
 )
 def test_a_machine_that_hangs_under_a_job_is_reset_once(one: Machine, parts: dict[str, Any], wanted: str) -> None:
-    """A member by what its Node says, who has not joined after as long a silence; only what is ours and not locked."""
+    """A member by what its Node says, who has not joined after as long a silence; only what is ours and not locked.
+
+    Who refuses the login is not silent.
+    """
     job = op(one, "prepare", age=2_000)
     silent = {scopes.guestop(one, job.id): unknown(), **parts.get("bulk", {})}
     plan = machine.plan(job.key, put(REST, one, ops=[job], **{**parts, "bulk": silent}))
