@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from cpcd.model.errors import Code
 from cpcd.model.keys import Instant, Uid, system_uuid
 
 __all__ = [
@@ -36,7 +37,7 @@ T = TypeVar("T")
 class Seen(Generic[T]):
     """An observation of one scope: `complete` False means unknown, and `why` says why.
 
-    `refused`: somebody is there, and one of the two does not trust the other (a login, a host key).
+    `code` is the failure's, where there was one.
 
     `began` is when the read began: evidence from before a write proves nothing about it.
     """
@@ -45,7 +46,12 @@ class Seen(Generic[T]):
     began: Instant
     complete: bool
     why: str = ""
-    refused: bool = False
+    code: Code | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether somebody is there, and one of the two does not trust the other (a login, a host key)."""
+        return self.code is Code.AUTH
 
     @property
     def known(self) -> T | None:

@@ -12,7 +12,7 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import Role
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Guard, Refusal, Wait
-from cpcd.model.seen import Members, Node, Quorum
+from cpcd.model.seen import Api, Members, Node, Quorum, Seen
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import because, machine_key
@@ -138,7 +138,7 @@ def _none_to_spend(action: MachineAction | RetireMachine, view: View) -> bool:
     """Whether no member can be lost by it, though nobody can list them."""
     match action:
         case ResetVm():
-            return _alone(view, action.row.cluster)
+            return _alone(view, action.row.cluster) or _missing(action, view)
         case RetireMachine():
             return not action.row.joined  # its member, if any, is removed under this guard
         case Stop():
@@ -180,6 +180,19 @@ def reset_safe(action: Action, view: View) -> Wait | None:
 
 def _alone(view: View, cluster: str) -> bool:
     return sum(row.role is Role.CONTROL_PLANE for row in view.rows(cluster)) == 1
+
+
+def _missing(action: ResetVm, view: View) -> bool:
+    """Whether etcd says itself that it has no quorum, and who hangs in its join may be the voter that it lacks.
+
+    What is not there is not spent; and nobody else can be the target, nor anything go on before that one is back.
+    """
+    row = action.row
+    etcd: Seen[Members] | None = view.bulk.get(scopes.etcd(row.cluster))
+    api: Api | None = view.known(scopes.api(row.cluster))
+    serves = api is not None and api.ready
+    lost = etcd is not None and etcd.code is Code.TIMEOUT  # of a peer that was asked: one that is silent tells nothing
+    return lost and not serves and action.job is not None and not row.joined
 
 
 def _unlisted(action: Action, view: View) -> Wait:
@@ -264,7 +277,9 @@ def remediation(action: Action, view: View) -> Wait | None:
     remedy, cluster = action.asks, view.cluster(action.key.cluster)
     if cluster is None or not _heals(remedy):
         return None
-    if outage := _outage(cluster, view):
+    # Without quorum no Node can be told to be well: that is no outage beside the one that the reset may end.
+    missing = isinstance(remedy, ResetVm) and _missing(remedy, view)
+    if not missing and (outage := _outage(cluster, view)):
         return outage
     others = [row for row in view.rows(cluster.name) if row.uid != remedy.row.uid and _in_remedy(row, cluster, view)]
     if len(others) < cluster.health.max_in_flight:

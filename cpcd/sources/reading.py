@@ -66,7 +66,7 @@ class Reader:
                 raise parked(failure.target, failure) from failure
             if self._raises(scope, failure):
                 raise
-            return Seen(None, began, complete=False, why=failure.what, refused=failure.code is Code.AUTH)
+            return Seen(None, began, complete=False, why=failure.what, code=failure.code)
         self._answered(scope, None)
         return seen
 

@@ -88,7 +88,9 @@ class QuorumKept(Invariant):
             return  # an announced outage of the API
         if sick:
             self.breach(f"{target.name} is disturbed while {sick[0].name or sick[0].peer_url} is unhealthy; {call}")
-        if healthy <= future // 2:
+        # Of a voter that is down already, which stays a voter, a reset takes nothing away.
+        spent = removal or etcd.up(target)
+        if spent and healthy <= future // 2:
             self.breach(f"{healthy} healthy voters of {future} are left; {call}")
 
 

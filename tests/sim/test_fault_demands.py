@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cpcd.lab.faults import Fault, named
-from cpcd.lab.faults.mechanisms import Edit, Exit
+from cpcd.lab.faults.mechanisms import Edit, Exit, Hang
 from cpcd.lab.pve.cluster import Destructive
 from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.ports.kube import GVK
@@ -266,6 +266,24 @@ def test_a_machine_that_refuses_the_login_is_not_reset(tmp_path: Path) -> None:
         stage, "LoginRefused: demo-general-1 cannot be asked about join, .*: the key is refused for ubuntu, root"
     )
     assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
+
+
+def test_a_voter_that_hangs_in_its_join_is_reset_without_the_quorum_that_it_takes(tmp_path: Path) -> None:
+    """D14: promoted and then silent, the second of two leaves etcd without quorum, and is all that brings it back."""
+    lost: list[bool] = []
+
+    async def tale(stage: Stage) -> None:
+        await built(stage)
+        stage.house.faults.arm(replace(named("hangs-in-join"), call="demo-cp-2 submit join", does=Hang(41)))
+        stage.house.file.commit(spec(masters=3, workers=1))
+        await stage.house.until(lambda: said(stage, "GuestSilent: demo-cp-2 .*past its time"), limit=3000)
+        lost.append(said(stage, "ApiUnavailable: demo-cp-3 waits for the cluster's API"))
+        await well(stage)
+
+    stage = tell(tmp_path, tale)
+
+    assert ([True], ["reset"]) == (lost, history(stage, vmid(stage, "demo-cp-2")))
+    assert {"demo-cp-1", "demo-cp-2", "demo-cp-3", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
 
 
 def test_a_machine_that_hangs_can_be_given_up(tmp_path: Path) -> None:

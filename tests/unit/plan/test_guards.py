@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from cpcd.model.desired import Blast, Cluster, Consent, Remedy, Risk, Unhealthy
+from cpcd.model.errors import Code
 from cpcd.model.keys import Role, Uid
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Refusal, Wait
-from cpcd.model.seen import Members
+from cpcd.model.seen import Api, Members
 from cpcd.model.view import View
 from cpcd.plan import effects, guards, scopes
 from cpcd.plan.case import machine_key
@@ -505,6 +506,34 @@ def test_healing_nobody_at_once_is_a_wait_with_its_reason() -> None:
 
     assert isinstance(verdict, Wait)
     assert verdict.sentence.endswith("maxInFlight is 0, so nothing is healed")
+
+
+LED = {scopes.api(NAME): seen(Api(ready=True, version=""))}
+DEAD = {scopes.api(NAME): unknown(), scopes.nodes(NAME): unknown()}
+NO_QUORUM = {ETCD: replace(unknown("NoQuorum"), code=Code.TIMEOUT)}
+SILENT_PEER = {ETCD: replace(unknown("no route to host"), code=Code.NETWORK)}
+
+
+@pytest.mark.parametrize(
+    ("joined", "hangs", "bulk", "wanted"),
+    [
+        (False, True, DEAD | NO_QUORUM, ""),
+        (False, True, DEAD | SILENT_PEER, "EtcdUnknown"),
+        (False, True, LED | NO_QUORUM, "EtcdUnknown"),
+        (False, False, DEAD | NO_QUORUM, "EtcdUnknown"),
+        (True, True, DEAD | NO_QUORUM, "EtcdUnknown"),
+    ],
+    ids=["lost", "peers are silent", "the API serves", "no job hangs", "a member"],
+)
+def test_who_hangs_in_its_join_is_reset_where_etcd_says_that_it_has_no_quorum(
+    joined: bool, hangs: bool, bulk: dict[Any, Any], wanted: str
+) -> None:
+    """It may be the voter that is missing; elsewhere nobody can tell what its reset would spend."""
+    one = replace(MASTERS[1], joined=joined)
+    job = op(one, "join", age=4000)
+    action = effects.ResetVm(key=machine_key(one), row=one, job=job if hangs else None)
+
+    assert wanted == judged(action, put(REST, one, ops=[job], bulk=bulk))
 
 
 def sick(*uids: str) -> dict[Any, Any]:

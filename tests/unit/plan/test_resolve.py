@@ -390,7 +390,7 @@ def test_a_retired_machine_waits_for_no_answer_past_the_jobs_limit(verb: str) ->
 def test_who_refuses_the_login_is_called_no_silent_machine() -> None:
     """Who does not trust whom is said, of one that goes as of one that stays."""
     asked = op(ROW, "join", age=2_000, handle="op-1")
-    refused = replace(unknown("the key is refused for ubuntu, root"), refused=True)
+    refused = replace(unknown("the key is refused for ubuntu, root"), code=Code.AUTH)
     bulk = {scopes.vm(ROW): seen(vm(ROW)), scopes.guestop(ROW, asked.id): refused}
     stays, goes = (
         resolve(asked, view(rows=[one], ops=[asked], bulk=bulk), NOW) for one in (ROW, replace(ROW, retire="scaled"))

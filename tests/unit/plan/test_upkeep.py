@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cpcd.model.desired import Cluster, Consent, Desired, Remedy, Risk
+from cpcd.model.errors import Code
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
@@ -533,7 +534,7 @@ HANGING = node(WORKER, ready="Unknown", since=NOW - 301)
 COMING = replace(WORKER, joined=False)
 SILENT = f"{machine_key(WORKER)}/GuestSilent"
 POLLED = scopes.guestop(WORKER, "op-1")
-REFUSED = replace(unknown("the key is refused for ubuntu, root"), refused=True)
+REFUSED = replace(unknown("the key is refused for ubuntu, root"), code=Code.AUTH)
 
 
 @pytest.mark.parametrize(
