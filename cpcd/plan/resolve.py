@@ -186,7 +186,7 @@ def _unreached(op: Op, row: Machine, task: Task | None, view: View, now: Wall) -
     if task is not None and not task.ok:
         # A QEMU that is wedged takes no reset, however often; one that waited for a lock in vain (P01) never asked it.
         tried = op.verb == "reset" and "qmp command" in task.exit
-        return _exited(f"{op.verb} of {row.name}", task, _remedied(row, view) if tried else ())
+        return _exited(f"{op.verb} of {row.name}", task, ResetVm.tried(row, view) if tried else ())
     if now - op.opened > SETTLE:
         return Absent()
     return Unknown(f"whether {op.verb} of {row.name} has begun cannot be told yet", 3)
@@ -229,15 +229,9 @@ def _counted(op: Op, row: Machine, view: View) -> tuple[Change, ...]:
         case "kubeadm-reset":
             return (DropFact(f"init/{row.cluster}"),)  # an init that is begun after it is the first one again
         case "reset":
-            return (*_remedied(row, view), *_boot_ended(op, row))
+            return (*ResetVm.tried(row, view), *_boot_ended(op, row))
         case _:
             return ()
-
-
-def _remedied(row: Machine, view: View) -> tuple[Change, ...]:
-    """Remember the rung that was tried; before a machine has joined its strikes are joins that failed."""
-    struck = (PutMachine(replace(row, strikes=row.strikes + 1)),) if row.joined else ()
-    return (*struck, PutFact(f"remedy/{row.uid}", view.wall))
 
 
 def _boot_ended(op: Op, row: Machine) -> tuple[Change, ...]:

@@ -1,12 +1,12 @@
 """Writes to Proxmox: what is done to a machine's VM from the first disk to the last."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cpcd.model.desired import Risk
 from cpcd.model.keys import Scope
-from cpcd.model.ledger import Change, CloseOp, Evidence, Machine, Op
+from cpcd.model.ledger import Change, CloseOp, Evidence, Machine, Op, PutFact, PutMachine
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, growth, scopes
@@ -194,6 +194,12 @@ class ResetVm(Power):
         kept = {name: getattr(job, name) for name in ("id", "verb", "opened", "before", "handle")} if job else {}
         ended = {"job": {**kept, "slots": list(job.slots)}} if job else {}
         return {**Write.before(self, view), "boot": _ended(self.row, view), **ended}
+
+    @staticmethod
+    def tried(row: Machine, view: View) -> tuple[Change, ...]:
+        """Return what is remembered of the rung; before a machine has joined its strikes are joins that failed."""
+        struck = (PutMachine(replace(row, strikes=row.strikes + 1)),) if row.joined else ()
+        return (*struck, PutFact(f"remedy/{row.uid}", view.wall))
 
     @staticmethod
     def interrupted(op: Op) -> Op | None:
