@@ -348,8 +348,8 @@ def remembers_every_pass(play: Play) -> None:
     """Each wait is remembered for ever."""
     state, mark, numbers = play.house.daemon.state, play.house.daemon.state.mark, itertools.count()  # type: ignore[union-attr]
 
-    def leaky(key: Any, reason: str) -> None:
-        mark(key, reason)
+    def leaky(key: Any, *reasons: str) -> None:
+        mark(key, *reasons)
         state._since[f"{key}/{next(numbers)}"] = 0.0
 
     state.mark = leaky  # type: ignore[method-assign]
