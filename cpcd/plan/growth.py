@@ -11,11 +11,17 @@ from typing import Any, Final
 from cpcd.model.ledger import Machine
 from cpcd.model.seen import Facts, Node
 from cpcd.model.view import View
-from cpcd.plan import scopes
+from cpcd.plan import fields, scopes
 
-__all__ = ["due", "followed", "left_behind", "remembered", "unread"]
+__all__ = ["due", "followed", "left_behind", "remembered", "size", "unread"]
 
 GIB: Final = 2**30
+
+
+def size(row: Machine, view: View, config: Mapping[str, Any], disk: str) -> float | None:
+    """Return how many GiB a disk has, None where it is not there: of a growth that timed out the config never tells (P04)."""
+    told = fields.boot_disk_gb(config, disk)
+    return None if told is None else max(told, view.facts.get(f"grown/{row.uid}", 0))
 
 
 def remembered(row: Machine, view: View, gained: float) -> Mapping[str, Any]:

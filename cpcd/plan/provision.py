@@ -8,7 +8,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Condition, Plan, Status
 from cpcd.model.seen import Resource, Vm
 from cpcd.model.view import View
-from cpcd.plan import alloc, effects, fields, scopes
+from cpcd.plan import alloc, effects, fields, growth, scopes
 from cpcd.plan.case import Case, acting, lost, waiting
 
 __all__ = ["grow", "provision", "short", "unfit"]
@@ -94,9 +94,8 @@ def grow(case: Case, vm: Vm, spec: MachineSpec) -> Plan | None:
 
 def short(row: Machine, view: View, vm: Vm, spec: MachineSpec) -> bool:
     """Whether the boot disk is there and smaller than wanted."""
-    size = fields.boot_disk_gb(vm.config, spec.boot_disk)
-    grown = view.facts.get(f"grown/{row.uid}", 0)  # of a growth that timed out the config never tells (P04)
-    return size is not None and max(size, grown) < spec.boot_disk_gb
+    size = growth.size(row, view, vm.config, spec.boot_disk)
+    return size is not None and size < spec.boot_disk_gb
 
 
 def _running(case: Case, vm: Vm) -> Plan | None:

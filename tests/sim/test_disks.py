@@ -68,3 +68,27 @@ def test_what_somebody_else_grew_is_no_reason_for_a_reboot(tmp_path: Path) -> No
 
     assert {20} == roots(house)
     assert [] == shutdowns(house)
+
+
+def test_a_disk_grown_twice_is_followed_though_no_config_tells_of_the_first_time(tmp_path: Path) -> None:
+    """A growth that timed out (P04): after the second one nobody is told that a file system stayed behind."""
+    told: list[str] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(disk=40))
+        await asyncio.sleep(60)
+        await house.converged(limit=3600)
+        for vmid in house.vms():
+            vm = house.world.pve.vms[vmid]
+            vm.config["scsi0"] = vm.booted["scsi0"] = str(vm.config["scsi0"]).replace("size=40G", "size=20G")
+        house.file.commit(spec(disk=50))
+        await asyncio.sleep(60)
+        await house.converged(limit=3600)
+        told.append(house.picture())
+
+    house = tell(tmp_path, tale)
+
+    assert {50} == roots(house)
+    assert 2 * len(house.vms()) == len(shutdowns(house))
+    assert "file system" not in told[0]

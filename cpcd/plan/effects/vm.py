@@ -89,7 +89,7 @@ class Grow(Write):
     size_gb: int
 
     def before(self, view: View) -> Evidence:
-        gained = self.size_gb - (fields.boot_disk_gb(self.vm(view).config, self.disk) or 0)
+        gained = self.size_gb - (growth.size(self.row, view, self.vm(view).config, self.disk) or 0)
         followed = {"growth": growth.remembered(self.row, view, gained)}
         return {**Write.before(self, view), "disk": self.disk, "size_gb": self.size_gb, **followed}
 

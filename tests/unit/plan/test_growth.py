@@ -76,6 +76,14 @@ def test_what_is_asked_of_a_file_system_is_half_of_the_gain() -> None:
     assert {"boot": "boot-1", "least": 29 * GIB} == action.before(whole)["growth"]
 
 
+def test_what_an_earlier_growth_gained_is_not_asked_for_again() -> None:
+    """One that timed out is in no config (P04): from 40 GiB to 60 half of 20 is more, whatever the config says."""
+    whole = view(root=39, known={f"grown/{WORKER.uid}": 40})
+    action = effects.Grow(key=KEY, row=WORKER, disk="scsi0", size_gb=60)
+
+    assert {"boot": "boot-1", "least": 49 * GIB} == action.before(whole)["growth"]
+
+
 @pytest.mark.parametrize(
     "whole", [view(root=None), view(root=0), view(of_facts="")], ids=["silent", "sizeless", "bootless"]
 )
