@@ -68,7 +68,10 @@ def lapsed(key: Key, requests: tuple[str, ...], asked: Container[str] = ()) -> L
     return Lapse(key=key, requests=left) if left else None
 
 
-def unasked(key: Key, view: View, row: Machine) -> Lapse | None:
-    """Return what ends the consent to what a machine asks for itself, for one that asks for nothing: at rest, or going."""
+def unasked(key: Key, view: View, row: Machine, asked: Container[str] = ()) -> Lapse | None:
+    """Return what ends the consent to what a machine asks for itself, for one that asks for nothing: at rest, or going.
+
+    But to what is `asked` for still, by a cause that nobody can see just now.
+    """
     verbs = (effects.Hold.verb, effects.ResetVm.verb)
-    return lapsed(key, given(view, *(f"{row.cluster}/{verb}/{row.name}/" for verb in verbs)))
+    return lapsed(key, given(view, *(f"{row.cluster}/{verb}/{row.name}/" for verb in verbs)), asked)

@@ -110,7 +110,7 @@ def _reboot(case: Case, vm: Vm) -> Plan | None:
     why = _cause(case, vm)
     if not why:
         return None
-    hold = effects.Hold(key=case.key, row=case.row, why=why, limit=case.cluster.blast.max_unavailable)
+    hold = _hold(case, why)
     # With one voter its reboot is an outage of the API, which has a snapshot before it (promise 5).
     alone = case.control_plane and case.members is not None and len(case.members.voters) == 1
     taken = case.view.facts.get(f"snapshot/{case.row.cluster}", 0.0)
@@ -123,10 +123,23 @@ def _cause(case: Case, vm: Vm) -> str:
     """Return what the machine needs a reboot for, empty where it needs none; the same words before as after."""
     if late := fields.late(vm):  # which is a boot for its file system too
         return f"a cold start is needed for {', '.join(f'{name}={vm.config.get(name)}' for name in late)}"
-    if growth.due(case.row, case.view) and growth.followed(case.row, case.view) is False:
-        spec = case.group.machine
-        return f"its file system grows into the {spec.boot_disk_gb} GiB of {spec.boot_disk} at a boot"
-    return ""
+    followed = growth.followed(case.row, case.view)
+    return _grows(case) if growth.due(case.row, case.view) and followed is False else ""
+
+
+def _hold(case: Case, why: str) -> effects.Hold:
+    return effects.Hold(key=case.key, row=case.row, why=why, limit=case.cluster.blast.max_unavailable)
+
+
+def _grows(case: Case) -> str:
+    spec = case.group.machine
+    return f"its file system grows into the {spec.boot_disk_gb} GiB of {spec.boot_disk} at a boot"
+
+
+def _unseen(case: Case) -> tuple[str, ...]:
+    """Return the consent that may be asked for still: a cause that cannot be seen has not ended."""
+    blind = growth.due(case.row, case.view) and growth.followed(case.row, case.view) is None
+    return (_hold(case, _grows(case)).request,) if blind and not case.replaced else ()
 
 
 def _serve(case: Case, vm: Vm) -> Plan:
@@ -224,7 +237,7 @@ def _ready(case: Case, vm: Vm) -> Plan:
     ):
         # A strike that stays would leave the next sickness without a reset (ADR 0009).
         return acting("Ready", effects.Forgive(key=case.key, row=case.row))
-    if unasked := consent.unasked(case.key, case.view, case.row):
+    if unasked := consent.unasked(case.key, case.view, case.row, _unseen(case)):
         return acting("Ready", unasked)
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):

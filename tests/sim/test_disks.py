@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cpcd.lab.faults.mechanisms import DropBefore, Fault
 from tests.sim.house import House, spec
+from tests.sim.test_consent import consent
 from tests.sim.test_stories import built, carried_out, tell, uids
 
 
@@ -92,3 +94,25 @@ def test_a_disk_grown_twice_is_followed_though_no_config_tells_of_the_first_time
     assert {50} == roots(house)
     assert 2 * len(house.vms()) == len(shutdowns(house))
     assert "file system" not in told[0]
+
+
+def test_consent_to_a_growth_outlives_a_machine_that_cannot_be_asked(tmp_path: Path) -> None:
+    """Given to all at once, spent one by one: who waits for its turn and is silent for a while has not changed its mind."""
+    policy = "{Reboot: Approve}"
+    asked: list[list[str]] = []
+
+    async def tale(house: House) -> None:
+        await built(house)
+        house.file.commit(spec(disk=40).replace("{Destroy: Approve}", policy))
+        await asyncio.sleep(300)
+        asked.append(await consent(house))
+        silent = Fault(row="S01", name="nobody-tells", port="guests", call=" facts$", does=DropBefore(), times=10)
+        house.faults.arm(silent)
+        await asyncio.sleep(3600)
+        asked.append(await consent(house))
+        await house.converged(limit=3600)
+
+    house = tell(tmp_path, tale, text=spec().replace("{Destroy: Approve}", policy))
+
+    assert [5, 0] == [len(one) for one in asked]
+    assert sorted(house.vms()) == shutdowns(house)

@@ -181,6 +181,37 @@ def test_it_asks_as_every_reboot_does(policy: Consent, free: bool) -> None:
     assert {f"disrupt:{NAME}": 1} == action.slots(whole)
 
 
+@pytest.mark.parametrize(
+    ("root", "of_node", "wanted"),
+    [(19, "boot-1", "reboot"), (None, "boot-1", "Ready"), (30, "boot-1", "lapse"), (None, "boot-2", "lapse")],
+    ids=["short", "silent", "grown", "rebooted"],
+)
+def test_consent_lapses_when_its_cause_has_ended_and_not_while_nobody_can_see_it(
+    root: int | None, of_node: str, wanted: str
+) -> None:
+    """A machine that could not be asked once has not said that its file system has grown (promise 7)."""
+    given = {f"approval/{step_of(view()).request}": 1.0}
+
+    assert wanted == kept(view(root=root, of_node=of_node, known=given))
+
+
+@pytest.mark.parametrize("verb", ["reset", "reboot"])
+def test_consent_to_anything_else_lapses_from_a_machine_that_cannot_be_asked(verb: str) -> None:
+    """What that was for can be seen, and is not there."""
+    other = step_of(put(view(), bulk={scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))}))
+    request = other.request if verb == "reboot" else effects.ResetVm(key=KEY, row=WORKER).request
+
+    assert "lapse" == kept(view(root=None, known={f"approval/{request}": 1.0}))
+
+
+def test_consent_to_the_reboot_of_what_is_to_be_replaced_lapses_unseen() -> None:
+    """Its successor comes, whatever its file system may have."""
+    now = cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(bridge="vmbr1")))
+    whole = view(root=None, known={f"approval/{step_of(view()).request}": 1.0})
+
+    assert "lapse" == kept(replace(whole, desired=Desired({NAME: now})))
+
+
 def test_what_is_to_be_replaced_is_not_rebooted_for_it() -> None:
     """`rollout.inPlace: Never`, or another template: its successor begins with the whole disk."""
     now = cluster(group(CP, 3), group(WORKERS, 2, in_place="Never", machine=spec(bridge="vmbr1")))
