@@ -274,11 +274,10 @@ class Links:
     def _host(self, row: Machine) -> Host:
         view = self._view()
         cluster = view.cluster(row.cluster)
-        if cluster is None:
-            what = f"nothing says how to reach it: the document of {row.cluster} is gone"
-            raise Failure(Code.CONFIG, what, target=row.name, hint=_GONE)
-        group = cluster.group(row.group) or cluster.groups[0]
         key = str(view.facts.get(f"hostkey/{row.uid}", ""))
+        if cluster is None:
+            return Host(row.uid, row.name, row.address, 0, (), key)
+        group = cluster.group(row.group) or cluster.groups[0]
         limits, machine = cluster.timeouts, group.machine
         return Host(
             row.uid, row.name, row.address, machine.ssh_port, machine.ssh_users, key, connect=limits.network,

@@ -185,6 +185,9 @@ class GuestsOverSsh(Guests):
 
     async def _open(self, host: Host) -> tuple[asyncssh.SSHClientConnection, str]:
         """Return a connection and its user: the first of the host's that is let in (`failures.md` G07, S07)."""
+        if not host.users:
+            what = "nothing says how to reach it: its document is gone"
+            raise Failure(Code.CONFIG, what, target=host.name, hint="Bring the document back to have it kept again.")
         if not host.host_key:
             raise Failure(Code.AUTH, "no host key is pinned yet, so no connection is made", target=host.name)
         for user in host.users:

@@ -103,6 +103,9 @@ class LabGuests:
         await self._sleep(SSH)
         self._world.events.settle()
         endpoint = f"guest:{host.uid}"
+        if not host.users:
+            what = "nothing says how to reach it: its document is gone"
+            raise Failure(Code.CONFIG, what, target=host.name)
         if not host.host_key:
             raise Failure(Code.AUTH, f"no host key of {host.name} is pinned", target=host.name)
         guest = self._world.guest_at(host.address)

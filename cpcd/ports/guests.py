@@ -61,8 +61,9 @@ class Host:
     """Where and as whom a machine is reached.
 
     `host_key` is the pinned public key line (`ssh-ed25519 AAAA…`), empty only before the first contact, in which case
-    no connection is made. `users` are tried in order. `connect`, `answer` and `play` are how many seconds a connection,
-    the answer to one call, and a playbook may take (`policy.timeouts`).
+    no connection is made. `users` are tried in order; there are none, and no connection is made, once the document is
+    gone that says how a machine is reached. `connect`, `answer` and `play` are how many seconds a connection, the answer
+    to one call, and a playbook may take (`policy.timeouts`).
     """
 
     uid: str
@@ -79,8 +80,8 @@ class Host:
 class Guests(Protocol):
     """Run the catalogue on one machine.
 
-    Raises `model.errors.Failure`: NetworkError when the machine is not reached, AuthFailed, ExecutionFailed with the
-    verb's own words. Nothing is retried here.
+    Raises `model.errors.Failure`: NetworkError when the machine is not reached, AuthFailed, InvalidSpec for one
+    without users, ExecutionFailed with the verb's own words. Nothing is retried here.
     """
 
     async def listens(self, host: Host) -> bool:

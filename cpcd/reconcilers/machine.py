@@ -39,7 +39,8 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     """Return what a pass needs fresh, as far as the machine has come.
 
     The VM always, but for an op on a guest, which says itself how it stands; while an op is on its way only its evidence.
-    Without a document nothing says how a machine is reached: what was begun is looked for where Proxmox is still asked.
+    Without a document nothing says how a machine is reached: what was begun is looked for where Proxmox is still asked,
+    and where it is a playbook, which runs on cpcd's own host.
     """
     row = view.row(key)
     if row is None:
@@ -47,7 +48,7 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     ops = view.open_ops(key)
     wanted = [scope for op in ops for scope in evidence(op, view)]
     if view.cluster(key.cluster) is None:
-        return _retained_reads(row, view, wanted)
+        return _retained_reads(row, view, ops, wanted)
     wanted += [] if any(scope.kind == "guestop" for scope in wanted) else [scopes.vm(row), *proof(view, row)]
     # While another operation is on its way nothing is decided that would need more.
     if all(op.disrupts for op in ops):
@@ -57,8 +58,11 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _retained_reads(row: Machine, view: View, wanted: list[Scope]) -> tuple[Scope, ...]:
-    return tuple(scope for scope in wanted if scope.kind == "tasks" and row.site in view.desired.sites)
+def _retained_reads(row: Machine, view: View, ops: list[Op], wanted: list[Scope]) -> tuple[Scope, ...]:
+    """Return what tells that a slot is free for which other clusters wait: a clone's, a playbook's."""
+    played = {scopes.guestop(row, op.id) for op in ops if op.verb == effects.Prepare.verb}
+    asked = row.site in view.desired.sites
+    return tuple(scope for scope in wanted if scope in played or (asked and scope.kind == "tasks"))
 
 
 def _own_reads(row: Machine, view: View) -> list[Scope]:

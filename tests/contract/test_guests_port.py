@@ -384,6 +384,19 @@ async def test_when_no_user_is_let_in_it_is_said(site: Site) -> None:
     assert "the key is refused for nobody-one, nobody-two" == error.what
 
 
+async def test_who_is_not_in_the_file_any_more_is_not_connected_to(site: Site) -> None:
+    """CONFIG, whatever is asked: nothing says as whom, or on which port."""
+    host = site.host
+    site.host = replace(host, port=0, users=())
+    errors = [await refusal(asked(site, way)) for way in WAYS]
+    site.host = host
+
+    assert [(Code.CONFIG, "cp1", "nothing says how to reach it: its document is gone")] * 3 == [
+        (error.code, error.target, error.what) for error in errors
+    ]
+    assert ABSENT == await site.guests.poll(host, "op1")
+
+
 async def test_a_machine_that_is_off_is_unreachable_by_its_own_endpoint(site: Site) -> None:
     """Its keys alone park; a connection that was open before is of no use."""
     await asked(site, "poll")

@@ -7,10 +7,17 @@ import pytest
 
 from cpcd import status
 from cpcd.model.keys import Wall
+from cpcd.plan.effects import jobs
 from tests.sim.house import House, spec
 from tests.sim.test_stories import built, destroyed, nodes, tell
 
 HOUR = 3600.0
+BETA = (
+    spec(masters=1, workers=1)
+    .replace("name: demo}", "name: beta}")
+    .replace("127.77.0.4", "127.77.0.5")
+    .replace("127.77.0.10-127.77.0.60", "127.77.0.70-127.77.0.99")
+)
 
 
 def renamed(text: str) -> str:
@@ -58,21 +65,50 @@ def test_a_pool_that_is_renamed_in_a_reboot_keeps_no_other_machine_from_its_own(
     assert (destroy == "Approve") == ("demo-general-1" in house.vms().values())
 
 
+def preparing(house: House) -> int:
+    """Return how many machines are being prepared."""
+    assert house.daemon is not None
+    return sum(op.verb == "prepare" for op in house.daemon.state.view.ops.values())
+
+
+def joined(house: House, cluster: str) -> int:
+    """Return how many members a cluster has."""
+    assert house.daemon is not None
+    return sum(row.joined for row in house.daemon.state.view.rows(cluster))
+
+
+def test_a_document_that_goes_while_machines_are_prepared_keeps_nobody_elses_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Playbooks have their places among those of all clusters until they have ended, and no longer."""
+    monkeypatch.setattr(jobs, "PLAYBOOKS", 2)
+
+    async def tale(house: House) -> None:
+        await house.until(lambda: preparing(house) == 2, limit=HOUR, what="in mid-preparing")
+        house.file.commit(BETA)
+        await asyncio.sleep(5)
+        assert preparing(house) == 2
+        await house.until(lambda: joined(house, "beta") == 2, limit=HOUR, what="the other cluster is there")
+        assert preparing(house) == 0
+
+    house = tell(tmp_path, tale)
+
+    assert [] == destroyed(house)
+
+
 def test_a_document_that_goes_in_a_reboot_leaves_word_of_it(tmp_path: Path) -> None:
     """Nothing is done to a machine without a document; that one is off is said, and ends when the document is back."""
-    other = spec(masters=1, workers=1).replace("name: demo}", "name: beta}").replace("127.77.0.4", "127.77.0.5")
-    other = other.replace("127.77.0.10-127.77.0.60", "127.77.0.70-127.77.0.99")
     found: list[str] = []
 
     async def tale(house: House) -> None:
         await built(house)
         house.file.commit(spec(masters=1, memory=4096))
         await house.until(lambda: going_down(house), limit=HOUR, what="in mid-reboot")
-        house.file.commit(other)
+        house.file.commit(BETA)
         await asyncio.sleep(HOUR / 2)
         assert house.daemon is not None
         found.extend([*off(house), house.daemon.sentence()])
-        house.file.commit(f"{other}\n---\n{spec(masters=1, memory=4096)}")
+        house.file.commit(f"{BETA}\n---\n{spec(masters=1, memory=4096)}")
         await asyncio.sleep(5)
         await house.converged(limit=HOUR)
 

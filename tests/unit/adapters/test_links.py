@@ -36,7 +36,10 @@ def ports(directory: Path, wanted: Desired) -> Ports:
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda given: given.host(row()), "nothing says how to reach it: the document of lab is gone"),
+        (
+            lambda given: asyncio.run(given.guests.call(given.host(row()), "facts", {})),
+            "nothing says how to reach it: its document is gone",
+        ),
         (lambda given: given.proxmox("pve"), "no document names this Proxmox any more"),
     ],
     ids=["machine", "Proxmox"],

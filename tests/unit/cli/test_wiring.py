@@ -29,6 +29,14 @@ def test_a_machine_has_as_long_as_the_spec_says(tmp_path: Path, limits: Timeouts
     assert (connect, answer) == (host.connect, host.answer)
 
 
+def test_nothing_says_how_a_machine_is_reached_whose_document_is_gone(tmp_path: Path) -> None:
+    """It is named all the same, for its playbook that runs here; nobody is there to log in as."""
+    links = Links(Settings(state_dir=tmp_path), WallClock(), key=(tmp_path / "key", "ssh-ed25519 AAAA"), lab=False)
+    host = links.ports(lambda: replace(view(), desired=replace(desired(), clusters={}))).host(W1)
+
+    assert (W1.uid, W1.name, 0, ()) == (host.uid, host.name, host.port, host.users)
+
+
 def test_a_token_that_is_not_there_is_a_matter_of_its_proxmox(tmp_path: Path) -> None:
     """Like one that is refused it puts the whole Proxmox down, whose owner looks again at each tick."""
     wish = desired()

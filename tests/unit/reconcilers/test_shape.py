@@ -11,11 +11,12 @@ from cpcd.model.desired import Desired, ProxmoxSite, SecretRef
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Key, Kind
 from cpcd.model.ledger import Op, OpenOp, PutFact
-from cpcd.model.plan import Action
+from cpcd.model.plan import Action, Done
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
 from cpcd.plan.case import machine_key
+from cpcd.plan.resolve import resolve
 from cpcd.reconcilers import RECONCILERS, cluster, machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
@@ -125,12 +126,23 @@ def test_nothing_is_asked_for_a_cluster_whose_document_is_gone(module: ModuleTyp
 
 def test_what_was_begun_is_looked_for_without_a_document_too() -> None:
     """Where another cluster still says how its Proxmox is asked: what an op holds is free once it has ended."""
-    whole = REST.with_ledger((OpenOp(op(WORKER, "start")), OpenOp(op(MASTER, "prepare", id_="op-2"))))
+    whole = REST.with_ledger((OpenOp(op(WORKER, "start")), OpenOp(op(MASTER, "join", id_="op-2"))))
     gone = replace(whole, desired=OTHERS)
 
     assert ["tasks"] == [scope.kind for scope in machine.reads(machine_key(WORKER), gone)]
     assert () == machine.reads(machine_key(WORKER), replace(whole, desired=Desired()))
     assert () == machine.reads(machine_key(MASTER), gone)
+
+
+@pytest.mark.parametrize("desired", [OTHERS, Desired()])
+def test_a_playbook_is_looked_for_without_a_document_until_it_has_ended(desired: Desired) -> None:
+    """It runs on cpcd's own host: the place that it has there, among twelve for all clusters, is free again."""
+    played = op(WORKER, "prepare", slots=("prepare",))
+    whole = replace(REST.with_ledger((OpenOp(played),)), desired=desired)
+    ended = put(whole, bulk={scopes.guestop(WORKER, played.id): seen({"state": "done", "output": {}})})
+
+    assert (scopes.guestop(WORKER, played.id),) == machine.reads(played.key, whole) == machine.reads(played.key, ended)
+    assert isinstance(resolve(played, ended, NOW), Done)
 
 
 def test_a_machine_whose_document_is_gone_is_kept() -> None:
