@@ -131,19 +131,25 @@ def _sick(key: Key, one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan
     While there are too many, its going alone would be a scale-down by another name, without the consent that one wants:
     somebody is put beside it first, so that as many are left.
     """
-    if not hopeless or one.spent:
+    able = [(row, why) for row, why in hopeless if not one.spent(row)]
+    if not able:
         return None
-    row, why = min(hopeless, key=lambda each: (each[0].uid not in one.paired, not one.consented(*each)))
-    gone = _retirement(key, one, row, why, Risk.REPLACE, Remedy.REPLACE)
+    # Last of all by what no limit on remedies holds up.
+    row, why = min(
+        able,
+        key=lambda each: (each[0].uid not in one.paired, not one.consented(*each), not one.stranded(each[0])),
+    )
+    gone = _retirement(key, one, row, why, Risk.REPLACE, None if one.stranded(row) else Remedy.REPLACE)
     if not one.surplus or row.uid in one.paired:
         return Plan(steps=(gone,))
     return None if any(map(one.ill, one.rows)) else _add(key, one, f"{row.name}: {why}", gone)
 
 
 def _given_up(one: Fleet, hopeless: Sequence[tuple[Machine, str]]) -> Plan | None:
-    if not hopeless or Remedy.REPLACE not in one.cluster.health.ladder or not one.spent:
+    left = [(row, why) for row, why in hopeless if one.spent(row)]
+    if not left or Remedy.REPLACE not in one.cluster.health.ladder:
         return None
-    row, why = hopeless[0]
+    row, why = left[0]
     count = len(healed(one.view, one.cluster.name, one.group.name, one.current))
     what = f"{row.name}: {why}; {count} of {one.group.name} were replaced already and no more are"
     hint = (

@@ -118,12 +118,18 @@ class Fleet:
 
     def causes(self, row: Machine) -> tuple[str, ...]:
         """Why the machine may be asked for, now or when it is its turn."""
-        sick = "" if self.spent else self.hopeless(row)
+        sick = self.hopeless(row)
+        sick = "" if sick and self.spent(row) else sick
         return (sick, self.outdone if self.outdated(row) else "", self.scaled if self.surplus else "")
 
-    @property
-    def spent(self) -> bool:
-        """Whether replacing is no remedy here, or none any more."""
+    def stranded(self, row: Machine) -> bool:
+        """Whether it was still to be made on a Proxmox node that was removed: a loss, and no try that failed."""
+        return not row.joined and removed(row, self.view)
+
+    def spent(self, row: Machine) -> bool:
+        """Whether replacing it is no remedy here, or none any more; a loss is made good, which is none."""
+        if self.stranded(row):
+            return False
         health = self.cluster.health
         if Remedy.REPLACE not in health.ladder:
             return True
@@ -133,7 +139,7 @@ class Fleet:
         """Why it is past everything but its replacement, "" when it is not: it never came up, or no reset helped."""
         if row.joined:
             return "its node stays unhealthy, and no reset is left to try" if self._past_reset(row) else ""
-        if removed(row, self.view):
+        if self.stranded(row):
             return f"its Proxmox node {row.node} is no longer in the Proxmox cluster"
         if row.strikes and row.strikes >= self.cluster.health.max_retry:
             return f"{row.strikes} joins failed"

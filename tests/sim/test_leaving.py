@@ -22,6 +22,11 @@ def replaced(house: House, node: str) -> bool:
     return len(wanted) == 6 and all(row.joined and row.node != node for row in wanted)
 
 
+def joined(house: House) -> int:
+    """Return how many of those that are wanted have joined."""
+    return sum(row.joined and row.wanted for row in rows(house).values())
+
+
 def test_a_dead_proxmox_node_holds_up_no_repair(tmp_path: Path) -> None:
     """Both machines on it are replaced while it is dead: a VM that cannot be stopped takes nobody's turn."""
     there: list[list[str]] = []
@@ -69,6 +74,24 @@ def test_machines_of_a_proxmox_node_that_was_removed_are_replaced_and_forgotten(
     assert destroyed(house) == []
     assert len(members(house)) == 3
     assert sorted(nodes(house)) == sorted(house.vms().values()) == sorted(rows(house))
+
+
+def test_all_that_were_to_be_made_on_a_proxmox_node_that_was_removed_are_made_elsewhere(tmp_path: Path) -> None:
+    """Four of a group and more: none of them is a try that failed, after three of which nobody is replaced."""
+
+    def there(house: House) -> list[Machine]:
+        return [row for row in rows(house).values() if row.node == "pve3" and row.role == "worker"]
+
+    async def tale(house: House) -> None:
+        await house.until(lambda: len(there(house)) == 4, limit=60, what="allocated")
+        house.world.pve.node_down("pve3")
+        house.world.pve.remove_node("pve3")
+        await house.until(lambda: joined(house) == 13, limit=HOUR, what="made elsewhere")
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=12))
+
+    assert [] == [row.name for row in there(house) if row.wanted]
+    assert [] == destroyed(house)
 
 
 def test_a_vm_that_has_left_is_stopped_as_soon_as_its_node_is_back(tmp_path: Path) -> None:

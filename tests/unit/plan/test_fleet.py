@@ -179,6 +179,34 @@ def test_who_was_on_a_proxmox_node_that_was_removed_is_replaced_like_the_sick(
     assert wanted == retired(put(built(), there, bulk=bulk))
 
 
+@pytest.mark.parametrize("ladder", [tuple(Remedy), ()])
+def test_who_was_still_to_be_made_on_a_removed_proxmox_node_is_a_loss_and_no_remedy(ladder: tuple[Remedy, ...]) -> None:
+    """Not counted as a try that failed, nor held up by those, by a ladder, or by the limits that remedies have."""
+    wanted = cluster(group(CP, 3), group(WORKERS, 8), health=health(ladder=ladder))
+    rest = built(wanted)
+    young = [replace(of(rest, f"u{n}"), joined=False, started=False, node="pve3") for n in (4, 5, 6, 7)]
+    bulk = {**build.without("pve3"), **{scopes.vm(one): unknown() for one in young}}
+    tried = [[NOW - 60, young[0].revision]] * 3
+    whole = put(rest, *young, bulk=bulk, known={f"healed/{NAME}/{WORKERS}": tried})
+    action = step(decided(whole))
+    assert isinstance(action, RetireMachine)
+    after = whole.with_ledger(action.changes(whole)).facts
+
+    assert ("u4", Risk.REPLACE, "") == (action.row.uid, action.kind, action.before(whole)["remedy"])
+    assert tried == after[f"healed/{NAME}/{WORKERS}"]
+    assert guards.remediation(action, put(whole, bulk=ill("u8", "u9", "u10", "u11", "u1", "u2", "u3"))) is None
+
+
+def test_a_loss_goes_before_a_remedy_that_waits_for_its_turn() -> None:
+    """Who is sick may wait for another's remedy; who cannot be made waits for nothing of the kind."""
+    rest = built(cluster(group(CP, 3), group(WORKERS, 3)))
+    young = replace(of(rest, "u6"), joined=False, started=False, node="pve3")
+    sick = replace(of(rest, "u4"), strikes=1)
+    bulk = {**ill("u4"), **build.without("pve3"), scopes.vm(young): unknown()}
+
+    assert ("u6", Risk.REPLACE) == retired(put(rest, young, sick, bulk=bulk))
+
+
 @pytest.mark.parametrize(
     ("edit", "more", "wanted"),
     [
