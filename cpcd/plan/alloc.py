@@ -12,6 +12,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.seen import Quorum, Resource
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.case import departed
 
 __all__ = ["address", "freeing", "hostname", "index", "node", "template_copy", "vmid"]
 
@@ -73,10 +74,11 @@ def template_copy(view: View, cluster: Cluster, group: Group, node: str) -> Reso
 
 
 def _copies(view: View, cluster: Cluster, group: Group) -> tuple[Resource, ...]:
-    wanted = group.machine.template
-    found: tuple[Resource, ...] = view.known(scopes.template(cluster.infrastructure.site, wanted.name)) or ()
-    # What was read may be of the reference that an edit has just replaced: the name of both is the same.
-    mine = (copy for copy in found if wanted.means(copy.vmid, copy.tags))
+    wanted, site = group.machine.template, cluster.infrastructure.site
+    found: tuple[Resource, ...] = view.known(scopes.template(site, wanted.name)) or ()
+    # What was read may be of the reference that an edit has just replaced (the name of both is the same), or of before
+    # its node was removed.
+    mine = (copy for copy in found if wanted.means(copy.vmid, copy.tags) and not departed(view, site, copy.node))
     return tuple(copy for copy in mine if copy.cloudinit)  # without a cloud-init drive a clone has no address (P35)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "Case",
     "acting",
     "because",
+    "departed",
     "lost",
     "machine_key",
     "offline",
@@ -34,17 +35,27 @@ def machine_key(machine: Machine) -> Key:
 
 
 def offline(row: Machine, view: View) -> bool:
-    """Return whether the row's Proxmox node is known to be offline or removed: its VM is out of reach, and is down."""
+    """Return whether the row's VM is out of reach, and is down: its Proxmox node is offline, or what it depends on removed."""
     quorum: Quorum | None = view.known(scopes.quorum(row.site))
-    return quorum is not None and bool(quorum.away(row.node))
+    return quorum is not None and bool(quorum.away(row.node) or removed(row, view))
 
 
-def removed(row: Machine, view: View) -> bool:
-    """Return whether the row's Proxmox node is in the Proxmox cluster no more, and no VM of it anywhere else."""
-    if view.known(scopes.vm(row)) is not None:
-        return False
-    quorum: Quorum | None = view.known(scopes.quorum(row.site))
-    return quorum is not None and quorum.removed(row.node)
+def removed(row: Machine, view: View) -> str:
+    """Return the Proxmox node that is in the Proxmox cluster no more and on which the row depends, "" when there is none.
+
+    Its own, unless its VM is somewhere else; and that of its template as long as no clone is known, which begins there.
+    """
+    vm: Vm | None = view.known(scopes.vm(row))
+    if vm is not None and (vm.exists or row.started):
+        return ""
+    on = (row.node,) if row.started else (row.node, row.template_node)
+    return next((node for node in on if departed(view, row.site, node)), "")
+
+
+def departed(view: View, site: str, node: str) -> bool:
+    """Return whether a Proxmox node is proved to be in the Proxmox cluster no more."""
+    quorum: Quorum | None = view.known(scopes.quorum(site))
+    return quorum is not None and quorum.removed(node)
 
 
 def lost(view: View, row: Machine) -> bool:

@@ -265,7 +265,9 @@ def _retirement(  # noqa: PLR0917 - as above
 
 
 def _elect(key: Key, view: View, cluster: Cluster) -> Plan | None:
-    if f"identity/{cluster.name}" in view.facts or view.facts.get(f"elected/{cluster.name}") in view.machines:
+    elected = view.machines.get(view.facts.get(f"elected/{cluster.name}", Uid("")))
+    # Who leaves and was never started cannot have made it.
+    if f"identity/{cluster.name}" in view.facts or (elected and (elected.wanted or elected.started)):
         return None
     rows = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE and row.wanted]
     return Plan(steps=(ElectInit(key=key, row=rows[0]),)) if rows else None

@@ -123,8 +123,8 @@ class Fleet:
         return (sick, self.outdone if self.outdated(row) else "", self.scaled if self.surplus else "")
 
     def stranded(self, row: Machine) -> bool:
-        """Whether it was still to be made on a Proxmox node that was removed: a loss, and no try that failed."""
-        return not row.joined and removed(row, self.view)
+        """Whether it was still to be made, on or from a Proxmox node that was removed: a loss, and no try that failed."""
+        return not row.joined and bool(removed(row, self.view))
 
     def spent(self, row: Machine) -> bool:
         """Whether replacing it is no remedy here, or none any more; a loss is made good, which is none."""
@@ -140,7 +140,9 @@ class Fleet:
         if row.joined:
             return "its node stays unhealthy, and no reset is left to try" if self._past_reset(row) else ""
         if self.stranded(row):
-            return f"its Proxmox node {row.node} is no longer in the Proxmox cluster"
+            gone = removed(row, self.view)
+            whose = "its Proxmox node" if gone == row.node else "its template's Proxmox node"
+            return f"{whose} {gone} is no longer in the Proxmox cluster"
         if row.strikes and row.strikes >= self.cluster.health.max_retry:
             return f"{row.strikes} joins failed"
         stuck = [self.view.since.get(f"{machine_key(row)}/{reason}", math.inf) for reason in NOT_UP]

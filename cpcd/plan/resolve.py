@@ -19,7 +19,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
-from cpcd.plan.case import because, offline, proof, removed, usurped
+from cpcd.plan.case import because, departed, offline, proof, removed, usurped
 from cpcd.plan.effects import COOL_DOWN, OPS, ResetVm, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
@@ -37,7 +37,9 @@ def evidence(op: Op, view: View) -> tuple[Scope, ...]:
     if row is None or kind is None:
         return ()
     if issubclass(kind, Write):
-        return (kind.tasks(row),)
+        listed = view.bulk.get(kind.tasks(row))
+        # Of a Proxmox node that was removed nobody lists tasks any more.
+        return (kind.tasks(row), *((scopes.quorum(row.site),) if listed and not listed.complete else ()))
     polled = view.bulk.get(scopes.guestop(row, op.id))
     return (
         scopes.guestop(row, op.id),
@@ -59,9 +61,9 @@ def resolve(op: Op, view: View, now: Wall) -> Verdict:
     if row is None:
         return Done()
     verdict, limit = _judge(op, row, view, now), _limit(op, row, view)
-    if isinstance(verdict, Unknown) and removed(row, view):
+    if isinstance(verdict, Unknown) and (gone := removed(row, view)):
         # Nobody will ever tell, and what could be there is in reach of nobody.
-        words = f"{op.verb} of {row.name} was given up: Proxmox node {row.node} is no longer in its cluster"
+        words = f"{op.verb} of {row.name} was given up: Proxmox node {gone} is no longer in its cluster"
         return Failed(Code.EXECUTION, words)
     if not isinstance(verdict, Running) or now - op.opened <= limit:
         return verdict
@@ -105,6 +107,8 @@ def _vm(row: Machine, view: View) -> Vm | None:
 def _clone(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
     vm = _vm(row, view)
     tasks = view.known(scopes.tasks(row.site, row.template_node, row.template))
+    if tasks is None and departed(view, row.site, row.template_node):
+        tasks = ()  # none outlives its node, and what it made may have come to the machine's before
     # The task before the VM: while it runs a VM is there that is locked and half made (P22).
     task, early = _clone_task(op, row, tasks or ()), now - op.opened <= SETTLE
     if task is not None and not task.exit:

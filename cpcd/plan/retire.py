@@ -133,10 +133,10 @@ def _vanish(case: Case, vm: Vm | None) -> Plan:
 def _stranded(case: Case) -> Plan:
     """Of a node that was removed Proxmox keeps the VMs' configurations, until somebody removes them as well."""
     sentence = f"{case.row.name} has left the cluster; its VM waits for Proxmox node {case.row.node} to return"
-    if removed(case.row, case.view):
+    if gone := removed(case.row, case.view):
         sentence = (
-            f"{case.row.name} has left the cluster; its Proxmox node {case.row.node} too has left its own, where VM "
-            f"{case.row.vmid} is kept still: remove /etc/pve/nodes/{case.row.node}, and the VMID is free again"
+            f"{case.row.name} has left the cluster; Proxmox node {gone} too has left its own, where VM "
+            f"{case.row.vmid} is kept still: remove /etc/pve/nodes/{gone}, and the VMID is free again"
         )
     return waiting("NodeOffline", sentence, after=30)
 

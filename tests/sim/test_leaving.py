@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from cpcd.model.ledger import Machine
 from tests.sim.house import House, spec
 from tests.sim.test_stories import built, destroyed, members, nodes, tell
@@ -92,6 +94,30 @@ def test_all_that_were_to_be_made_on_a_proxmox_node_that_was_removed_are_made_el
 
     assert [] == [row.name for row in there(house) if row.wanted]
     assert [] == destroyed(house)
+
+
+@pytest.mark.parametrize("moment", [0.5, 1.0, 1.5, 2.0])
+def test_a_machine_whose_template_was_on_a_removed_proxmox_node_is_made_from_where_it_is_now(
+    tmp_path: Path, moment: float
+) -> None:
+    """On shared storage: the node goes in the middle of the clones, and root moves the template to another one."""
+
+    async def tale(house: House) -> None:
+        pve = house.world.pve
+        await asyncio.sleep(moment)
+        assert not all(row.started for row in rows(house).values())
+        pve.node_down("pve1")
+        await asyncio.sleep(30)
+        pve.remove_node("pve1")
+        await asyncio.sleep(30)
+        pve.vms[9000].node = "pve2"
+        await house.until(lambda: joined(house) == 9, limit=HOUR, what="made from there")
+
+    house = tell(tmp_path, tale, text=spec(masters=1, workers=8).replace("{name: a, nodes: [pve1]}, ", ""))
+    assert house.daemon is not None
+
+    assert "pve2" in {row.template_node for row in rows(house).values() if row.wanted}
+    assert {} == house.daemon.state.view.ops
 
 
 def test_a_vm_that_has_left_is_stopped_as_soon_as_its_node_is_back(tmp_path: Path) -> None:

@@ -118,14 +118,17 @@ def test_one_control_plane_is_elected_for_good() -> None:
 
 
 def test_when_the_elected_machine_is_forgotten_before_there_is_a_cluster_another_is_elected() -> None:
-    """Nobody would ever initialise the control plane otherwise; while its row goes, nobody is."""
+    """Nobody would ever initialise the control plane otherwise; while the row goes of one that ran, nobody is.
+
+    One that was never started cannot have made it, and its row may stay for as long as Proxmox keeps its configuration.
+    """
     wished, rows = cluster(group(CP, 2)), [row("u2", CP, 2), row("u3", CP, 3)]
-    going = replace(row("u1", CP, 1), retire="its VM is gone")
+    going = replace(row("u1", CP, 1), retire="its VM is gone", started=True)
+    unborn = replace(going, started=False)
 
-    forgotten = view(wished, rows=rows, known={f"elected/{NAME}": "u1"})
-    leaving = view(wished, rows=[*rows, going], known={f"elected/{NAME}": "u1"})
+    found = [view(wished, rows=[*rows, *more], known={f"elected/{NAME}": "u1"}) for more in ((), (going,), (unborn,))]
 
-    assert ("elect-init", "nothing") == (said(decided(forgotten)), said(decided(leaving)))
+    assert ["elect-init", "nothing", "elect-init"] == [said(decided(whole)) for whole in found]
 
 
 def test_workers_do_not_initialise_anything() -> None:
@@ -205,6 +208,38 @@ def test_a_loss_goes_before_a_remedy_that_waits_for_its_turn() -> None:
     bulk = {**ill("u4"), **build.without("pve3"), scopes.vm(young): unknown()}
 
     assert ("u6", Risk.REPLACE) == retired(put(rest, young, sick, bulk=bulk))
+
+
+@pytest.mark.parametrize(
+    ("one", "found", "whole", "wanted"),
+    [
+        ({}, seen(GONE), True, ("u5", Risk.REPLACE)),
+        ({}, unknown(), True, ("u5", Risk.REPLACE)),
+        ({}, seen(GONE), False, None),
+        ({}, seen(build.clone_of(of(built(), "u5"))), True, None),
+        ({"started": True}, unknown(), True, None),
+        ({"joined": True, "started": True}, unknown(), True, None),
+    ],
+    ids=["not cloned", "half cloned", "not listed", "cloned", "started", "member"],
+)
+def test_who_was_to_be_cloned_on_a_removed_proxmox_node_is_made_anew(
+    one: dict[str, Any], found: Any, whole: bool, wanted: tuple[str, Risk] | None
+) -> None:
+    """Its own node is there, but nothing is asked of that of its template any more (ADR 0008)."""
+    young = replace(of(built(), "u5"), template_node="pve1", **{"joined": False, "started": False, **one})
+    after = put(built(), young, bulk={**build.without("pve1", whole=whole), scopes.vm(young): found})
+    action = step(decided(after))
+
+    assert wanted == retired(after)
+    assert wanted is None or "its template's Proxmox node pve1 is no longer" in str(action and action.sentence)
+
+
+def test_no_machine_is_added_for_a_template_on_a_removed_proxmox_node() -> None:
+    """What was read of it before is no place to clone from: its row would go and come for ever."""
+    short = built(cluster(group(CP, 3), group(WORKERS, 2)), now=cluster(group(CP, 3), group(WORKERS, 3)))
+
+    assert "add-machine" == said(decided(short))
+    assert "TemplateUnknown" == said(decided(put(short, bulk=build.without("pve1"))))
 
 
 @pytest.mark.parametrize(

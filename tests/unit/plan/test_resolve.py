@@ -46,6 +46,7 @@ from tests.unit.plan.build import (
 )  # fmt: skip
 
 ROW = row("u9", WORKERS, 9)
+YOUNG = row("u8", WORKERS, 8, node="pve2", template_node="pve1")  # cloned from another node than its own
 CLONES = scopes.tasks(SITE, "pve1", TEMPLATE)
 OWN = scopes.tasks(SITE, "pve1", ROW.vmid)
 GONE = Vm(exists=False)
@@ -344,6 +345,27 @@ def test_what_was_begun_on_a_proxmox_node_that_was_removed_is_given_up(
     bulk = {**silent, **build.without(ROW.node, whole=whole)}
 
     assert wanted is type(resolve(op(ROW, verb), view(rows=[ROW], bulk=bulk), NOW))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (seen(build.clone_of(YOUNG)), Done),
+        (seen(build.clone_of(YOUNG, lock="clone")), Failed),
+        (seen(GONE), Absent),
+        (unknown(), Failed),
+    ],
+    ids=["whole", "half", "none", "out of reach"],
+)
+def test_a_clone_is_judged_by_its_vm_once_the_node_of_its_template_is_removed(
+    found: Any, wanted: type[Verdict]
+) -> None:
+    """No task runs there any more, and nobody lists those that ran."""
+    asked, tasks = op(YOUNG, "clone", age=LATE), scopes.tasks(SITE, YOUNG.template_node, TEMPLATE)
+    whole = view(rows=[YOUNG], bulk={scopes.vm(YOUNG): found, tasks: unknown(), **build.without(YOUNG.template_node)})
+
+    assert wanted is type(resolve(asked, whole, NOW))
+    assert {tasks, scopes.quorum(SITE)} == {*evidence(asked, whole)}
 
 
 @pytest.mark.parametrize("verb", GUEST_VERBS)
