@@ -99,6 +99,7 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual = 0.0
         self.wakes = 0  # times that a process would have been woken
+        self.judges: list[Callable[[], None]] = []  # asked at the end of `simulate`; one that raises fails the run
         self._dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._selector = _NoSelector(self)
         # BaseEventLoop takes timers that are due within it as due; virtual time is exact, so little is enough.
@@ -208,12 +209,15 @@ class SimClock:
 
 
 def simulate(main: Callable[[SimLoop], Coroutine[Any, Any, T]], *, seed: int) -> T:
-    """Run a coroutine to its end in a loop of its own and return what it returns."""
+    """Run a coroutine to its end in a loop of its own and return what it returns, unless one of the loop's judges raises."""
     _seal()
     loop = SimLoop(seed)
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main(loop))
+        answer = loop.run_until_complete(main(loop))
+        for judge in loop.judges:
+            judge()
+        return answer
     finally:
         pending = asyncio.all_tasks(loop)
         for task in pending:

@@ -7,7 +7,7 @@ threads and processes are refused by the loop.
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from cpcd.model.ledger import DropFact, Machine, PutFact
 from cpcd.model.report import Pass
 from cpcd.model.view import View
 from cpcd.ports.bundle import Ports
-from cpcd.ports.guests import Host
+from cpcd.ports.guests import Guests, Host
+from cpcd.ports.proxmox import Transport
 from cpcd.sources.specs import Specs
 from tests.sim.gate import (
     Gate,
@@ -38,6 +39,8 @@ from tests.sim.gate import (
     MemoryDisk,
     PatientKube,
 )
+from tests.sim.invariant import Invariant
+from tests.sim.watch import INVARIANTS, Watch
 
 EPOCH = 1_795_000_000.0
 TOKEN = "cpcd@pve!lab"
@@ -144,6 +147,8 @@ class House:
     """A lab and, while one lives, a daemon; `crash` kills the daemon, `start` starts another on the same disk.
 
     All that the daemon does goes through `gate`. `disk` is the ledger's file, or a `MemoryDisk`, which a fork copies.
+    Every invariant is watched, and a breach fails the simulation at its end, whatever the test asserts; `kinds` is the
+    way out, for who says why. `strangers` are the VMs of others, templates aside.
     """
 
     def __init__(
@@ -155,6 +160,7 @@ class House:
         seed: int = 1,
         disk: MemoryDisk | None = None,
         installation: Settings | None = None,
+        kinds: Iterable[type[Invariant]] = INVARIANTS,
     ) -> None:
         self.loop, self.directory, self.seed = loop, directory, seed
         directory.mkdir(parents=True, exist_ok=True)
@@ -172,6 +178,7 @@ class House:
         self.token = next(f"{t.id}={t.secret}" for t in settings.tokens if t.id == TOKEN)
         self.file = Committed(text)
         self.passes: list[Pass] = []
+        self.strangers: set[int] = set()
         self.daemon: Daemon | None = None
         self.lives = 0
         self.listeners: tuple[Callable[[Pass], None], ...] = ()
@@ -179,6 +186,8 @@ class House:
         self._described: dict[str, Any] = {}
         self._starting: asyncio.Future[None] | None = None
         self._hands: set[asyncio.Future[None]] = set()
+        self.watch = Watch(self, kinds)
+        loop.judges.append(self.watch.over)
 
     async def start(self) -> Daemon:
         """Start a daemon on the state directory; one that dies while it starts never returns from here."""
@@ -221,6 +230,7 @@ class House:
     def plant(self, vmid: int, node: str, name: str, description: str = "", *, running: bool = False) -> None:
         """Put somebody else's VM beside ours."""
         pve = self.world.pve
+        self.strangers.add(vmid)
         vm = pve.add_template(vmid, node, name, "somebody", storage="shared")
         del vm.config["template"]
         if description:
@@ -297,11 +307,17 @@ class House:
         """Return VMID -> name of every VM in the lab that is no template."""
         return {vmid: vm.name for vmid, vm in self.world.pve.vms.items() if not vm.template}
 
+    def _transport(self) -> Transport:
+        return self.faults.transport(LabTransport(self.world, self._sleep))
+
+    def _guests(self) -> Guests:
+        return self.faults.guests(LabGuests(self.world, self._sleep))
+
     def _ports(self, view: Callable[[], View]) -> Ports:
         gate, life = self.gate, self.gate.life
         sleep = self._sleep
-        transport = Slots(GatedTransport(gate, life, self.faults.transport(LabTransport(self.world, sleep))))
-        guests = GatedGuests(gate, life, self.faults.guests(LabGuests(self.world, sleep)))
+        transport = Slots(GatedTransport(gate, life, self._transport()))
+        guests = GatedGuests(gate, life, self._guests())
         kubeconfigs = GatedKubeconfigs(gate, life, self.directory / "kubeconfigs", self._described)
         self.kubeconfigs = kubeconfigs
 

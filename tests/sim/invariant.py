@@ -5,14 +5,16 @@ It never looks at what the daemon believes. The promises stand in `invariants.py
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from cpcd.lab.pve import Vm
 from cpcd.model.desired import Cluster
 from cpcd.model.keys import Uid
 from cpcd.model.ledger import Change, Machine, Op
 from tests.sim.gate import Call, Witness
-from tests.sim.house import House
+
+if TYPE_CHECKING:
+    from tests.sim.house import House  # which makes its own watch
 
 __all__ = ["MARK", "BreachError", "Invariant", "changes"]
 
@@ -29,7 +31,7 @@ class Invariant(Witness):
     name: ClassVar[str]
     promise: ClassVar[str]
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         self.house = house
         self._breach = breach
 
@@ -78,6 +80,10 @@ class Invariant(Witness):
         if call.uid:
             return self.rows.get(Uid(call.uid))
         return next((row for row in self.rows.values() if row.vmid == call.vmid), None)
+
+    def foreign(self, vmid: int) -> bool:
+        """Whether a VMID is a template's, or of a VM that somebody else put there."""
+        return vmid in self.house.strangers or (vmid in self.vms and self.vms[vmid].template)
 
     def marked(self, vm: Vm) -> tuple[str, str, str] | None:
         """(installation, cluster, uid) in a VM's mark."""

@@ -5,16 +5,17 @@ Next: `invariants_hurt.py` for what hurts, `invariants_kept.py` for what is kept
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from cpcd.lab.pve import Vm
-from cpcd.lab.pve.volumes import Volume
 from cpcd.model.keys import Key, Role, Uid
 from cpcd.model.ledger import CloseOp, DropMachine, Machine, Op, OpenOp, PutMachine
 from tests.sim.gate import Call, Run
-from tests.sim.house import House
 from tests.sim.invariant import MARK, Invariant, changes
+
+if TYPE_CHECKING:
+    from tests.sim.house import House  # which makes its own watch
 
 __all__ = [
     "AWorkerIsLeft", "Limits", "NothingForeign", "NothingForgotten", "OnePassAKey", "OneVmAMachine", "OpFirst",
@@ -31,7 +32,7 @@ class OnePassAKey(Invariant):
     name = "one-pass-a-key"
     promise = "one key never runs twice at once (section 5)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._running: dict[Key, Run] = {}
 
@@ -59,7 +60,7 @@ class OneVmAMachine(Invariant):
     name = "one-vm-a-machine"
     promise = "no duplicate VM (promise 3); at most one VM a machine, ever"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._made: dict[str, int] = {}
 
@@ -94,15 +95,6 @@ class NothingForgotten(Invariant):
     name = "nothing-forgotten"
     promise = "no forgotten VM (promise 3); unknown is not absent (promise 7)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
-        super().__init__(house, breach)
-        self._before = set(self.vms)
-        self._old_volumes = set(self._volumes)
-
-    @property
-    def _volumes(self) -> Mapping[tuple[str, str], Volume]:
-        return self.house.world.pve.cluster.volumes.volumes
-
     def calling(self, call: Call) -> None:
         for change in changes(call):
             if isinstance(change, DropMachine):
@@ -113,18 +105,21 @@ class NothingForgotten(Invariant):
     def over(self) -> None:
         """Whatever was made is ours, marked or not: half a clone has no mark yet."""
         for vm in self.vms.values():
-            if vm.vmid not in self._before and not self._remembered(vm):
+            if not self.foreign(vm.vmid) and not self._remembered(vm):
                 self.breach(f"VM {vm.vmid} ({vm.name}, lock {vm.lock or 'none'}) is in no row")
-        for place in self._volumes.keys() - self._old_volumes:
-            volume = self._volumes[place]
+        for volume in self.house.world.pve.cluster.volumes.volumes.values():
             vm_of = self.vms.get(volume.vmid)
-            named = vm_of is not None and any(volume.volid in drive for drive in vm_of.drives.values())
-            if not named and not self._quarantined(volume.vmid):
+            # A clone's config names its disks when it is whole; until then they are as remembered as it is.
+            half = vm_of is not None and vm_of.lock == "clone"
+            named = half or (vm_of is not None and any(volume.volid in drive for drive in vm_of.drives.values()))
+            if not named and not self.foreign(volume.vmid) and not self._quarantined(volume.vmid):
                 self.breach(f"volume {volume.volid} is left over")
 
     def _remembered(self, vm: Vm) -> bool:
         mark = self.marked(vm)
         row = self.rows.get(Uid(mark[2])) if mark is not None and self.own(vm) else None
+        if mark is None and vm.lock == "clone":  # a tale may end before it is whole or given up
+            row = next((row for row in self.rows.values() if row.vmid == vm.vmid and not row.started), None)
         return self._quarantined(vm.vmid) or (row is not None and row.vmid == vm.vmid)
 
     def _quarantined(self, vmid: int) -> bool:
@@ -139,17 +134,20 @@ class NothingForeign(Invariant):
     name = "nothing-foreign"
     promise = "what is not ours is never touched (promise 4)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
-        self._before = {vmid: self._picture(vm) for vmid, vm in self.vms.items() if not self.own(vm)}
+        self._before: dict[int, tuple[str, str]] = {}
 
     @staticmethod
-    def _picture(vm: Vm) -> tuple[str, str, str]:
-        return (vm.node, vm.status, json.dumps({**vm.config, **vm.pending}, sort_keys=True, default=str))
+    def _picture(vm: Vm) -> tuple[str, str]:
+        # Not its node: root may move it, and cpcd has no call that does.
+        return (vm.status, json.dumps({**vm.config, **vm.pending}, sort_keys=True, default=str))
 
     def calling(self, call: Call) -> None:
         if call.port != "proxmox" or not call.writes:
             return
+        for vmid in filter(self.foreign, self.vms.keys() - self._before.keys()):
+            self._before[vmid] = self._picture(self.vms[vmid])
         vm = self.vms.get(call.vmid)
         if vm is None or call.verb == "clone":
             return  # a clone onto somebody's VMID is refused by Proxmox
@@ -223,7 +221,7 @@ class Limits(Invariant):
     name = "limits"
     promise = "one control-plane disruption at once; two clones a node; 12 playbooks; maxUnavailable; maxInFlight (promises 5, 6)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._taken: set[Uid] = set()
 
@@ -299,7 +297,7 @@ class AWorkerIsLeft(Invariant):
     name = "a-worker-is-left"
     promise = "two writes a Proxmox node at once (section 5; failures.md T11)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._open: dict[int, Call] = {}
 
@@ -325,7 +323,7 @@ class PausedIsStill(Invariant):
     name = "paused-is-still"
     promise = "a paused cluster is observed and reported, never changed (spec.paused, cpcd pause)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._since: dict[str, int] = {}
 

@@ -5,7 +5,7 @@ Next: `invariants.py` for the machines, `watch.py` for all of them together.
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cpcd.lab.guests import Guest
 from cpcd.lab.kube import Etcd, Member
@@ -13,8 +13,10 @@ from cpcd.model.desired import Blast, Consent, Group, Risk
 from cpcd.model.keys import OpId, Role, Uid, system_uuid
 from cpcd.model.ledger import Machine, Op, OpenOp, PutMachine
 from tests.sim.gate import Call, Run
-from tests.sim.house import House
 from tests.sim.invariant import Invariant, changes
+
+if TYPE_CHECKING:
+    from tests.sim.house import House  # which makes its own watch
 
 __all__ = ["BlastRadius", "ConsentGiven", "FreshEvidence", "QuorumKept"]
 
@@ -60,7 +62,10 @@ class QuorumKept(Invariant):
         if row is None or row.role is not Role.CONTROL_PLANE:
             return
         own = self._member(self._guest(call))
-        sick = [m for m in self._members() if m is not own and not m.learner and not self._etcd(m).up(m)]
+        # By its CA: what a first init made that was lost with its machine is nobody's any more.
+        pinned = (self.house.gate.ledger.facts.get(f"identity/{row.cluster}") or {}).get("ca_hash")
+        voters = [m for m in self._members(pinned) if m is not own and not m.learner]
+        sick = [m for m in voters if not self._etcd(m).up(m)]
         if sick:
             self.breach(f"{row.name} joins while {sick[0].name or sick[0].peer_url} is unhealthy; {call}")
 
@@ -68,8 +73,10 @@ class QuorumKept(Invariant):
         uuid = system_uuid(Uid(call.uid))
         return next((guest for guest in self.house.world.guests.values() if guest.system_uuid == uuid), None)
 
-    def _members(self) -> list[Member]:
-        return [member for cluster in self.house.world.clusters for member in cluster.etcd.members]
+    def _members(self, ca_hash: str | None = None) -> list[Member]:
+        """The members of all clusters, or of the one with this CA."""
+        clusters = [one for one in self.house.world.clusters if ca_hash in {None, one.ca_hash}]
+        return [member for cluster in clusters for member in cluster.etcd.members]
 
     def _member(self, guest: Guest | None) -> Member | None:
         """The member whose data is on a machine's disk."""
@@ -111,7 +118,7 @@ class FreshEvidence(Invariant):
         "before (promise 4); unknown is not absent (promise 7)"
     )
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._written: dict[str, float] = {}
         self._read: dict[int, dict[str, _Read]] = {}
@@ -266,16 +273,31 @@ def gravity(invariant: Invariant, op: Op) -> Risk | None:
         return None
     if op.verb == "reboot":
         return Risk.REBOOT
-    if row.vmid not in invariant.vms:
+    if row.vmid not in invariant.vms or _unused(invariant, row):
         return Risk.IN_PLACE
     group = cluster.group(row.group)
     return Risk.REPLACE if group is not None and _succeeded(invariant, row, group) else Risk.DESTROY
 
 
+def _unused(invariant: Invariant, row: Machine) -> bool:
+    """Whether nothing can have run on a machine: it is in no cluster, makes none and stands in for nobody."""
+    facts, clusters = invariant.house.gate.ledger.facts, invariant.house.world.clusters
+    if row.joined or facts.get(f"elected/{row.cluster}") == row.uid or f"surge/{row.uid}" in facts:
+        return False
+    return all(cluster.store.objects.find("Node", row.name) is None for cluster in clusters)
+
+
 def _succeeded(invariant: Invariant, row: Machine, group: Group) -> bool:
-    """Whether somebody comes, or has come, in a machine's place."""
-    left = [r for r in invariant.rows.values() if r.group == row.group and not r.retire and r.uid != row.uid]
-    return len(left) < group.replicas or any(r.revision != row.revision and r.created >= row.created for r in left)
+    """Whether somebody comes, or has come, in a machine's place: no more are there than are wanted, or it is of a pair.
+
+    Who was added for another stands beside that one until either goes, and is not one too many.
+    """
+    facts = invariant.house.gate.ledger.facts
+    there = {
+        r.uid for r in invariant.rows.values() if (r.cluster, r.group) == (row.cluster, row.group) and not r.retire
+    }
+    pairs = [(uid, facts[f"surge/{uid}"]) for uid in there if facts.get(f"surge/{uid}") in there]
+    return len(there) - len(pairs) <= group.replicas or any(row.uid in pair for pair in pairs)
 
 
 class ConsentGiven(Invariant):
@@ -284,7 +306,7 @@ class ConsentGiven(Invariant):
     name = "consent-given"
     promise = "destruction asks by default; changePolicy by class, or cpcd approve (promise 6)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._begun: dict[str, set[str]] = {"reboot": set(), "retire": set()}
 
@@ -317,7 +339,7 @@ class BlastRadius(Invariant):
     name = "blast-radius"
     promise = "where destruction is automatic, past a limit it waits all the same (promise 6)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._begun: dict[OpId, float] = {}
 

@@ -4,7 +4,7 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -18,8 +18,10 @@ from cpcd.reconcilers import RECONCILERS
 from cpcd.status import document
 from tests.sim.gate import Call, MemoryDisk
 from tests.sim.growth import kept
-from tests.sim.house import House
 from tests.sim.invariant import Invariant
+
+if TYPE_CHECKING:
+    from tests.sim.house import House  # which makes its own watch
 
 __all__ = ["Bounded", "ConvergedIsQuiet", "NoSecrets"]
 
@@ -42,7 +44,7 @@ class NoSecrets(Invariant):
     name = "no-secrets"
     promise = "secrets are never in logs, plans, status, ledger or files that others can read (section 9)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self.secrets: set[str] = {house.token.partition("=")[2]}
 
@@ -95,7 +97,7 @@ class Bounded(Invariant):
     name = "bounded"
     promise = "bounded memory, queue and history over any time (section 5; failures.md rule on growth)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._kept: Counter[str] = Counter()
 
@@ -157,7 +159,7 @@ class ConvergedIsQuiet(Invariant):
     name = "converged-is-quiet"
     promise = "no drift, no work: converged means zero writes (section 6)"
 
-    def __init__(self, house: House, breach: Callable[[str], None]) -> None:
+    def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._quiet = False
 

@@ -23,7 +23,7 @@ from tests.sim.gate import Call, MemoryDisk, Witness
 from tests.sim.house import House
 from tests.sim.invariant import Invariant
 from tests.sim.stories import Story, end_state
-from tests.sim.watch import INVARIANTS, Watch
+from tests.sim.watch import INVARIANTS
 
 __all__ = ["Play", "quieted", "say", "workshop"]
 
@@ -138,10 +138,11 @@ class Play:
         kinds: Iterable[type[Invariant]] = INVARIANTS,
     ) -> None:
         self.loop, self.story = loop, story
-        self.house = House(loop, directory, story.given, seed=seed, disk=MemoryDisk())
+        self.house = House(loop, directory, story.given, seed=seed, disk=MemoryDisk(), kinds=kinds)
+        loop.judges.clear()  # `outcome` judges: what it finds is how the run went
         self.luck = random.Random(seed)
         self._neighbours()
-        self.watch = Watch(self.house, kinds)
+        self.watch = self.house.watch
         self.deeds, self.trace = Deeds(self.house), Trace()
         self.house.gate.witnesses.append(self.deeds)
         self._reaper = asyncio.ensure_future(self._reap())

@@ -12,15 +12,12 @@ from typing import Any
 import pytest
 
 from cpcd.adapters.journal import SqliteJournal, read_ledger
-from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.lab.inprocess import LabGuests, LabTransport
 from cpcd.lab.pve import PROVISIONER
 from cpcd.lab.simloop import SimClock, SimLoop, simulate
 from cpcd.model.ledger import PutFact
-from cpcd.model.view import View
-from cpcd.ports.bundle import Ports
-from cpcd.ports.guests import Host
-from cpcd.ports.proxmox import Request, Response
+from cpcd.ports.guests import Guests, Host
+from cpcd.ports.proxmox import Request, Response, Transport
 from cpcd.sources.doctor import Doctor
 from cpcd.status import document
 from tests.sim.house import EPOCH, TOKEN, Committed, House, spec
@@ -100,12 +97,11 @@ class Street(House):
         accounts = self.world.pve.accounts
         accounts[TOKEN] = replace(accounts[TOKEN], acl={"/": frozenset(privileges)})
 
-    def _ports(self, view: Callable[[], View]) -> Ports:
-        transport = _Unlucky(self)
-        guests = _Overheard(self)
-        return replace(
-            super()._ports(view), proxmox=lambda site: ProxmoxApi(transport, site, lambda: self.token), guests=guests
-        )
+    def _transport(self) -> Transport:
+        return _Unlucky(self)
+
+    def _guests(self) -> Guests:
+        return _Overheard(self)
 
 
 class _Unlucky(LabTransport):

@@ -7,7 +7,7 @@ from cpcd.lab.simloop import SimLoop, simulate
 from tests.sim.gate import MemoryDisk
 from tests.sim.growth import kept
 from tests.sim.invariants_kept import DATES
-from tests.sim.play import Play, quieted
+from tests.sim.play import Play
 from tests.sim.stories import BUILT, Edit, Story, text
 
 ROUNDS = 3
@@ -27,7 +27,7 @@ def test_what_comes_and_goes_leaves_nothing_behind(tmp_path: Path) -> None:
     sizes = []
 
     async def main(loop: SimLoop) -> None:
-        play = Play(loop, Story("days", BUILT, (Edit(BUILT),), lambda _: True), tmp_path, kinds=())
+        play = Play(loop, Story("days", BUILT, (Edit(BUILT),), lambda _: True), tmp_path)
         await play.given()
         house = play.house
         assert house.daemon is not None
@@ -40,9 +40,9 @@ def test_what_comes_and_goes_leaves_nothing_behind(tmp_path: Path) -> None:
             await asyncio.sleep(HOURS)
             await house.converged()
             sizes.append(kept(house.daemon, house.disk.connection))
+        play.outcome()
 
-    with quieted():
-        simulate(main, seed=1)
+    simulate(main, seed=1)
     grown = {place: count for place, count in sizes[-1].items() if count > sizes[-2][place]}
 
     assert {} == {place: count for place, count in grown.items() if not place.startswith((*BY_NUMBER, DATES))}

@@ -15,8 +15,6 @@ from cpcd.lab.simloop import SimLoop, simulate
 from cpcd.model.errors import Failure
 from tests.sim.fault_stage import Stage, staged
 from tests.sim.house import HELLO, House, spec
-from tests.sim.known import known
-from tests.sim.play import quieted
 
 T = TypeVar("T")
 
@@ -74,11 +72,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Tale], St
             await desk.save("hello.yaml", HELLO)
             await tale(stage, desk)
 
-        with quieted():
-            simulate(main, seed=1)
-            for invariant in stages[0].watch.invariants:
-                invariant.over()
-        assert [one for one in stages[0].watch.breaches if not known(one)] == []
+        simulate(main, seed=1)
         return stages[0]
 
     return play

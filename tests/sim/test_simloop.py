@@ -116,6 +116,21 @@ def test_time_jumps() -> None:
     assert simulate(main, seed=1) == pytest.approx(86_400)
 
 
+def test_a_judge_has_the_last_word() -> None:
+    """What somebody who watched has found fails the simulation, whatever its coroutine returned."""
+
+    async def main(loop: SimLoop) -> str:
+        def judge() -> None:
+            raise AssertionError(f"broken at {loop.time():.0f} s")
+
+        loop.judges.append(judge)
+        await asyncio.sleep(7)
+        return "well"
+
+    with pytest.raises(AssertionError, match="broken at 7 s"):
+        simulate(main, seed=1)
+
+
 def test_sets_of_tasks_have_one_order() -> None:
     """A task's hash is its number, so that a set of tasks is walked in the order of their birth."""
 

@@ -19,6 +19,7 @@ from cpcd.ports.kube import GVK
 from cpcd.reconcilers import RECONCILERS
 from tests.sim.gate import MemoryDisk
 from tests.sim.house import EPOCH, House, spec
+from tests.sim.invariant import BreachError
 
 Tale = Callable[[House], Coroutine[Any, Any, None]]
 
@@ -62,6 +63,18 @@ def nodes(house: House) -> dict[str, Any]:
 async def built(house: House) -> None:
     """Build the first cluster."""
     await house.converged(limit=1500)
+
+
+def test_a_broken_promise_fails_the_test_that_does_not_look_for_it(tmp_path: Path) -> None:
+    """Every house is watched: whatever a tale is about, an invariant that is broken in it is told."""
+
+    async def tale(house: House) -> None:
+        house.plant(200, "pve3", "somebody")
+        assert house.daemon is not None
+        await house.daemon.ports.proxmox("127.0.0.1").power("pve3", 200, "start")
+
+    with pytest.raises(BreachError, match="VM 200 \\(somebody\\) does not carry our mark"):
+        tell(tmp_path, tale)
 
 
 @pytest.mark.parametrize("seed", range(3))

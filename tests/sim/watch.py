@@ -5,12 +5,11 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from cpcd.model.report import Pass
-from tests.sim.house import House
 from tests.sim.invariant import BreachError, Invariant
 from tests.sim.invariants import (
     AWorkerIsLeft,
@@ -26,6 +25,9 @@ from tests.sim.invariants_hurt import BlastRadius, ConsentGiven, FreshEvidence, 
 from tests.sim.invariants_kept import Bounded, ConvergedIsQuiet, NoSecrets
 from tests.sim.known import known
 
+if TYPE_CHECKING:
+    from tests.sim.house import House  # which makes its own watch
+
 __all__ = ["INVARIANTS", "Watch"]
 
 RESYNCS: Final = 3
@@ -39,7 +41,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
 class Watch:
     """All invariants on one house; `breaches` holds what did not hold, in the order of time."""
 
-    def __init__(self, house: House, kinds: Iterable[type[Invariant]] = INVARIANTS) -> None:
+    def __init__(self, house: "House", kinds: Iterable[type[Invariant]] = INVARIANTS) -> None:
         self.house = house
         self.breaches: list[str] = []
         self.known: set[str] = set()
