@@ -163,7 +163,8 @@ def _played(figures: dict[str, Any]) -> Iterator[str]:
 
 def _table() -> Iterator[str]:
     yield "\n### What is watched\n"
-    yield "Each invariant was seen to fail by the bugs planted for it (`tests/sim/test_planted_bugs.py`).\n"
+    yield "Every breach that an invariant can tell was seen told, by a bug planted for it in cpcd or, where no story comes"
+    yield "there, by a call made with the daemon's own ports (`tests/sim/test_planted_bugs.py`, `planted.py`).\n"
     yield "| invariant | promise | the bugs that it finds |"
     yield "|---|---|---|"
     for kind in INVARIANTS:

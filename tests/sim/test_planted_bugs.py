@@ -3,12 +3,16 @@
 One house is built; each bug is planted in a branch of it, on which only that invariant watches.
 """
 
+import ast
 import asyncio
 import functools
+import inspect
 import itertools
 import logging
+import re
+import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,28 +37,11 @@ from cpcd.status import publish
 from tests.sim import paths
 from tests.sim.branches import Branches, Outcome
 from tests.sim.gate import Call, Witness
+from tests.sim.invariant import Invariant
+from tests.sim.planted import BY_HAND, Bug
 from tests.sim.play import Play, quieted, workshop
 from tests.sim.stories import BUILT, PATHS, Edit, Story, text
 from tests.sim.watch import INVARIANTS, Watch
-
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """What is planted for which invariant, and the edit that brings it out; `rests` over the settled house.
-
-    `says` is what the breach's words must hold besides: one invariant may look through many doors.
-    """
-
-    breaks: str
-    plant: Callable[[Play], Any]
-    edit: str = text(workers=4)
-    rests: bool = False
-    says: str = ""
-
-    @property
-    def told(self) -> str:
-        """What it does, in its own words."""
-        return (self.plant.__doc__ or "").rstrip(".")
 
 
 class Forgetful(set[Any]):
@@ -112,6 +99,19 @@ def clones_at_will(play: Play) -> None:
     without(guards.permits)(play)
     pve = play.house.world.pve.cluster
     pve.durations = replace(pve.durations, linked=5)
+
+
+def counts_no_clones(play: Play) -> None:
+    """A clone takes no permit, and takes longer than the next one needs to be asked for."""
+    effects.Clone.slots = lambda *_: {}  # type: ignore[method-assign]
+    pve = play.house.world.pve.cluster
+    pve.durations = replace(pve.durations, linked=5)
+
+
+def marks_by_another_op(_: Play) -> None:
+    """A clone's description names an operation that there is not."""
+    mark = fields.mark
+    fields.mark = lambda installation, row, _op: mark(installation, row, "0f0f0f0f0f0f")
 
 
 def writes_at_once(_: Play) -> None:
@@ -380,6 +380,11 @@ def tells_of_every_look(play: Play) -> None:
     publish.event_of = lambda before, *about: told(None, *about)  # type: ignore[assignment]
 
 
+def remembers_who_is_gone(play: Play) -> None:
+    """What was seen of a machine is kept when its row is gone."""
+    play.house.daemon.state._stale = lambda *_: ()  # type: ignore[union-attr]
+
+
 def remembers_in_its_module(_: Play) -> None:
     """A decision is remembered for ever beside the function that makes it."""
     proxy = functools.cache(lambda _view: None)
@@ -418,7 +423,9 @@ BUGS = (
     Bug("blast-radius", without(guards.blast_radius), text(workers=0).replace("spec:", f"spec:\n  {ONE_AN_HOUR}")),
     Bug("blast-radius", without(guards.blast_radius, guards.permits), text(workers=0)),
     Bug("op-first", announces_nothing),
-    Bug("limits", clones_at_will, text(workers=12)),
+    Bug("op-first", marks_by_another_op, says="its description names no open op"),
+    Bug("limits", clones_at_will, text(workers=12), says="3 hold clone:"),
+    Bug("limits", counts_no_clones, text(workers=12), says="3 clones run on"),
     Bug("a-worker-is-left", writes_at_once, text(workers=24)),
     Bug("paused-is-still", paused),
     Bug("no-secrets", logs_what_it_joins_with, says="a log line"),
@@ -440,7 +447,9 @@ BUGS = (
     Bug("bounded", remembers_what_it_said, BUILT, rests=True),
     Bug("bounded", tells_of_every_look, BUILT, rests=True),
     Bug("bounded", remembers_in_its_module, BUILT, rests=True),
+    Bug("bounded", remembers_who_is_gone, text(workers=1), says="observations are kept of what is gone"),
     Bug("converged-is-quiet", writes_what_is_there, BUILT, rests=True),
+    *BY_HAND,
 )
 
 
@@ -470,6 +479,7 @@ def told() -> Iterator[dict[int, Outcome]]:
     with workshop() as directory, quieted():
 
         async def main(loop: SimLoop) -> Outcome:
+            # Nobody watches the past: each branch has a watch of its own, of what its bug breaks.
             play = Play(loop, Story("planted", BUILT, (Edit(BUILT),), lambda _: True), directory / "base", kinds=())
             await play.given()
             for number, bug in enumerate(BUGS):
@@ -493,11 +503,23 @@ def test_a_planted_bug_is_named(told: dict[int, Outcome], number: int) -> None:
     assert BUGS[number].says in words
 
 
-def test_every_invariant_has_its_bug() -> None:
-    """No invariant is there that was never seen to fail."""
-    names = {kind.name for kind in INVARIANTS}
+def _limbs(kind: type[Invariant]) -> Iterator[str]:
+    """Yield a pattern for the words of each breach that an invariant's source has."""
+    for call in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(kind)))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "breach":
+            (words,) = call.args
+            assert isinstance(words, ast.JoinedStr)
+            parts = (re.escape(str(one.value)) if isinstance(one, ast.Constant) else ".*" for one in words.values)
+            yield f"{kind.name}: {''.join(parts)} "
 
-    assert names == {bug.breaks for bug in BUGS}
+
+def test_every_limb_of_every_invariant_has_its_bug(told: dict[int, Outcome]) -> None:
+    """No breach is there to be told that was never seen told."""
+    limbs = [limb for kind in INVARIANTS for limb in _limbs(kind)]
+    words = [outcome.words for outcome in told.values()]
+
+    assert [limb for limb in limbs if not any(re.match(limb, said) for said in words)] == []
+    assert {kind.name for kind in INVARIANTS} == {limb.partition(":")[0] for limb in limbs}
 
 
 def test_a_way_that_leads_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
