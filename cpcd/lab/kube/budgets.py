@@ -9,11 +9,12 @@ from typing import Any
 from cpcd.lab.kube.errors import ApiError, over_budget, two_budgets
 from cpcd.lab.kube.objects import Object, Objects
 from cpcd.lab.kube.selectors import by_selector
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 
 __all__ = ["allowance", "is_ready", "refusal"]
 
 
+@source("disruption controller: countHealthyPods", "podutil.IsPodReady")
 def is_ready(obj: Object) -> bool:
     """Tell whether a Pod's or Node's Ready condition is True and it is not being deleted."""
     conditions = obj.get("status", {}).get("conditions") or ()
@@ -25,6 +26,8 @@ def _scaled(value: Any, total: int) -> int:
     return math.ceil(total * int(value[:-1]) / 100) if isinstance(value, str) else int(value)
 
 
+@source("disruption controller: getExpectedScale")
+@guess("pods of no set count for themselves; the real controller leaves them out")
 def _expected(pods: list[Object], objects: Objects) -> int:
     """Return how many pods there should be: the replicas of the sets that own them."""
     owners = {ref["uid"] for pod in pods for ref in pod["metadata"].get("ownerReferences", ())}

@@ -92,11 +92,13 @@ class Cluster:
         """Return admin.conf for `https://host:port`, the cluster's own endpoint by default."""
         return self.authority.kubeconfig(server or f"https://{self.plan.host}:{self.plan.port}")
 
+    @source("kubeadm: certs, GetAPIServerAltNames")
     def serving_certificate(self) -> tuple[str, str]:
         """Return (certificate, key) as PEM that fit every address of the API."""
         names = [self.plan.host, "127.0.0.1", "localhost", "kubernetes", "10.96.0.1"]
         return self.authority.serving([*names, *(kubelet.address for kubelet in self.kubelets)])
 
+    @recorded(177, 189)
     def etcd_up(self, kubelet: Kubelet) -> bool:
         """Tell whether etcd runs on a machine; its data directory exists from the first time on."""
         since = kubelet.static_since("etcd", self.lags.static_pod)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cpcd.lab.kube.kubelet import Kubelet
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 
 __all__ = ["Etcd", "EtcdRefused", "Member"]
 
@@ -38,6 +38,7 @@ class Etcd:
         self._random = rng
         self._leader: int | None = None
 
+    @recorded(253, 267)
     def up(self, member: Member) -> bool:
         """Tell whether a member answers: its host runs etcd on this member's data."""
         running = member.host.member == member.id and self._up(member.host)
@@ -51,6 +52,7 @@ class Etcd:
         voters = [member for member in self.members if not member.learner]
         return sum(map(self.up, voters)) > len(voters) // 2
 
+    @guess("the first voter follows a leader that is lost; the real one is who wins an election")
     def leader(self) -> Member | None:
         """Return the leader: the one there was while it is up, else the first voter that is."""
         if not self.quorum():
@@ -68,10 +70,12 @@ class Etcd:
             self.up(member)  # one that has started meanwhile has a name by now
         return list(self.members)
 
+    @recorded(343, 344)
     def _linearizable(self) -> None:
         if not self.quorum():
             raise EtcdRefused("context deadline exceeded")
 
+    @recorded(170, 216)
     def found(self, host: Kubelet) -> Member:
         """Begin a new cluster with one voter."""
         member = Member(self._id(), f"https://{host.address}:2380", host, learner=False)

@@ -9,7 +9,7 @@ import marshal
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
-from cpcd.lab.provenance import source
+from cpcd.lab.provenance import guess, source
 
 __all__ = ["Path", "copy", "decode", "dotted", "encode", "merge", "owned", "remove", "value_at"]
 
@@ -43,6 +43,7 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     return [(_key(item), item) for item in value] if _keyed(value) else []
 
 
+@source("KEP-555: fieldsV1")
 def _leaves(value: Any, path: Path) -> Iterator[Path]:
     children = _children(value)
     if not children:
@@ -51,6 +52,7 @@ def _leaves(value: Any, path: Path) -> Iterator[Path]:
         yield from _leaves(item, (*path, part))
 
 
+@source("KEP-555")
 def owned(obj: dict[str, Any]) -> set[Path]:
     """Return the paths that whoever sends this object owns: all leaves but identity and status."""
     own = {key: item for key, item in obj.items() if key not in {"apiVersion", "kind", "metadata", "status"}}
@@ -91,6 +93,8 @@ def remove(obj: Any, path: Path) -> None:
         remove(obj, path[:-1])
 
 
+@source("KEP-555")
+@guess("lists merge by name wherever all items have one; the real server goes by each kind's schema")
 def merge(live: Any, applied: Any) -> Any:
     """Return `live` with `applied` laid over it."""
     if isinstance(live, dict) and isinstance(applied, dict):
@@ -113,6 +117,7 @@ def encode(paths: set[Path]) -> dict[str, Any]:
     return tree
 
 
+@source("KEP-555: fieldsV1")
 def decode(tree: dict[str, Any], path: Path = ()) -> set[Path]:
     """Return the leaves of fieldsV1."""
     if not tree:
@@ -120,6 +125,7 @@ def decode(tree: dict[str, Any], path: Path = ()) -> set[Path]:
     return set().union(*(decode(node, (*path, part)) for part, node in tree.items()))
 
 
+@source("structured-merge-diff: fieldpath/element.go")
 def dotted(path: Path) -> str:
     """Return a path as conflicts print it: `.spec.replicas`, `.spec.containers[name="web"].image`."""
     return "".join(

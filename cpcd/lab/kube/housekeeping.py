@@ -48,6 +48,7 @@ def collect(turn: Turn) -> None:
             turn.store.expel(obj)
 
 
+@source("KEP-85: disruption controller")
 def budgets(turn: Turn) -> None:
     """Publish what each PodDisruptionBudget leaves."""
     for each in turn.objects.all("PodDisruptionBudget"):

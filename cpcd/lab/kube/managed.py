@@ -28,6 +28,7 @@ def _entry(manager: str, operation: str, api_version: str, paths: set[Path], sta
     return {**named, "time": stamp, "fieldsType": "FieldsV1", "fieldsV1": encode(paths)}
 
 
+@source("real.md 2: FieldManagerConflict")
 def _others(obj: Object, manager: str) -> Iterator[tuple[str, set[Path]]]:
     for entry in _entries(obj):
         if not _is(entry, manager, "Apply"):
@@ -61,6 +62,7 @@ def _is_map(live: Object, path: Path) -> bool:
     return isinstance(found, dict) and bool(found)
 
 
+@source("KEP-555")
 def note_apply(
     live: Object, paths: set[Path], taken: set[Path], manager: str, stamp: str
 ) -> tuple[list[Entry], set[Path]]:
@@ -82,6 +84,7 @@ def _without(entry: Entry, taken: set[Path]) -> Entry:
     return entry if kept == held else {**entry, "fieldsV1": encode(kept)}
 
 
+@source("KEP-555")
 def note_update(after: Object, before: Mapping[str, Any], manager: str, stamp: str) -> Object:
     """Return an updated object with its changed fields held by `manager` and by nobody else."""
     had, have = owned(dict(before)), owned(after)

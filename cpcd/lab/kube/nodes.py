@@ -106,6 +106,7 @@ def _report(kubelet: Kubelet) -> dict[str, Any]:
     }
 
 
+@source("kubelet: nodestatus/setters.go")
 def conditions(turn: Turn) -> None:
     """Write what each live kubelet says of its Node, and keep its sign of life."""
     for kubelet in turn.kubelets:

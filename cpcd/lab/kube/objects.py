@@ -71,6 +71,7 @@ class Objects:
         """Return every stored object."""
         return [obj for shelf in self._kinds.values() for obj in shelf.values()]
 
+    @source("API conventions: metadata", "registry/generic/registry/store.go: finalizers")
     def put(self, obj: Object) -> Object:
         """Store an object (new or changed) and return it as stored; no revision passes if nothing changed."""
         before = self._shelf(obj).get(_name(obj))

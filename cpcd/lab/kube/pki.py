@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 
 __all__ = ["Authority", "request"]
 
@@ -103,6 +103,7 @@ class Authority:
             + hashlib.sha256(self._ca_key.public_key().public_bytes(serialization.Encoding.DER, form)).hexdigest()
         )
 
+    @source("kubeadm: certs, KubeadmCertAPIServer")
     def serving(self, names: Sequence[str]) -> tuple[str, str]:
         """Return (certificate, key) as PEM for an API server under these names and addresses; cached."""
         wanted = tuple(sorted(set(names)))
@@ -121,6 +122,7 @@ class Authority:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
         return self._signed(builder.add_extension(usage, critical=False)), _pem(key)
 
+    @guess("extensions as they were asked for; the real signer takes names from the request and usages from its spec")
     def sign(self, pem: str) -> str:
         """Return the certificate for a CSR, both PEM."""
         csr = x509.load_pem_x509_csr(pem.encode())
@@ -129,6 +131,7 @@ class Authority:
             builder = builder.add_extension(extension.value, critical=extension.critical)
         return self._signed(builder)
 
+    @source("kubeadm: phases/kubeconfig")
     def kubeconfig(self, server: str) -> str:
         """Return admin.conf: a client certificate of kubernetes-admin, the server `https://host:port`."""
         certificate, key = self._administrator

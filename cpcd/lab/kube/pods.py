@@ -27,6 +27,7 @@ def _tolerated(taint: Mapping[str, str], tolerations: list[Mapping[str, Any]]) -
     )
 
 
+@source("scheduler: plugins nodeaffinity and tainttoleration")
 def fits(pod: Object, node: Object) -> bool:
     """Tell whether a node's labels and taints let a pod be placed there."""
     labels = node["metadata"].get("labels", {})

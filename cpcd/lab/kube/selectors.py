@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cpcd.lab.provenance import guess, source
+
 __all__ = ["by_fields", "by_labels", "by_selector", "look_up"]
 
 Object = Mapping[str, Any]
@@ -34,6 +36,7 @@ def _labels(obj: Object) -> Mapping[str, str]:
     return obj.get("metadata", {}).get("labels") or {}
 
 
+@source("apimachinery: labels/selector.go")
 def by_labels(obj: Object, selector: str) -> bool:
     """Tell whether an object matches `a=b,c!=d,e,!f,g in (h,i)`; empty matches all, ValueError on nonsense."""
     labels = _labels(obj)
@@ -49,6 +52,8 @@ def by_labels(obj: Object, selector: str) -> bool:
     return True
 
 
+@source("apimachinery: fields/selector.go")
+@guess("any path; the real server knows a few of each kind and refuses the others")
 def by_fields(obj: Object, selector: str) -> bool:
     """Tell whether an object matches `metadata.name=x,spec.nodeName!=y`; an absent value counts as empty."""
     for term in filter(None, selector.split(",")):
@@ -60,6 +65,7 @@ def by_fields(obj: Object, selector: str) -> bool:
     return True
 
 
+@source("apimachinery: LabelSelectorAsSelector")
 def by_selector(obj: Object, selector: Mapping[str, Any] | None) -> bool:
     """Tell whether an object matches a LabelSelector; None matches nothing, `{}` matches all."""
     if selector is None:

@@ -16,7 +16,7 @@ from cpcd.lab.kube.kinds import Resource, group
 from cpcd.lab.kube.managed import conflicts, note_apply, note_update
 from cpcd.lab.kube.objects import Change, Object, Objects, converted
 from cpcd.lab.kube.selectors import by_fields, by_labels
-from cpcd.lab.provenance import recorded, source
+from cpcd.lab.provenance import guess, recorded, source
 from cpcd.ports.kube import GVK
 
 __all__ = ["MANAGER", "Store"]
@@ -51,6 +51,7 @@ class Store:
         self.objects.resource(gvk.api_version, gvk.kind)
         return self.objects.changes(gvk.api_version, gvk.kind, int(since or 0))
 
+    @source("registry/generic/registry/store.go: NamespaceKeyFunc")
     def list(self, gvk: GVK, *, namespace: str = "", labels: str = "", fields: str = "") -> tuple[list[Object], str]:
         """Return the matching objects, sorted by namespace and name, and the store's revision."""
         self.objects.resource(gvk.api_version, gvk.kind)
@@ -59,6 +60,7 @@ class Store:
         found.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
         return [copy(converted(obj, gvk.api_version)) for obj in found], str(self.objects.revision)
 
+    @source("apimachinery: api/errors, NewAlreadyExists")
     def create(self, obj: Object, *, manager: str = MANAGER) -> Object:
         """Create an object; ApiError 409 AlreadyExists."""
         row, fresh = self._prepared(obj)
@@ -106,6 +108,7 @@ class Store:
         stored = self.objects.put(note_update(after, before, manager, self._stamp()))
         return copy(converted(stored, gvk.api_version))
 
+    @source("apiserver: storage/interfaces.go, Preconditions.Check", "admission: namespace/lifecycle")
     def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str = "") -> Object:
         """Delete an object, gracefully where its kind is so; ApiError 404, or 409 when `uid` is another's."""
         row, found = self._found(gvk, name, namespace)
@@ -117,6 +120,10 @@ class Store:
         self.expel(found)
         return copy(found)
 
+    @source(
+        "registry/generic/registry/store.go: deletion and finalizers",
+        "registry/core/pod/strategy.go: CheckGracefulDelete",
+    )
     def expel(self, obj: Object) -> None:
         """Begin to delete: bound pods and namespaces end later, finalizers hold, everything else is gone at once."""
         # Its objects first: without their kind nobody could name them.
@@ -140,6 +147,7 @@ class Store:
             raise no
         self.delete(GVK("v1", "Pod"), name, namespace=namespace, uid=uid)
 
+    @source("certificates.k8s.io/v1 CertificateSigningRequestCondition")
     def approve(self, name: str) -> None:
         """Approve a CertificateSigningRequest; its certificate follows. No-op when it is approved."""
         request = self._find(GVK("certificates.k8s.io/v1", "CertificateSigningRequest"), name, "")
@@ -163,6 +171,8 @@ class Store:
         space = (metadata.get("namespace") or "default") if row.namespaced else ""
         return self.objects.find(row.kind, metadata["name"], space, api_version=row.api_version)
 
+    @source("apimachinery: api/validation, ValidateObjectMeta")
+    @guess("its words are shortened")
     def _prepared(self, obj: Object) -> tuple[Resource, Object]:
         """Return the kind and the object with its namespace; ApiError 404 or 422 where it cannot be."""
         row = self.objects.resource(obj.get("apiVersion", ""), obj.get("kind", ""))

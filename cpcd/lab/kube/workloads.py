@@ -106,6 +106,7 @@ def _pods_of(turn: Turn, owner: Object) -> list[Object]:
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
+@source("replicaset controller: ActivePods", "admission: defaulttolerationseconds")
 def replica_sets(turn: Turn) -> None:
     """Make missing pods, and delete surplus ones: first those that are not ready, then the newest."""
     for each in turn.objects.all("ReplicaSet"):

@@ -11,9 +11,11 @@ from typing import Any
 
 import cpcd.lab as package
 import cpcd.lab.guests
+import cpcd.lab.kube
 import cpcd.lab.pve
 from cpcd.lab.guests.guest import _PROGRAMS
 from cpcd.lab.guests.verbs import VERBS
+from cpcd.lab.kube.controllers import ORDER
 from cpcd.lab.provenance import marks
 from cpcd.lab.pve.routes import HANDLERS
 
@@ -27,6 +29,16 @@ GUARDS = (
     "_remove",
     "refuse_skiplock",
 )
+ELSEWHERE = (
+    "cpcd.lab.guests.reset.reset",
+    "cpcd.lab.kube.budgets.refusal",
+    "cpcd.lab.kube.etcd.Etcd._linearizable",
+    "cpcd.lab.kube.etcd.Etcd.quorum",
+    "cpcd.lab.kube.etcd.Etcd.remove",
+    "cpcd.lab.kube.store.Store.delete",
+    "cpcd.lab.kube.store.Store.evict",
+    "cpcd.lab.kube.store._meant",
+)
 
 
 # What carries a call or an answer and decides nothing of it: its parts are marked where they are.
@@ -39,6 +51,43 @@ CARRIERS = {
     "cpcd.lab.guests.guest.Guest.call": "looks a verb up",
     "cpcd.lab.guests.guest.Guest.submit": "looks a program up",
     "cpcd.lab.guests.kubeadm.until": "waits",
+    "cpcd.lab.kube.errors.ApiError.body": "spells a refusal out",
+    "cpcd.lab.kube.fields.copy": "copies",
+    "cpcd.lab.kube.fields.value_at": "looks a path up",
+    "cpcd.lab.kube.kinds.group": "takes an apiVersion apart",
+    "cpcd.lab.kube.selectors.look_up": "looks a path up",
+    "cpcd.lab.kube.store._refuse": "refuses with `invalid`",
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.cluster.Cluster.{name}" for name in ("name", "now", "ca_hash", "ca_pem", "admin_kubeconfig")),
+        "shows what its parts have",
+    ),
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.cluster.Cluster.{name}" for name in ("settle", "stamp", "poke", "join", "lost", "forget")),
+        "keeps the lab's time and who is there; what follows is the controllers'",
+    ),
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.cluster.Cluster.{name}" for name in ("addresses", "answers", "api_up", "healthy", "serving")),
+        "asks `api_since`, `readyz`, `quorum` and `virtual`",
+    ),
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.kubelet.Kubelet.{name}" for name in ("alive", "start", "static_pods")),
+        "shows what the guest did with it",
+    ),
+    **dict.fromkeys(
+        (
+            f"cpcd.lab.kube.objects.Objects.{name}"
+            for name in ("all", "changes", "compact", "drop", "everything", "find", "resource", "resources")
+        ),
+        "keeps objects; refuses with `unknown_kind` and `expired`",
+    ),
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.store.Store.{name}" for name in ("_found", "changes", "get", "served", "subscribe")),
+        "asks `Objects`; refuses with `missing`",
+    ),
+    **dict.fromkeys(
+        (f"cpcd.lab.kube.turn.Turn.{name}" for name in ("changed", "lasted", "objects", "over", "reached", "stamp")),
+        "is the lab's own clockwork",
+    ),
 }
 
 
@@ -53,12 +102,16 @@ def _own(module: ModuleType) -> Iterator[Callable[..., Any]]:
 
 
 def _behaviours() -> Iterator[Callable[..., Any]]:
-    """Yield what refuses a call and what works over time, in Proxmox and in machines."""
-    for model in (cpcd.lab.pve, cpcd.lab.guests):
+    """Yield what refuses a call and what works over time, in Proxmox and in machines; of Kubernetes also what is public.
+
+    There little refuses: what decides is what controllers, etcd and the store are asked.
+    """
+    for model in (cpcd.lab.pve, cpcd.lab.guests, cpcd.lab.kube):
         for found in pkgutil.walk_packages(model.__path__, f"{model.__name__}."):
             for function in _own(importlib.import_module(found.name)):
                 refuses = re.search(r"\braise (?!AssertionError)\w", inspect.getsource(function))
-                if refuses or inspect.isgeneratorfunction(function):
+                public = model is cpcd.lab.kube and not function.__name__.startswith("_")
+                if refuses or public or inspect.isgeneratorfunction(function):
                     yield function
 
 
@@ -86,16 +139,18 @@ def test_at_most_a_tenth_is_guessed(capsys) -> None:
 
 
 def test_no_destructive_guard_rests_on_a_guess() -> None:
-    """Every guard of destroy, lock and protection is recorded or read in source."""
-    found = {name.rpartition(".")[2]: attached for name, attached in marks(package).items() if ".lab.pve." in name}
+    """Every guard of destroy, lock and protection, of evictions, deletions and members is recorded or read in source."""
+    every = marks(package)
+    found = {name.rpartition(".")[2]: attached for name, attached in every.items() if ".lab.pve." in name} | every
+    guards = (*GUARDS, *ELSEWHERE)
 
-    assert set(GUARDS) <= found.keys()
-    assert [name for name in GUARDS if any(mark.kind == "guess" for mark in found[name])] == []
+    assert set(guards) <= found.keys()
+    assert [name for name in guards if any(mark.kind == "guess" for mark in found[name])] == []
 
 
 def test_whatever_answers_a_call_says_where_it_comes_from() -> None:
-    """Every handler of Proxmox's API, every verb and every program of a machine: none can be added without a mark."""
-    answering = {**HANDLERS, **VERBS, **_PROGRAMS}
+    """Every handler of Proxmox's API, every verb and program of a machine and every controller: none can be added unmarked."""
+    answering = {**HANDLERS, **VERBS, **_PROGRAMS, **{each.__name__: each for each in ORDER}}
 
     assert [] == [call for call, function in answering.items() if not getattr(function, "__provenance__", ())]
 
