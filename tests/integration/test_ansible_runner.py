@@ -17,7 +17,7 @@ import pytest
 
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.playbooks import Playbooks
-from cpcd.adapters.playbooks.traces import marked
+from cpcd.adapters.playbooks.traces import marked, start_time
 from cpcd.model.errors import Code, Failure
 from cpcd.ports.guests import Host
 from tests.integration.sshd import Sshd, running, write_key
@@ -226,7 +226,9 @@ def test_what_a_killed_run_left_alive_is_ended_before_another_begins(directory: 
     """The run's own process was killed too: its Ansible goes on unwatched, is found by its mark and killed."""
     out = directory / "out"
     _die_after_submit(directory, sshd, [shell(f"echo x >> {out}; sleep 60")], out)
-    os.kill(json.loads((directory / "runs/op1/pid.json").read_text())["pid"], signal.SIGKILL)
+    pid = json.loads((directory / "runs/op1/pid.json").read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    asyncio.run(until(lambda: not start_time(pid)))  # a signal is sent before it is obeyed
     assert remains(directory) != []
 
     async def story() -> Mapping[str, Any]:
