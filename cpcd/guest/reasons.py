@@ -19,8 +19,14 @@ _RULES: Final = (
     ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
     ("PackageHeld", r"held broken packages|Held packages were changed"),
     ("RepositoryKey", r"EXPKEYSIG|NO_PUBKEY|is not signed"),
-    ("MirrorUnreachable", r"Failed to fetch|Temporary failure resolving"),
-    ("NotRoot", r"\[ERROR IsPrivilegedUser\]"),
+    (
+        "MirrorUnreachable",
+        r"Failed to fetch|Temporary failure resolving|does not have a Release file|urlopen error \[Errno",
+    ),
+    (
+        "NotRoot",
+        r"\[ERROR IsPrivilegedUser\]|Missing sudo password|sudo: (?:a \w+ is required|not found)|not in the sudoers file",
+    ),
     ("ImagePull", r"\[ERROR ImagePull\]"),
     ("RuntimeDown", r"\[ERROR CRI\]"),
     ("PreflightFilesPresent", r"\[ERROR (?:File|Dir)Available--"),

@@ -56,8 +56,8 @@ class _Watch:
 
 
 def _message(result: Mapping[str, JSON]) -> str:
-    """Return a failed task's words: its message and what its command printed."""
-    parts = [str(result.get(part, "")).strip() for part in ("msg", "stderr", "stdout")]
+    """Return a failed task's words: its message, what a server answered and which, what its command printed."""
+    parts = [str(result.get(part, "")).strip() for part in ("msg", "response", "url", "stderr", "stdout")]
     return "\n".join(part for part in parts if part) or "no message"
 
 
