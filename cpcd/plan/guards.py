@@ -183,16 +183,19 @@ def _alone(view: View, cluster: str) -> bool:
 
 
 def _missing(action: ResetVm, view: View) -> bool:
-    """Whether etcd says itself that it has no quorum, and who hangs in its join may be the voter that it lacks.
+    """Whether who hangs in its join may be the second of two voters, without whom there is no quorum already.
 
-    What is not there is not spent; and nobody else can be the target, nor anything go on before that one is back.
+    What is not there is not spent; and nobody else can be the target, nor anything go on before that one is back. There
+    has to be one joined control plane alone, which was reached and says that etcd gives no answer: of three voters two
+    may have a quorum that the third, or cpcd, cannot see.
     """
     row = action.row
+    joins = row.role is Role.CONTROL_PLANE and not row.joined and action.job is not None and action.job.verb == "join"
+    joined = [one for one in view.rows(row.cluster) if one.role is Role.CONTROL_PLANE and one.joined]
     etcd: Seen[Members] | None = view.bulk.get(scopes.etcd(row.cluster))
     api: Api | None = view.known(scopes.api(row.cluster))
-    serves = api is not None and api.ready
-    lost = etcd is not None and etcd.code is Code.TIMEOUT  # of a peer that was asked: one that is silent tells nothing
-    return lost and not serves and action.job is not None and not row.joined
+    lost = etcd is not None and etcd.code is Code.TIMEOUT and not (api is not None and api.ready)
+    return joins and len(joined) == 1 and lost
 
 
 def _unlisted(action: Action, view: View) -> Wait:

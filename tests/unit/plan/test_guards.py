@@ -517,23 +517,42 @@ SILENT_PEER = {ETCD: replace(unknown("no route to host"), code=Code.NETWORK)}
 @pytest.mark.parametrize(
     ("joined", "hangs", "bulk", "wanted"),
     [
-        (False, True, DEAD | NO_QUORUM, ""),
-        (False, True, DEAD | SILENT_PEER, "EtcdUnknown"),
-        (False, True, LED | NO_QUORUM, "EtcdUnknown"),
-        (False, False, DEAD | NO_QUORUM, "EtcdUnknown"),
-        (True, True, DEAD | NO_QUORUM, "EtcdUnknown"),
+        (False, "join", DEAD | NO_QUORUM, ""),
+        (False, "join", DEAD | SILENT_PEER, "EtcdUnknown"),
+        (False, "join", LED | NO_QUORUM, "EtcdUnknown"),
+        (False, "prepare", DEAD | NO_QUORUM, "EtcdUnknown"),
+        (False, "", DEAD | NO_QUORUM, "EtcdUnknown"),
+        (True, "join", DEAD | NO_QUORUM, "EtcdUnknown"),
     ],
-    ids=["lost", "peers are silent", "the API serves", "no job hangs", "a member"],
+    ids=["lost", "peers are silent", "the API serves", "it has no member yet", "no job hangs", "a member"],
 )
 def test_who_hangs_in_its_join_is_reset_where_etcd_says_that_it_has_no_quorum(
-    joined: bool, hangs: bool, bulk: dict[Any, Any], wanted: str
+    joined: bool, hangs: str, bulk: dict[Any, Any], wanted: str
 ) -> None:
     """It may be the voter that is missing; elsewhere nobody can tell what its reset would spend."""
+    two = [replace(MASTERS[2], joined=False)]
     one = replace(MASTERS[1], joined=joined)
-    job = op(one, "join", age=4000)
+    job = op(one, hangs, age=4000)
     action = effects.ResetVm(key=machine_key(one), row=one, job=job if hangs else None)
 
-    assert wanted == judged(action, put(REST, one, ops=[job], bulk=bulk))
+    assert wanted == judged(action, put(REST, one, *two, ops=[job] if hangs else [], bulk=bulk))
+
+
+def test_of_three_voters_nobody_is_reset_unseen() -> None:
+    """The peer that answers last may be in a minority, and who hangs in its join one of a majority that serves."""
+    one = replace(MASTERS[2], joined=False)
+    action = effects.ResetVm(key=machine_key(one), row=one, job=op(one, "join", age=4000))
+
+    assert "EtcdUnknown" == judged(action, put(REST, one, bulk=DEAD | NO_QUORUM))
+
+
+@pytest.mark.parametrize("verb", ["join", "prepare"])
+def test_a_worker_is_no_voter_that_is_missing(verb: str) -> None:
+    """Without quorum everybody is sick: an outage, in which no worker is reset."""
+    one = replace(OTHER, joined=False)
+    action = effects.ResetVm(key=machine_key(one), row=one, job=op(one, verb, age=4000))
+
+    assert "TooManyUnhealthy" == judged(action, put(REST, one, bulk=DEAD | NO_QUORUM))
 
 
 def sick(*uids: str) -> dict[Any, Any]:
