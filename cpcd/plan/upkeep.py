@@ -72,6 +72,9 @@ def _absent_for(case: Case) -> float | None:
     seen = case.node_seen
     if not case.api_ready or seen is None or not seen.complete:
         return None
+    told = case.view.since.get(f"{case.key}/NodeSick")
+    if told is not None:  # past its time already when that was told, which ended the wait that timed it
+        return case.view.wall - told
     began = case.view.since.get(f"{case.key}/NodeNotReady")
     limit = min((rule.timeout for rule in case.cluster.health.conditions), default=300.0)
     return case.view.wall - began - limit if began is not None else -limit

@@ -20,6 +20,10 @@ from tests.sim.test_commands import commands
 
 SMALL = spec(masters=1, workers=1)
 TWO = spec(masters=1, workers=2, destroy="Auto")
+WEDGED = Fault(
+    row="D14", name="takes-no-reset", port="proxmox", call="POST /nodes/.*/status/reset$", times=None,
+    does=Exit("VM 10002 qmp command 'system_reset' failed - got timeout"),
+)  # fmt: skip
 
 Tale = Callable[[Stage], Coroutine[Any, Any, None]]
 
@@ -204,14 +208,10 @@ def test_a_machine_that_hangs_is_replaced_where_no_reset_may_be(tmp_path: Path) 
 def test_a_machine_that_hangs_is_replaced_where_no_reset_is_taken(tmp_path: Path) -> None:
     """D14: a QEMU that is wedged is asked once; what it runs goes like any machine that does not come up."""
     first: list[int] = []
-    wedged = Fault(
-        row="D14", name="takes-no-reset", port="proxmox", call="POST /nodes/.*/status/reset$", times=None,
-        does=Exit("VM 10002 qmp command 'system_reset' failed - got timeout"),
-    )  # fmt: skip
 
     async def tale(stage: Stage) -> None:
         stage.house.faults.arm(named("hangs-for-good-in-join"))
-        stage.house.faults.arm(wedged)
+        stage.house.faults.arm(WEDGED)
         await stage.house.start()
         await stage.house.until(lambda: stage.house.faults.struck["hangs-for-good-in-join"] > 0, limit=900)
         first.append(vmid(stage, "demo-general-1"))
@@ -260,6 +260,22 @@ def test_a_machine_that_refuses_the_login_is_not_reset(tmp_path: Path) -> None:
         stage, "LoginRefused: demo-general-1 cannot be asked about join, .*: the key is refused for ubuntu, root"
     )
     assert {"demo-cp-1", "demo-general-1"} == set(stage.machines()) == set(stage.nodes())
+
+
+def test_a_member_that_no_reset_reached_is_replaced_though_its_node_is_gone(tmp_path: Path) -> None:
+    """D14: a Node that somebody deleted says nothing, so its absence is timed, also once a reset was tried in vain."""
+
+    async def tale(stage: Stage) -> None:
+        await built(stage)
+        stage.house.faults.arm(replace(WEDGED, times=1))
+        stage.house.world.clusters[0].store.delete(GVK("v1", "Node"), "demo-general-1")
+        await stage.house.until(lambda: stage.house.faults.struck["takes-no-reset"] > 0, limit=900)
+        await stage.house.until(lambda: "demo-general-1" not in stage.machines(), limit=1800)
+        await well(stage)
+
+    stage = tell(tmp_path, tale, text=TWO)
+
+    assert {"demo-cp-1", "demo-general-2", "demo-general-3"} == set(stage.machines()) == set(stage.nodes())
 
 
 def test_a_voter_that_hangs_in_its_join_is_reset_without_the_quorum_that_it_takes(tmp_path: Path) -> None:

@@ -287,6 +287,7 @@ def test_without_the_reset_rung_nothing_is_reset() -> None:
         ({NODE: unknown()}, {}, None),
         ({NODE: seen(None)}, {}, -300.0),
         ({NODE: seen(None)}, {"lab/machine/u4/NodeNotReady": NOW - 400}, 100.0),
+        ({NODE: seen(None)}, {"lab/machine/u4/NodeSick": NOW - 9}, 9.0),
         ({NODE: seen(None), scopes.api(NAME): unknown()}, {}, None),
         ({NODE: seen(None), scopes.api(NAME): seen(Api(ready=False, version=""))}, {}, None),
         ({NODE: seen(node(WORKER, system_uuid="another"))}, {}, -300.0),
