@@ -9,7 +9,7 @@ from cpcd.model.desired import Cluster, Consent, Group, Risk
 from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Machine, Op
 from cpcd.model.plan import Action, Condition, Plan, Status, Wait
-from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Seen, Vm
+from cpcd.model.seen import Api, Facts, Member, Members, Node, Quorum, Resource, Seen, Vm
 from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
@@ -43,12 +43,15 @@ def offline(row: Machine, view: View) -> bool:
 def removed(row: Machine, view: View) -> str:
     """Return the Proxmox node that is in the Proxmox cluster no more and on which the row depends, "" when there is none.
 
-    Its own, unless its VM is somewhere else; and that of its template as long as no clone is known, which begins there.
+    Its own, unless its VM is somewhere else; and that of its template as long as no clone is known or listed elsewhere,
+    for it begins there.
     """
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is not None and (vm.exists or row.started):
         return ""
-    on = (row.node,) if row.started else (row.node, row.template_node)
+    listed: Resource | None = (view.known(scopes.resources(row.site)) or {}).get(row.vmid)
+    moved = vm is None and listed is not None and not departed(view, row.site, listed.node)
+    on = (row.node,) if row.started or moved else (row.node, row.template_node)
     return next((node for node in on if departed(view, row.site, node)), "")
 
 

@@ -14,7 +14,7 @@ from cpcd.model.errors import Code
 from cpcd.model.keys import system_uuid
 from cpcd.model.ledger import DropFact, Machine, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
-from cpcd.model.seen import Api, Members, Quorum, Task, Vm
+from cpcd.model.seen import Api, Members, Quorum, Resource, Task, Vm
 from cpcd.plan import effects, fields, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.effects import ResetVm
@@ -366,6 +366,19 @@ def test_a_clone_is_judged_by_its_vm_once_the_node_of_its_template_is_removed(
 
     assert wanted is type(resolve(asked, whole, NOW))
     assert {tasks, scopes.quorum(SITE)} == {*evidence(asked, whole)}
+
+
+@pytest.mark.parametrize(("on", "wanted"), [("", Failed), ("pve1", Failed), ("pve2", Unknown)])
+def test_a_start_is_given_up_with_its_templates_node_only_where_no_clone_is_listed_elsewhere(
+    on: str, wanted: type[Verdict]
+) -> None:
+    """A VM that cannot be read, its own node being offline say, has left the node that its clone began on."""
+    one = replace(YOUNG, node="pve2", template_node="pve1")
+    listed = {one.vmid: Resource(one.vmid, on, one.name, "unknown", template=False, tags=(), lock="")} if on else {}
+    away = Quorum(quorate=True, online=frozenset({"pve3"}), offline=frozenset({"pve2"}), whole=True)
+    bulk = {scopes.vm(one): unknown(), scopes.resources(SITE): seen(listed), scopes.quorum(SITE): seen(away)}
+
+    assert wanted is type(resolve(op(one, "start"), view(rows=[one], bulk=bulk), NOW))
 
 
 @pytest.mark.parametrize("verb", GUEST_VERBS)
