@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.ports.guests import Host
 
@@ -20,16 +22,19 @@ class Played:
         """Never asked."""
 
     async def poll(self, op: str) -> Mapping[str, Any]:
-        """Return its end."""
-        return {"state": "done"}
+        """Return its end, and of any other that there is none."""
+        return {"state": "done" if self.knows(op) else "absent"}
 
     def busy(self, _host: Host) -> bool:
         """Return that nothing runs."""
         return False
 
 
-def test_a_playbook_tells_its_end_though_nothing_says_how_its_machine_is_reached(tmp_path: Path) -> None:
-    """It runs on cpcd's own host; the document of its machine may be gone."""
+@pytest.mark.parametrize(("op", "state"), [("op-1", "done"), ("op-2", "absent")])
+def test_a_playbook_tells_its_end_though_nothing_says_how_its_machine_is_reached(
+    tmp_path: Path, op: str, state: str
+) -> None:
+    """It runs on cpcd's own host; the document of its machine may be gone. One that was never begun is no other's."""
     guests = GuestsOverSsh(key=tmp_path / "key", playbooks=Played())
 
-    assert {"state": "done"} == asyncio.run(guests.poll(Host("u1", "m1", "127.0.0.1", 0, (), ""), "op-1"))
+    assert {"state": state} == asyncio.run(guests.poll(Host("u1", "m1", "127.0.0.1", 0, (), ""), op))
