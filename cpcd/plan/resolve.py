@@ -243,10 +243,14 @@ def _boot_ended(op: Op, row: Machine) -> tuple[Change, ...]:
 
 
 def _own_task(op: Op, tasks: tuple[Task, ...]) -> Task | None:
-    """The reply that named it may be lost (P20): then it is one of its type that was not there before."""
-    kind, before = OPS[op.verb], set(op.before.get("upids", ()))
+    """The reply that named it may be lost (P20): then it is one of its type that was not there before.
+
+    Where nobody had looked before, it is one that runs: an older one that has ended proves nothing about this write.
+    """
+    kind, before = OPS[op.verb], op.before.get("upids")
     named = (t for t in tasks if t.upid == op.handle)
-    later = (t for t in tasks if issubclass(kind, Write) and t.type == kind.task and t.upid not in before)
+    own = (t for t in tasks if issubclass(kind, Write) and t.type == kind.task)
+    later = (t for t in own if (t.upid not in before if before is not None else not t.exit))
     return next(chain(named, later), None)
 
 

@@ -20,7 +20,7 @@ from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision, short
 from cpcd.plan.resolve import evidence, unanswered
 from cpcd.plan.retire import retire
-from cpcd.plan.upkeep import silent, upkeep
+from cpcd.plan.upkeep import sick_for, silent, upkeep
 from cpcd.ports.bundle import Ports
 from cpcd.ports.kube import GVK, evict_all
 
@@ -73,12 +73,22 @@ def _own_reads(row: Machine, view: View) -> list[Scope]:
     tasks = [scopes.tasks(row.site, row.node, row.vmid)]
     if vm.status != "running" or row.retire:
         return tasks
-    return [*(tasks if _waits(row, vm, view) else []), *([scopes.guest(row)] if _asks(row, vm, view) else [])]
+    return [*(tasks if _writes(row, vm, view) else []), *([scopes.guest(row)] if _asks(row, vm, view) else [])]
 
 
 def _waits(row: Machine, vm: Vm, view: View) -> bool:
     """Whether something that it has got already is in force only after a reboot."""
     return bool(fields.late(vm)) or growth.due(row, view)
+
+
+def _writes(row: Machine, vm: Vm, view: View) -> bool:
+    """Whether a write may follow of which a task tells: a reboot, a disk that grows, a reset."""
+    cluster = view.cluster(row.cluster)
+    group = cluster.group(row.group) if cluster else None
+    if cluster is None or group is None or not row.joined or _waits(row, vm, view):
+        return _waits(row, vm, view)
+    late = sick_for(Case(machine_key(row), view, row, cluster, group))
+    return short(row, view, vm, group.machine) or (late is not None and late >= 0)
 
 
 def _asks(row: Machine, vm: Vm, view: View) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from cpcd.model.keys import OpId, Role, Scope, system_uuid
 from cpcd.model.ledger import Evidence, Machine
 from cpcd.model.plan import Action
-from cpcd.model.seen import Csr, Facts, Member, Members, Node, Seen, Vm
+from cpcd.model.seen import Csr, Facts, Member, Members, Node, Seen, Task, Vm
 from cpcd.model.view import View
 from cpcd.plan import scopes
 
@@ -86,8 +86,9 @@ class Write(MachineAction):
         return scopes.tasks(row.site, row.node, row.vmid)
 
     def before(self, view: View) -> Evidence:
-        """Return the tasks that were listed already, so that a later one is recognised as ours."""
-        return {"upids": [task.upid for task in view.known(self.tasks(self.row)) or ()]}
+        """Return the tasks that were listed already, so that a later one is recognised as ours; nothing if nobody looked."""
+        listed: tuple[Task, ...] | None = view.known(self.tasks(self.row))
+        return {} if listed is None else {"upids": [task.upid for task in listed]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

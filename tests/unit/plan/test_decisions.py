@@ -325,9 +325,22 @@ def test_a_task_without_its_handle_is_known_by_its_kind(verb: str, kind: str) ->
 
     def judged(name: str) -> Any:
         bulk = {scopes.tasks(SITE, WORKER.node, WORKER.vmid): seen((task("UPID:1", name, exit_="broken"),))}
-        return resolve(op(WORKER, verb, before={"disk": "scsi0", "size_gb": 99}), put(REST, bulk=bulk), NOW)
+        return resolve(op(WORKER, verb, before={**known, "disk": "scsi0", "size_gb": 99}), put(REST, bulk=bulk), NOW)
 
+    known: dict[str, Any] = {"upids": []}
     assert (Failed, Unknown) == (type(judged(kind)), type(judged("qmother")))
+    known.clear()
+    assert Unknown is type(judged(kind))
+
+
+def test_a_task_from_before_is_not_taken_for_one_whose_reply_was_lost() -> None:
+    """Where nobody had looked at the tasks, an older one that went well made a disk grown that was not; one that runs is ours."""
+
+    def judged(exit_: str) -> Any:
+        bulk = {scopes.tasks(SITE, WORKER.node, WORKER.vmid): seen((task("UPID:1", "resize", exit_=exit_),))}
+        return resolve(op(WORKER, "resize", before={"disk": "scsi0", "size_gb": 99}), put(REST, bulk=bulk), NOW)
+
+    assert (Unknown, Running) == (type(judged("OK")), type(judged("")))
 
 
 def test_an_operation_that_nobody_has_seen_is_awaited_for_its_time() -> None:

@@ -213,6 +213,8 @@ def kinds(one: Any, whole: View) -> set[str]:
 PENDING = {scopes.vm(MASTER): seen(vm(MASTER, pending=("memory",)))}
 OTHERWISE = {scopes.vm(MASTER): seen(vm(MASTER, pending=("args",)))}
 STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
+SHORT = {scopes.vm(WORKER): seen(vm(WORKER, options={"scsi0": "local:1,size=5G"}))}
+SICK = {scopes.node(build.NAME, WORKER.name): seen(build.node(WORKER, ready="False", since=NOW - 301))}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,8 @@ STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
         (WORKER, put(REST, bulk=STOPPED), {"vm", "tasks", "api", "node"}),
         (MASTER, put(REST, bulk=PENDING), {"vm", "tasks", "api", "node", "etcd"}),
         (MASTER, put(REST, bulk=OTHERWISE), {"vm", "api", "node"}),
+        (WORKER, put(REST, bulk=SHORT), {"vm", "tasks", "guest", "api", "node"}),
+        (WORKER, put(REST, bulk=SICK), {"vm", "tasks", "api", "node"}),
         (WORKER, put(REST, ops=[hold(WORKER)]), {"vm", "api", "node", "pods"}),
         (MASTER, put(REST, ops=[hold(MASTER)]), {"vm", "api", "node", "etcd", "pods"}),
         (WORKER, put(REST, ops=[op(WORKER, "prepare")]), {"guestop"}),
