@@ -85,11 +85,12 @@ def classify(verb: str, rc: int, stdout: str, stderr: str) -> str:
     return _BY_RC.get(rc, "Failed")
 
 
+_REST: Final = re.compile(r"(?m)^(dpkg: error .*:)\n\s+")  # dpkg says what is wrong on the line below
 _SECRET: Final = re.compile(r"(?<!sha256:)\b(?:[0-9a-f]{64}|[a-z0-9]{6}\.[a-z0-9]{16})\b")
 
 
 def words(rc: int, stdout: str, stderr: str) -> str:
     """Return the lines of a failure that carry its cause, without secrets, at most 2,000 characters."""
-    lines = [line.strip() for line in (stderr + "\n" + stdout).splitlines() if line.strip()]
+    lines = [line.strip() for line in _REST.sub(r"\1 ", stderr + "\n" + stdout).splitlines() if line.strip()]
     causes = [line for line in lines if _CAUSE.match(line)]
     return _SECRET.sub("<masked>", "; ".join(causes or lines[-5:] or [f"rc {rc}"]))[:2000]

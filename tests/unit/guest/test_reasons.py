@@ -117,6 +117,15 @@ def test_words_are_the_lines_that_carry_the_cause() -> None:
     )
 
 
+def test_words_of_dpkg_go_on_below() -> None:
+    """It names the package first, and what is wrong with it on the next line, which begins with a space."""
+    wrong = "cannot copy extracted data for './usr/bin/runc': failed to write (No space left on device)"
+    text = f"E: Sub-process returned an error code (1)\ndpkg: error processing archive /a.deb (--unpack):\n {wrong}\n"
+
+    told = f"E: Sub-process returned an error code (1); dpkg: error processing archive /a.deb (--unpack): {wrong}"
+    assert told == words(100, "", text)
+
+
 def test_words_never_carry_a_token_or_a_key() -> None:
     """Tokens and certificate keys are masked, a CA hash is public."""
     ran = Ran(1, err=f"error: join --token abcdef.0123456789abcdef --key {'a1' * 32} sha256:{'b2' * 32}")
