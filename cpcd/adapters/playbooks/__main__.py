@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cpcd.adapters.playbooks.traces import end, scrub, start_time
 from cpcd.guest.reasons import classify, words
@@ -20,6 +20,8 @@ from cpcd.guest.reasons import classify, words
 __all__ = ["main"]
 
 JSON = Any
+
+_TOLD: Final = ("msg", "response", "url", "stderr", "stdout", "module_stderr", "module_stdout")
 
 
 @dataclass(slots=True)
@@ -56,8 +58,12 @@ class _Watch:
 
 
 def _message(result: Mapping[str, JSON]) -> str:
-    """Return a failed task's words: its message, what a server answered and which, what its command printed."""
-    parts = [str(result.get(part, "")).strip() for part in ("msg", "response", "url", "stderr", "stdout")]
+    """Return a failed task's words: its message, what a server answered and which, what was printed.
+
+    The first task gathers facts by modules of its own, whose words stand one level below.
+    """
+    told = (result, *result.get("failed_modules", {}).values())
+    parts = [str(each.get(part, "")).strip() for each in told for part in _TOLD]
     return "\n".join(part for part in parts if part) or "no message"
 
 

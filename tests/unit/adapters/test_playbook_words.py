@@ -1,14 +1,34 @@
 """The words of a playbook's end: what Ansible's modules put into other fields than their message."""
 
+from typing import Any
+
 from cpcd.adapters.playbooks.__main__ import _verdict, _Watch
+
+
+def error(task: str, result: dict[str, Any]) -> dict[str, str]:
+    """Return what the poller hears of a task that failed so."""
+    watch = _Watch(deadline=0)
+    watch.hear({"event": "runner_on_failed", "event_data": {"task": task, "res": result}})
+    told: dict[str, str] = _verdict(watch, "failed")["error"]
+    return told
 
 
 def test_a_server_that_refuses_is_named_with_its_answer() -> None:
     """get_url's message is "Request failed" alone, whatever was asked for."""
-    watch = _Watch(deadline=0)
     url = "https://pkgs.k8s.io/core:/stable:/v1.99/deb/Release.key"
     result = {"msg": "Request failed", "response": "HTTP Error 403: Forbidden", "status_code": 403, "url": url}
-    watch.hear({"event": "runner_on_failed", "event_data": {"task": "Fetch the repository's key", "res": result}})
 
-    told = f'task "Fetch the repository\'s key": Request failed; HTTP Error 403: Forbidden; {url}'
-    assert {"reason": "Failed", "message": told} == _verdict(watch, "failed")["error"]
+    told = f"task 'Fetch its key': Request failed; HTTP Error 403: Forbidden; {url}"
+    assert {"reason": "Failed", "message": told} == error("Fetch its key", result)
+
+
+def test_a_machine_without_sudo_is_told_though_only_facts_were_gathered() -> None:
+    """The task itself says which module failed, and not why; as Ansible 2.19 puts it."""
+    module = {
+        "failed": True, "rc": 127, "msg": "No start of json char found", "module_stdout": "",
+        "module_stderr": "/bin/sh: 1: sudo: not found\n",
+    }  # fmt: skip
+    result = {"msg": "The following modules failed to execute: setup.", "failed_modules": {"setup": module}}
+
+    told = "task 'Gathering Facts': The following modules failed to execute: setup.; No start of json char found; "
+    assert {"reason": "NotRoot", "message": f"{told}/bin/sh: 1: sudo: not found"} == error("Gathering Facts", result)
