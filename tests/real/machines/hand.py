@@ -68,11 +68,13 @@ class Hand:
         status = await until(lambda: self._stopped(upid), upid.split(":")[5])
         return str(status["exitstatus"])
 
-    async def machine(self, vmid: int, name: str, public: str, *, gib: int = 6, **config: Any) -> Host:
+    async def machine(
+        self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6, **config: Any
+    ) -> Host:
         """Clone, configure, grow and start a machine; return it when cloud-init is done, its host key pinned."""
         address = f"{NETWORK}.{vmid % 200}"
         cloned = await self.proxmox.clone(
-            NODE, TEMPLATE, newid=vmid, name=name, description="", pool="", full=False, target=NODE
+            NODE, template, newid=vmid, name=name, description="", pool="", full=False, target=NODE
         )
         assert await self.ended(cloned) == "OK"
         before = await self.proxmox.config(NODE, vmid)

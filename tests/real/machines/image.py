@@ -22,7 +22,7 @@ from tests.real.machines.network import NETWORK
 
 __all__ = ["GIB", "Image", "made"]
 
-SUITE: Final = "trixie"
+SUITE: Final = "trixie"  # where nothing else is said
 GIB: Final = 4  # size of the disk, most of which is a hole
 PACKAGES: Final = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "mount", "util-linux", "e2fsprogs",  # a system
@@ -60,18 +60,18 @@ class Image:
     initrd: Path
 
 
-def made(*, kubernetes: bool = False) -> Image:
-    """Return the plain image, or the one with Kubernetes in it, made first where it is not there yet.
+def made(*, suite: str = SUITE, kubernetes: bool = False) -> Image:
+    """Return the plain image of a Debian, or the one with Kubernetes in it, made first where it is not there yet.
 
     Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
     """
     packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
-    recipe = repr((SUITE, GIB, packages, BEFORE, AFTER, RESOLVER)) + (_contents() if kubernetes else "")
+    recipe = repr((suite, GIB, packages, BEFORE, AFTER, RESOLVER)) + (_contents() if kubernetes else "")
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     with alone(place):
         if not image.disk.exists():
-            _make(place, image, packages, payload.install if kubernetes else lambda _: None)
+            _make(place, image, suite, packages, payload.install if kubernetes else lambda _: None)
     return image
 
 
@@ -82,15 +82,15 @@ def _contents() -> str:
     return "".join([*how, *(binaries.made(family).name for family in families)])
 
 
-def _make(place: Path, image: Image, packages: tuple[str, ...], install: Callable[[Path], None]) -> None:
+def _make(place: Path, image: Image, suite: str, packages: tuple[str, ...], install: Callable[[Path], None]) -> None:
     """Make all three; the disk, which comes last, is put in place whole."""
     began = time.monotonic()
-    say(f"making a root of Debian {SUITE} …")
+    say(f"making a root of Debian {suite} …")
     with tempfile.TemporaryDirectory(dir=place) as scratch:
         root, disk = Path(scratch) / "root", Path(scratch) / "disk.raw"
         # In a mount namespace: what it mounts below the root goes with it, however it ends.
         _run("unshare", "--mount", "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", f"--essential-hook={BEFORE}",
-             f"--customize-hook={AFTER}", SUITE, str(root))  # fmt: skip
+             f"--customize-hook={AFTER}", suite, str(root))  # fmt: skip
         (root / "etc/resolv.conf").write_text(RESOLVER)
         install(root)
         for target, found in ((image.kernel, "vmlinuz-*"), (image.initrd, "initrd.img-*")):

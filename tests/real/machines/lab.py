@@ -33,11 +33,11 @@ _LINGER_S: Final = 0.05  # for open requests at a close; 0 would mean for ever t
 
 
 class Lab:
-    """One node with one template; `running()` lets it answer at `url`."""
+    """One node with a template of each image, from VMID `TEMPLATE` on; `running()` lets it answer at `url`."""
 
-    def __init__(self, place: Path, image: Image) -> None:
+    def __init__(self, place: Path, *images: Image) -> None:
         self.url = f"https://{NETWORK}.1:8006"
-        self.machines = Machines(place, {TEMPLATE: image}, say)
+        self.machines = Machines(place, dict(enumerate(images, TEMPLATE)), say)
         self._clock = FastClock(1)
         self._events = Events(self._clock.now)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -45,7 +45,8 @@ class Lab:
         storages = (Storage("local", content=("images", "import", "iso")), Storage("local-lvm", plugin="lvmthin"))
         settings = replace(Settings(), nodes=(node,), storages=storages, epoch=self._clock.epoch, name="")
         self.pve = Pve(self._events, self.machines, settings, random.Random())
-        self.pve.add_template(TEMPLATE, NODE, "debian-13", disk=str(GIB))
+        for vmid in range(TEMPLATE, TEMPLATE + len(images)):
+            self.pve.add_template(vmid, NODE, "debian", disk=str(GIB))
         self.token = "{0.id}={0.secret}".format(settings.tokens[-1])
         self._certificate = Authority("cpcd lab").server([f"{NETWORK}.1"])
         self.fingerprint = self._certificate.fingerprint
