@@ -17,11 +17,12 @@ from typing import Final
 
 from tests.real import binaries
 from tests.real.cache import alone, cache, say
-from tests.real.machines import oci, payload
+from tests.real.machines import archive, oci, payload
 from tests.real.machines.network import NETWORK
 
-__all__ = ["GIB", "Image", "made"]
+__all__ = ["GIB", "SUITES", "Image", "made"]
 
+SUITES: Final = ("bookworm", "trixie")
 SUITE: Final = "trixie"  # where nothing else is said
 GIB: Final = 4  # size of the disk, most of which is a hole
 PACKAGES: Final = (
@@ -109,12 +110,20 @@ def _run(*argv: str) -> None:
 
 
 def main() -> None:
-    """Make what the named parts of the tier boot: all but `boot` want Kubernetes, and `cni` wants no machine."""
+    """Make what the named parts of the tier boot, and install from.
+
+    `boot` and `ansible` have plain machines, `cni` none, and all others some with Kubernetes.
+    """
     parts = set(sys.argv[1:])
     try:
-        for kubernetes in (False, True):
-            if (parts - {"boot", "cni"}) if kubernetes else ("boot" in parts):
-                made(kubernetes=kubernetes)
+        if "boot" in parts:
+            made()
+        if "ansible" in parts:
+            archive.kubernetes()
+            for suite in SUITES:
+                archive.debian(made(suite=suite).disk, suite)
+        if parts - {"boot", "ansible", "cni"}:
+            made(kubernetes=True)
     except (OSError, RuntimeError) as error:
         sys.exit(str(error))
 

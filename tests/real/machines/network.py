@@ -8,13 +8,17 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ENDPOINT", "NETWORK", "bridge", "plug"]
+__all__ = ["ENDPOINT", "NETWORK", "REPOSITORY", "bridge", "plug"]
 
 NETWORK: Final = "10.78.0"  # /24; .1 is the bridge, where the tests are
 ENDPOINT: Final = f"{NETWORK}.4"  # of a cluster's control plane, at the bridge too
+REPOSITORY: Final = f"{NETWORK}.5"  # where packages come from, at the bridge too
 
 
-def bridge(name: str = "vmbr0", addresses: tuple[str, ...] = (f"{NETWORK}.1/24", f"{ENDPOINT}/24")) -> None:
+_ADDRESSES: Final = (f"{NETWORK}.1/24", f"{ENDPOINT}/24", f"{REPOSITORY}/24")
+
+
+def bridge(name: str = "vmbr0", addresses: tuple[str, ...] = _ADDRESSES) -> None:
     """Make a bridge with addresses; raises RuntimeError outside of a namespace of our own."""
     links = json.loads(subprocess.run(["ip", "-json", "link"], capture_output=True, check=True).stdout)
     if strangers := [link["ifname"] for link in links if link.get("link_type") != "loopback"]:
