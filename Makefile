@@ -49,6 +49,7 @@ test-kube: $(STAMP)
 	$(BIN)/pytest tests/real/kube_port.py
 
 # Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
+# PART=ansible cuts runs at moments that SEED=7 repeats.
 PART := cni boot prepare
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
