@@ -80,7 +80,9 @@ def _error(watch: _Watch, status: str) -> dict[str, str]:
     if watch.cancelled:
         return {"reason": "Canceled", "message": "the playbook was canceled"}
     if watch.unreachable:
-        return {"reason": "Unreachable", "message": watch.unreachable}
+        # Ansible also calls a machine unreachable that has no room for its temporary directory.
+        full = classify("prepare", 1, "", watch.unreachable) == "DiskFull"
+        return {"reason": "DiskFull" if full else "Unreachable", "message": watch.unreachable}
     if watch.failed is not None:
         task, text = watch.failed
         return {"reason": classify("prepare", 1, "", text), "message": f"task {task!r}: {words(1, '', text)}"}

@@ -5,10 +5,10 @@ from typing import Any
 from cpcd.adapters.playbooks.__main__ import _verdict, _Watch
 
 
-def error(task: str, result: dict[str, Any]) -> dict[str, str]:
-    """Return what the poller hears of a task that failed so."""
+def error(task: str, result: dict[str, Any], *, event: str = "runner_on_failed") -> dict[str, str]:
+    """Return what the poller hears of a task that ended so."""
     watch = _Watch(deadline=0)
-    watch.hear({"event": "runner_on_failed", "event_data": {"task": task, "res": result}})
+    watch.hear({"event": event, "event_data": {"task": task, "res": result}})
     told: dict[str, str] = _verdict(watch, "failed")["error"]
     return told
 
@@ -32,3 +32,12 @@ def test_a_machine_without_sudo_is_told_though_only_facts_were_gathered() -> Non
 
     told = "task 'Gathering Facts': The following modules failed to execute: setup.; No start of json char found; "
     assert {"reason": "NotRoot", "message": f"{told}/bin/sh: 1: sudo: not found"} == error("Gathering Facts", result)
+
+
+def test_a_full_disk_is_no_silent_machine() -> None:
+    """Ansible calls it unreachable when it cannot make its directory there; a machine that says nothing is."""
+    full = "mkdir: cannot create directory '/root/.ansible/tmp/a': No space left on device"
+    silent = "Failed to connect to the host via ssh: Connection refused"
+
+    told = [error("any", {"msg": msg}, event="runner_on_unreachable") for msg in (full, silent)]
+    assert [("DiskFull", full), ("Unreachable", silent)] == [(each["reason"], each["message"]) for each in told]
