@@ -57,7 +57,7 @@ STANDINS = {
     "apt-get": "exit 1",
     # Somebody's dpkg is at work when it is first asked, and was killed when it is asked again.
     "dpkg": 'case "$1" in --configure) [ -e "$0.asked" ] || { touch "$0.asked"; '
-    'echo "dpkg: error: dpkg frontend lock was locked by another process with pid 7" >&2; exit 2; }; '
+    'echo "dpkg: error: dpkg frontend lock was locked by /usr/bin/apt process with pid 7" >&2; exit 2; }; '
     "rm -f /var/lib/dpkg/updates/*;; esac",
 }
 
