@@ -13,7 +13,7 @@ from typing import Final
 # wins; the texts are recorded (a number is the line's) or stand in `failures.md`. `|` before a reason: for etcd verbs only.
 _RULES: Final = (
     ("busy", r"another operation holds the machine"),
-    ("DiskFull", r"No space left on device|don't have enough free space"),
+    ("DiskFull", r"No space left on device|don't have enough free space|No usable temporary directory found"),
     ("AptLocked", r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked"),
     ("DpkgInterrupted", r"dpkg was interrupted"),
     ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
@@ -62,7 +62,7 @@ _RULES: Final = (
     ("ApiUnreachable", r"connect: connection refused|connect: no route to host|was refused"),
 )
 _BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Killed"}
-_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |Error|E: |dpkg: error|fatal)")
+_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E: |dpkg: error|fatal)")
 _WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
 REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(
     _BY_RC.values(), (reason.lstrip("|") for reason, _ in _RULES)

@@ -70,6 +70,7 @@ def test_a_recorded_failure_has_its_reason(seq: int, verb: str, reason: str) -> 
         ("Error: no leader endpoint given at [https://10.0.0.1:2379]", "NotLeader"),
         ("x509: certificate has expired or is not yet valid: current time", "ClockSkew"),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "DiskFull"),
+        ("FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp', '/root']", "DiskFull"),
         ("E: The following held packages were changed: Held packages were changed and -y was used", "PackageHeld"),
         ("GPG error: EXPKEYSIG 234654DA9A296436", "RepositoryKey"),
         ("E:The repository 'http://a/b Release' does not have a Release file.", "MirrorUnreachable"),
@@ -115,6 +116,13 @@ def test_words_are_the_lines_that_carry_the_cause() -> None:
         "[ERROR Port-6443]: Port 6443 is in use; [ERROR Port-10250]: Port 10250 is in use; "
         "error: error execution phase preflight: preflight checks failed"
     )
+
+
+def test_words_of_a_module_that_broke_are_its_last_line() -> None:
+    """Python puts the way there first."""
+    text = 'Traceback (most recent call last):\n  File "/a.py", line 4, in b\n    raise OSError\nOSError: [Errno 28] full\n'
+
+    assert "OSError: [Errno 28] full" == words(1, "", text)
 
 
 def test_words_of_dpkg_go_on_below() -> None:
