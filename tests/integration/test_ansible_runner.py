@@ -182,7 +182,7 @@ async def test_a_run_is_ended_at_its_deadline(directory: Path, sshd: Sshd) -> No
     """ansible-runner's own time-outs use the wall clock (`failures.md` R02, R07)."""
     playbooks = runner(directory, sshd, [shell("sleep 60")])
 
-    await playbooks.submit(replace(sshd.host(), play=3.0), "op1", GIVEN)
+    await playbooks.submit(replace(sshd.host(), play=8.0), "op1", GIVEN)
 
     state = await end_of(playbooks)
     assert (state["state"], state["error"]["reason"]) == ("failed", "DeadlineExceeded")
