@@ -1,9 +1,11 @@
 """The spec in force: what becomes of a snapshot, whatever goes wrong with it."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.ledger import Ledger, PutFact
 from cpcd.model.view import View
 from cpcd.sources.specs import SpecNews, Specs
-from cpcd.spec.mistakes import MOST
+from cpcd.spec import Reading, read_spec
 from tests.unit.spec.test_files import git
 
 
@@ -61,20 +63,25 @@ async def test_a_good_spec_is_in_force_and_kept(valid: str) -> None:
     assert kept.desired == news.desired
 
 
-async def test_a_spec_that_takes_long_holds_up_nothing(valid: str) -> None:
+async def test_a_spec_that_takes_long_holds_up_nothing(valid: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon judges in a thread, and its loop goes on meanwhile."""
-    keys = "".join(f"  a{at}: 1\n" for at in range(2_000))
-    files = snapshot(valid + keys)
-    looking = asyncio.create_task(
-        Specs(files, view=View, operator_key="ssh-ed25519 AAAA", judge=SpecFiles.judge).look()
-    )
-    turns = 0
-    while not looking.done():
-        turns += 1
-        await asyncio.sleep(0)
+    begun, gone_on = threading.Event(), threading.Event()
 
-    assert turns > 10
-    assert len(looking.result().mistakes) == MOST + 1
+    def slow(*given: Any, **named: Any) -> Reading:
+        begun.set()
+        assert gone_on.wait(10), "the loop did nothing meanwhile"
+        return read_spec(*given, **named)
+
+    monkeypatch.setattr("cpcd.adapters.files.read_spec", slow)
+    looking = asyncio.create_task(
+        Specs(snapshot(valid), view=View, operator_key="ssh-ed25519 AAAA", judge=SpecFiles.judge).look()
+    )
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    gone_on.set()
+    news = await looking
+
+    assert (news.mistakes, news.generation) == ((), "abc")
 
 
 @pytest.mark.parametrize(
