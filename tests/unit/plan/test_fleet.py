@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cpcd.model.desired import Blast, Cluster, Consent, MachineSpec, Remedy, Risk, TemplateRef
 from cpcd.model.keys import Wall
 from cpcd.model.ledger import DropMachine, Machine, PutMachine
-from cpcd.model.seen import Node, Vm
+from cpcd.model.seen import Members, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.case import machine_key
@@ -94,6 +94,20 @@ def test_what_keeps_a_machine_from_being_added_is_said(bulk: Any, infra: dict[st
     assert wanted == said(decided(view(wished, bulk=bulk)))
 
 
+@pytest.mark.parametrize(
+    ("infra", "wanted"),
+    [
+        ({"addresses": ("10.0.0.5",)}, "no free address in ipv4Config.addresses"),
+        ({"vmid_start": 300, "vmid_end": 299}, "no free VMID in vmIDRange"),
+    ],
+)
+def test_of_two_pools_the_one_that_is_exhausted_is_named(infra: dict[str, Any], wanted: str) -> None:
+    """A person is to widen that one."""
+    plan = decided(view(cluster(group(CP, 1), infrastructure=build.infrastructure(**infra))))
+
+    assert f"{CP}: {wanted}" == plan.refusal.sentence
+
+
 def test_a_group_that_waits_does_not_stop_another() -> None:
     """One failure stays one failure (promise 9)."""
     pinned = cluster(group(WORKERS, 1, failure_domain="nowhere"), group("gpu", 1))
@@ -158,6 +172,36 @@ def test_a_lost_vm_is_replaced_when_it_is_proved_absent(
     assert wanted == retired(put(rest, lost, bulk={scopes.vm(lost): found}))
 
 
+@pytest.mark.parametrize(
+    ("control", "gone", "changes", "wanted"),
+    [
+        (3, ("u1",), {}, "retire"),
+        (3, ("u1", "u2"), {}, "QuorumLost"),
+        (4, ("u1", "u2"), {}, "QuorumLost"),
+        (5, ("u1", "u2"), {}, "retire"),
+        (1, ("u1",), {}, "QuorumLost"),
+        (3, ("u4", "u5"), {}, "retire"),
+        (1, ("u2", "u3"), {}, "retire"),
+        (3, ("u1",), {"u2": {"joined": False}}, "QuorumLost"),
+        (3, ("u1", "u2"), {"u2": {"joined": False}, "u3": {"joined": False}}, "QuorumLost"),
+        (3, ("u2",), {"u2": {"joined": False}}, "retire"),
+        (3, ("u1", "u2"), {"u1": {"retire": "gone"}, "u2": {"retire": "gone"}}, "add-machine"),
+    ],
+)
+def test_without_its_quorum_a_cluster_keeps_the_rows_of_the_vms_that_it_lost(
+    control: int, gone: tuple[str, ...], changes: dict[str, dict[str, Any]], wanted: str
+) -> None:
+    """A majority of the control planes that joined has its VM, or nothing is decided: a person may put one back.
+
+    Who never joined is no voter, a worker is none, and who goes already is not to be put back.
+    """
+    whole = built(cluster(group(CP, control), group(WORKERS, 2)))
+    rows = [replace(of(whole, uid), **parts) for uid, parts in changes.items()]
+    lost = {scopes.vm(of(whole, uid)): seen(GONE) for uid in gone}
+
+    assert wanted == said(decided(put(whole, *rows, bulk=lost)))
+
+
 THEIRS = {"name": "nextcloud", "description": "", "smbios1": "uuid=11111111-0000-0000-0000-000000000000"}
 
 
@@ -198,6 +242,32 @@ def test_who_was_still_to_be_made_on_a_removed_proxmox_node_is_a_loss_and_no_rem
     assert ("u4", Risk.REPLACE, "") == (action.row.uid, action.kind, action.before(whole)["remedy"])
     assert tried == after[f"healed/{NAME}/{WORKERS}"]
     assert guards.remediation(action, put(whole, bulk=ill("u8", "u9", "u10", "u11", "u1", "u2", "u3"))) is None
+
+
+@pytest.mark.parametrize(("tried", "wanted"), [(0, "retire"), (3, "RemediesSpent")])
+def test_who_was_a_member_on_a_removed_proxmox_node_is_a_remedy_like_any_other(tried: int, wanted: str) -> None:
+    """It was made and served, so that its replacement is counted and held up as one."""
+    rest = built()
+    there = of(rest, "u4")
+    bulk = {**ill("u4"), **build.without(there.node), scopes.vm(there): unknown()}
+    whole = put(rest, bulk=bulk, known={f"healed/{NAME}/{WORKERS}": [[NOW - 60, there.revision]] * tried})
+    plan = decided(whole)
+
+    assert wanted == said(plan)
+    assert all(Remedy.REPLACE is action.remedy for action in plan.steps)
+
+
+def test_of_the_sick_who_was_consented_to_goes_first() -> None:
+    """Each is asked for by itself, and the yes to one is not kept waiting for that to another."""
+    asks = {**build.AUTO, Risk.REPLACE: Consent.APPROVE}
+    rest = built(now=cluster(group(CP, 3), group(WORKERS, 2), change_policy=asks))
+    why = "its node stays unhealthy, and no reset is left to try"
+    sick = [replace(of(rest, uid), strikes=1) for uid in ("u4", "u5")]
+    request = effects.about(sick[1], why)
+    whole = put(rest, *sick, bulk=ill("u4", "u5"))
+
+    assert ("u4", Risk.REPLACE) == retired(whole)
+    assert ("u5", Risk.REPLACE) == retired(put(whole, known={f"approval/{NAME}/retire/{request}": NOW}))
 
 
 def test_a_loss_goes_before_a_remedy_that_waits_for_its_turn() -> None:
@@ -305,7 +375,8 @@ def test_a_groups_own_limit_is_for_its_rollout_alone(changes: dict[str, Any], st
     [
         (0, 700, {}, tuple(Remedy), None),
         (1, 700, {}, tuple(Remedy), ("u4", Risk.REPLACE)),
-        (1, 299, {}, tuple(Remedy), None),
+        (1, 300, {}, tuple(Remedy), None),
+        (1, 301, {}, tuple(Remedy), ("u4", Risk.REPLACE)),
         (1, 700, {"remedy/u4": NOW - 60}, tuple(Remedy), None),
         (1, 700, {"remedy/u4": NOW - 301}, tuple(Remedy), ("u4", Risk.REPLACE)),
         (0, 700, {}, (Remedy.START, Remedy.REPLACE), ("u4", Risk.REPLACE)),
@@ -354,6 +425,65 @@ def test_a_scale_down_takes_the_newest_or_the_oldest(order: str, wanted: str) ->
     whole = built(cluster(group(CP, 1), before), now=cluster(group(CP, 1), after))
 
     assert (wanted, Risk.DESTROY) == retired(whole)
+
+
+@pytest.mark.parametrize(("order", "wanted"), [("Newest", "u2"), ("Oldest", "u4")])
+def test_a_scale_down_goes_by_age_and_not_by_number(order: str, wanted: str) -> None:
+    """An index is free again when its machine is gone, so that the lowest may be the youngest's."""
+    after = group(WORKERS, 2, deletion_order=order)
+    whole = built(cluster(group(CP, 1), group(WORKERS, 3)), now=cluster(group(CP, 1), after))
+    ages = {"u2": 10, "u3": 20, "u4": 30}
+    rows = [replace(of(whole, uid), created=Wall(NOW - age)) for uid, age in ages.items()]
+
+    assert (wanted, Risk.DESTROY) == retired(put(whole, *rows))
+
+
+@pytest.mark.parametrize(
+    ("known", "joined", "wanted"),
+    [({}, False, "u4"), ({"surge/u4": "u9"}, False, "u2"), ({"surge/u4": "u9"}, True, "u4")],
+    ids=["of its own", "surge", "surge that came"],
+)
+def test_a_scale_down_takes_who_is_still_to_come_unless_it_takes_anothers_place(
+    known: dict[str, str], joined: bool, wanted: str
+) -> None:
+    """Nothing runs on the one; what ran where the other is to stand has no place but that.
+
+    One that came and does not serve is like any other.
+    """
+    after = group(WORKERS, 2, deletion_order="Oldest")
+    whole = built(cluster(group(CP, 1), group(WORKERS, 3)), now=cluster(group(CP, 1), after))
+    last = replace(of(whole, "u4"), joined=joined)
+    nodes = {**whole.known(scopes.nodes(NAME)), last.name: node(last, ready="Unknown", since=NOW - 10)}
+
+    assert (wanted, Risk.DESTROY) == retired(put(whole, last, known=known, bulk={scopes.nodes(NAME): seen(nodes)}))
+
+
+@pytest.mark.parametrize(
+    ("want", "etcd", "wanted"),
+    [
+        (3, {"sick": "u2"}, ("u2", Risk.REPLACE)),
+        (3, {"learns": "u2"}, None),
+        (3, {}, None),
+        (3, None, None),
+        (2, {"sick": "u2"}, ("u2", Risk.DESTROY)),
+        (2, {"learns": "u2"}, ("u3", Risk.DESTROY)),
+        (2, None, ("u3", Risk.DESTROY)),
+    ],
+)
+def test_a_voter_that_does_not_answer_goes_before_anybody_comes(
+    want: int, etcd: dict[str, str] | None, wanted: tuple[str, Risk] | None
+) -> None:
+    """Beside it nobody can join, so that no surge would help; what cannot be seen of etcd makes nobody ill."""
+    machine = NEW if want == 3 else spec()
+    whole = built(cluster(group(CP, 3)), now=cluster(group(CP, want, machine=machine)))
+    listed = tuple(
+        build.member(one, healthy=one.uid not in etcd.values(), learner=one.uid == etcd.get("learns"))
+        for one in whole.rows(NAME)
+        if etcd is not None
+    )
+    found = unknown() if etcd is None else seen(Members(listed, "m-u1"))
+
+    assert wanted == retired(put(whole, bulk={scopes.etcd(NAME): found}))
 
 
 def test_a_scale_down_takes_who_does_not_serve_first() -> None:
@@ -410,6 +540,17 @@ LEFT = {f"address/{build.SITE}/10.0.0.19": NOW + 60}  # somebody has just left
 def test_machines_of_a_deployment_that_left_stay_until_the_wanted_ones_serve(whole: View, wanted: str) -> None:
     """A pool that is renamed goes when its successor stands; what is sick for its time is not waited for."""
     assert (wanted, 1) == (said(decided(whole)), max(1, len(decided(whole).steps)))
+
+
+@pytest.mark.parametrize(("served", "wanted"), [(True, "retire"), (False, "RollingOut")])
+def test_what_nobody_mends_is_not_waited_for_while_another_serves(served: bool, wanted: str) -> None:
+    """The old go when all that can come has come; where nobody has, what serves now is kept."""
+    whole = renamed()
+    stuck = [replace(one, joined=False, strikes=3) for one in (BATCH[1:] if served else BATCH)]
+    wanted_now = replace(whole.desired.clusters[NAME], health=health(ladder=(Remedy.START, Remedy.RESET)))
+    whole = replace(whole, desired=replace(whole.desired, clusters={NAME: wanted_now}))
+
+    assert wanted == said(decided(put(whole, *stuck)))
 
 
 @pytest.mark.parametrize(("known", "wanted"), [({}, "retire"), (LEFT, "PoolExhausted")], ids=["full", "cooling"])
@@ -483,6 +624,16 @@ def test_an_outdated_machine_that_does_not_serve_goes_first() -> None:
     nodes["lab-general-3"] = replace(nodes["lab-general-3"], ready="Unknown")
 
     assert ("u4", Risk.REPLACE) == retired(put(whole, bulk={scopes.nodes(NAME): seen(nodes)}))
+
+
+def test_a_rollout_does_not_wait_for_what_it_replaces() -> None:
+    """Who is outdated and does not serve goes, however few serve: nobody is served by waiting for it."""
+    whole = rolling(surge=0, unavailable=1)
+    nodes = {**whole.known(scopes.nodes(NAME))}
+    for name in ("lab-general-2", "lab-general-3"):
+        nodes[name] = replace(nodes[name], ready="Unknown")
+
+    assert ("u3", Risk.REPLACE) == retired(put(whole, bulk={scopes.nodes(NAME): seen(nodes)}))
 
 
 def test_a_scale_down_in_the_same_edit_as_a_new_template_still_asks_as_destruction() -> None:

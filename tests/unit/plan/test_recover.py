@@ -87,6 +87,15 @@ def test_a_lost_ledger_is_taken_from_the_machines(installation: str) -> None:
     assert (installation, True) == (after.installation, f"recovered/{NAME}" in after.facts)
 
 
+def test_a_ledger_that_is_older_than_its_machines_takes_what_it_lacks() -> None:
+    """Beside rows of its own: what bears its own name can be nobody else's."""
+    whole = found(claim(ROWS[1]), rows=(ROWS[0],))
+    (action,) = decided(whole).steps
+
+    assert isinstance(action, Recover)
+    assert {ROWS[0].uid, ROWS[1].uid} == {*whole.with_ledger(action.changes(whole)).machines}
+
+
 def test_taking_machines_always_asks() -> None:
     """Another cpcd may keep them, so that no policy consents beforehand."""
     whole = found(*(claim(one) for one in ROWS))
@@ -115,6 +124,25 @@ def test_machines_of_others_are_refused_by_name(whole: View) -> None:
     assert plan.steps == ()
     assert plan.refusal is not None
     assert ROWS[0].name in plan.refusal.sentence
+
+
+@pytest.mark.parametrize(
+    ("claims", "rows"),
+    [((replace(claim(ROWS[0]), cluster="other"),), ()), ((claim(ROWS[0]),), (ROWS[0],))],
+    ids=["another cluster's", "known by now"],
+)
+def test_what_is_anothers_cluster_or_has_its_row_is_nothing_to_take(
+    claims: tuple[Claim, ...], rows: tuple[Machine, ...]
+) -> None:
+    """The other cluster asks for its own; a list of claims may be from before the row was taken."""
+    assert {"add-machine", "elect-init"} >= {step.verb for step in decided(found(*claims, rows=rows)).steps} != set()
+
+
+def test_without_a_row_of_a_control_plane_nobody_says_that_there_never_was_one() -> None:
+    """An election beside one that was not found would make a second cluster."""
+    plan = decided(view(WISHED, rows=[replace(ROWS[1], joined=False)], known={f"recovered/{NAME}": NOW}))
+
+    assert (plan.steps, plan.wait.reason if plan.wait else "") == ((), "Recovering")
 
 
 def test_nothing_is_added_before_the_claims_are_known() -> None:
