@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpcd.model.desired import Addon, Blast, Cluster, Consent, Risk, TemplateRef
+from cpcd.model.errors import Code
 from cpcd.model.keys import Key, Kind, OpId, Role
-from cpcd.model.ledger import Ledger
+from cpcd.model.ledger import Ledger, Machine
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, scopes
@@ -47,6 +48,9 @@ BIG = spec(memory_mib=8192)
 NEW = spec(template=TemplateRef("ubuntu", vmid=9001))
 CREATE = ["clone", "configure", "resize", "start", "pin-host-key", "prepare"]
 REBOOT = ["reboot", "drain", "shutdown", "start", "uncordon"]
+
+
+COMING = row("u9", WORKERS, 9, index=3, started=True, created=NOW)
 
 
 def printed(whole: View, *, guards: Sequence[Any] = GUARDS) -> tuple[Step, ...]:
@@ -313,6 +317,21 @@ def test_the_hour_of_the_blast_radius_is_folded_over(policy: dict[Risk, Consent]
     assert ([request(uid, 1) for uid in ("u7", "u6", "u5")] if policy is ASKS else []) == asked(steps)
 
 
+def test_what_waits_for_consent_comes_before_what_waits_for_the_hour() -> None:
+    """A yes is given in a minute: what is behind it is not told as being behind the blast radius."""
+    blast = Blast(max_unavailable=1, max_destroys_per_hour=1, max_destroy_percent=100)
+    policy = {**build.AUTO, Risk.REBOOT: Consent.APPROVE}
+    now = cluster(group(CP, 3, machine=BIG), group(WORKERS, 1), change_policy=policy, blast=blast)
+
+    steps = printed(replace(FOUR, desired=built(ONE, now=now).desired))
+
+    waits = [
+        "hour" if "hour" in one.wait else "consent" for one in steps if one.verb in {"reboot", "retire"} and one.wait
+    ]
+    assert ["consent"] * 3 + ["hour"] * 2 == waits
+    assert {"after approval"} == {one.wait for one in steps if one.verb == "shutdown"}
+
+
 def test_consent_changes_nothing_but_when() -> None:
     """The steps behind it are those that the same edit has where it is given in the file, in the same order."""
     wanted = cluster(group(CP, 3, machine=NEW), group(WORKERS, 2, machine=NEW))
@@ -399,6 +418,62 @@ def test_a_plan_made_in_the_middle_of_things_goes_on_from_there() -> None:
     )  # fmt: skip
 
     assert [*CREATE[1:], "join"] == by_name(printed(whole))["lab-general-3"]
+
+
+@pytest.mark.parametrize(
+    ("found", "more"),
+    [
+        (vm(COMING, host_key=""), {}),
+        (vm(COMING, lock="backup"), {}),
+        (vm(COMING), {"inside": unknown()}),
+        (vm(COMING), {"inside": seen(build.facts(COMING, cloud_init="running", prepared=""))}),
+    ],
+    ids=["boots", "locked", "silent", "cloud-init"],
+)
+def test_what_a_machine_waits_for_just_now_is_taken_as_come(found: Vm, more: dict[str, Any]) -> None:
+    """So that the plan of a machine on its way goes to the end, and nothing is held at it."""
+    rest = built(ONE, now=cluster(group(CP, 3), group(WORKERS, 3)))
+    inside = more.get("inside", seen(build.facts(COMING, prepared="")))
+    bulk = {scopes.vm(COMING): seen(found), scopes.guest(COMING): inside, scopes.node(NAME, COMING.name): seen(None)}
+    folding = Fold(put(rest, COMING, bulk=bulk), reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+
+    assert ["pin-host-key", "prepare", "join"] == by_name(folding.all_steps())[COMING.name]
+    assert {} == folding.held
+
+
+def test_what_waits_for_what_nobody_can_foresee_is_held_and_the_plan_ends() -> None:
+    """Its pods are taken as gone already; that its Node cannot be read is no step of anybody's."""
+    rest = built(ONE)
+    one = of(rest, "u4")
+    silent = {scopes.node(NAME, one.name): unknown(), scopes.vm(one): seen(vm(one, ONE, pending=("memory",)))}
+    whole = put(rest, ops=[hold(one)], bulk=silent)
+    folding = Fold(whole, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+
+    assert () == folding.all_steps()
+    assert (one.name, "Draining", "") == held(folding, one)
+
+
+def held(folding: Fold, one: Machine) -> tuple[str, str, str]:
+    """Return how a machine is held: its name, the reason, and the code of a refusal."""
+    found = folding.held[machine_key(one)]
+    return found.name, found.reason, found.code
+
+
+def test_what_is_refused_is_held_with_its_code() -> None:
+    """For a person to mend; a wait has none."""
+    whole = built(ONE, now=cluster(group(CP, 3), group(WORKERS, 2, machine=spec(boot_disk_gb=10))))
+    folding = Fold(whole, reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+
+    assert () == folding.all_steps()
+    assert ("lab-general-1", "BootDiskLarger", str(Code.CONFIG)) == held(folding, of(whole, "u4"))
+
+
+def test_who_comes_right_in_the_course_of_the_plan_is_not_held() -> None:
+    """From nothing every machine but one waits at first for the control plane."""
+    folding = Fold(nothing(), reconcilers=RECONCILERS, guards=GUARDS, resolve=resolve)
+
+    assert folding.all_steps()
+    assert {} == folding.held
 
 
 def test_an_open_reboot_is_told_to_its_end() -> None:

@@ -135,6 +135,13 @@ def test_a_locked_vm_is_unlocked() -> None:
     assert "" == after.known(scopes.vm(WORKER)).lock
 
 
+def test_nobody_answers_at_an_endpoint_that_was_not_looked_at_yet() -> None:
+    """Who is about to make a cluster finds the place free; else the plan would end before its init."""
+    after = come("EndpointUnknown", bulk={scopes.endpoint(NAME): unknown()})
+
+    assert after.known(scopes.endpoint(NAME)) is False
+
+
 def test_a_vm_that_was_never_made_is_not_there() -> None:
     """One that was started once may be there all the same: unknown is not absent."""
     young = row("u9", WORKERS, 9)
@@ -142,6 +149,14 @@ def test_a_vm_that_was_never_made_is_not_there() -> None:
 
     assert Vm(exists=False) == arrived(machine_key(young), Wait("VmUnknown", ""), nowhere).known(scopes.vm(young))
     assert nowhere is arrived(machine_key(WORKER), Wait("VmUnknown", ""), nowhere)
+
+
+@pytest.mark.parametrize("reason", ["Booting", "VmLocked"])
+def test_of_a_vm_that_cannot_be_read_nothing_is_foreseen(reason: str) -> None:
+    """There is nothing that could be known to have changed."""
+    whole = put(REST, bulk={scopes.vm(WORKER): unknown()})
+
+    assert whole is arrived(machine_key(WORKER), Wait(reason, "waits"), whole)
 
 
 @pytest.mark.parametrize("reason", ["Draining", "DrainStalled", "VolumesAttached"])
