@@ -9,7 +9,7 @@ import pytest
 
 from cpcd.model.desired import Cluster, Desired, Remedy, Risk
 from cpcd.model.keys import Role, Uid, Wall
-from cpcd.model.ledger import DropFact, Machine, PutFact
+from cpcd.model.ledger import DropFact, Machine, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Wait
 from cpcd.model.seen import Vm
 from cpcd.plan import alloc, applyset, effects, fields, guards, kubeadm, scopes
@@ -276,6 +276,14 @@ def test_a_member_that_is_off_is_started_as_a_remedy_or_under_its_own_reboot(
     assert wanted == said(provision(case(WORKER, whole)))
 
 
+def test_a_machine_that_is_still_to_join_is_started_whatever_the_ladder_says() -> None:
+    """It is being built, and that is no remedy."""
+    young = replace(WORKER, joined=False)
+    off = {scopes.vm(young): seen(vm(young, ONE, status="stopped"))}
+
+    assert "start" == said(provision(case(young, put(under(replace(ONE, health=health(ladder=()))), young, bulk=off))))
+
+
 # --- what became of an operation ---------------------------------------------------------------------------------
 
 
@@ -405,7 +413,10 @@ def test_another_vm_at_the_vmid_of_a_machine_that_goes_is_let_be() -> None:
     nodes = {scopes.nodes(NAME): seen({WORKER.name: down}), scopes.node(NAME, WORKER.name): seen(down)}
     left = {scopes.nodes(NAME): seen({}), scopes.node(NAME, WORKER.name): seen(None)}
     whole = put(REST, going, ops=[hold(going, "retire")], bulk={scopes.vm(going): seen(theirs), **left})
+    forgotten = step(retire(case(going, whole)))
 
+    assert isinstance(forgotten, effects.Forget)
+    assert forgotten.taken
     assert "delete-node" == leaving(WORKER, seen(theirs), more=nodes)
     assert "forget" == leaving(WORKER, seen(theirs), more=left)
     assert resolve(hold(going, "retire"), whole, whole.wall) == Done()
@@ -710,8 +721,8 @@ def test_a_growth_is_remembered_because_the_config_may_never_tell() -> None:
 
 
 def test_a_join_that_ended_well_and_made_no_member_has_failed_at_its_limit() -> None:
-    """What it left is cleaned before the next; one that still runs is only late."""
-    young = member_row("u9", WORKERS, 9, joined=False)
+    """It counts as a try, and what it left is cleaned before the next; one that still runs is only late."""
+    young = member_row("u9", WORKERS, 9, joined=False, strikes=1)
     nowhere = {scopes.node(NAME, young.name): seen(None)}
 
     def judged(state: str) -> Any:
@@ -719,6 +730,7 @@ def test_a_join_that_ended_well_and_made_no_member_has_failed_at_its_limit() -> 
         return resolve(op(young, "join", age=90_000), put(REST, young, bulk={**nowhere, **polled}), NOW)
 
     assert [Failed, Running] == [type(judged(state)) for state in ("done", "running")]
+    assert (PutMachine(replace(young, strikes=2)),) == judged("done").changes
 
 
 def test_decisions_of_the_ledger_reach_no_port() -> None:

@@ -72,6 +72,7 @@ SMALL = {"scsi0": "local:1,size=4G"}
         (RAN, clone_of(ROW), {}, "ForeignVm"),
         (ROW, Vm(True, "pve1", "stopped", config={"name": "theirs"}), {}, "renumber"),
         (RAN, vm(ROW, options={"name": "renamed"}), {}, "ForeignVm"),
+        (RAN, vm(ROW, options={"description": ""}), {}, "ForeignVm"),
         (ROW, vm(ROW, options={"description": "cpcd/1 other lab u9 op"}), {}, "renumber"),
         (ROW, vm(ROW, ONE, status="stopped", lock="backup"), {}, "VmLocked"),
         (ROW, vm(ROW, ONE, status="stopped", options=SMALL), {}, "resize"),
@@ -87,6 +88,20 @@ SMALL = {"scsi0": "local:1,size=4G"}
 def test_from_a_row_to_a_running_vm(one: Any, found: Vm | None, known: Mapping[str, Any], wanted: str) -> None:
     """Clone, configure, grow, start, first contact; what is not ours is not touched."""
     assert wanted == said(provisioned(one, found, known))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (Vm(exists=False), "its VM 309 is gone"),
+        (vm(ROW, options={"description": "", "smbios1": "uuid=1"}), "its VM 309 is gone, and another has its VMID"),
+    ],
+)
+def test_of_a_vm_that_is_gone_it_is_said_whether_another_has_its_number(found: Vm, wanted: str) -> None:
+    """Who looks there finds a VM that runs, and is to know that it is none of this machine."""
+    plan = provisioned(RAN, found)
+
+    assert [f"lab-cp-9: {wanted}"] == [one.message for one in plan.conditions if plan]
 
 
 def test_the_configuration_is_written_against_the_digest_that_was_read() -> None:

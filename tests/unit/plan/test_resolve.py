@@ -108,6 +108,15 @@ def test_a_clone_is_judged_by_its_task_its_config_and_its_age(
     assert wanted is type(cloned(found, tasks, age))
 
 
+def test_a_clone_that_has_just_begun_is_looked_at_again_sooner() -> None:
+    """A linked one takes half a second, and others wait for its slot."""
+    new, old = cloned(GONE, (RUNNING,), 0.5), cloned(GONE, (RUNNING,), 5)
+
+    assert isinstance(new, Running)
+    assert isinstance(old, Running)
+    assert new.after < old.after
+
+
 def test_a_known_handle_is_the_task_whatever_its_log_names_yet() -> None:
     """The UPID of the reply is one of ours even before its log has a line."""
     assert isinstance(cloned(GONE, (task("UPID:h", "qmclone", exit_=""),), LATE, handle="UPID:h"), Running)
@@ -422,6 +431,16 @@ def test_a_retired_machine_waits_for_no_answer_past_the_jobs_limit(verb: str) ->
     assert [Unknown, Unknown, Unknown, Failed, Failed] == list(map(type, found))
 
 
+@pytest.mark.parametrize("verb", GUEST_VERBS)
+def test_a_retired_machine_that_was_moved_off_an_offline_node_is_asked_first(verb: str) -> None:
+    """Its VM is seen to run elsewhere, so that it can be asked what became of the job; nobody has asked it yet."""
+    one = replace(ROW, retire="scaled")
+    away = Quorum(quorate=True, online=frozenset({"pve2"}), offline=frozenset({ROW.node}))
+    bulk = {scopes.vm(ROW): seen(vm(ROW, node="pve2")), scopes.quorum(ROW.site): seen(away)}
+
+    assert isinstance(resolve(op(one, verb, age=1801), view(rows=[one], bulk=bulk), NOW), Unknown)
+
+
 def test_who_refuses_the_login_is_called_no_silent_machine() -> None:
     """Who does not trust whom is said, of one that goes as of one that stays."""
     asked = op(ROW, "join", age=2_000, handle="op-1")
@@ -607,6 +626,7 @@ MASTERS = [one for one in REST.rows(NAME) if one.group == CP]
         ({ETCD: unknown()}, Running),
         ({ETCD: seen(members(*MASTERS, sick=[HELD]))}, Running),
         ({ETCD: seen(members(*MASTERS[1:]))}, Running),
+        ({ETCD: seen(Members((*members(*MASTERS[1:]).members, build.member(HELD, learner=True)), "m-u2"))}, Running),
         ({ETCD: seen(members(*MASTERS, sick=MASTERS[1:]))}, Done),
     ],
 )

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from cpcd.model.desired import Cluster, Consent, Desired, Remedy, Risk
+from cpcd.model.desired import Cluster, Consent, Desired, Remedy, Risk, Unhealthy
 from cpcd.model.errors import Code
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
 from cpcd.model.view import View
-from cpcd.plan import effects, scopes
+from cpcd.plan import effects, fields, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.drain import drain
 from cpcd.plan.guards import GUARDS
@@ -132,6 +132,7 @@ def test_drift_is_mended_by_the_softest_rung(now: Cluster, bulk: Mapping[Any, An
         ({"boot_disk_gb": 40}, {}, "Ready"),
         ({}, {"pending": ("memory",)}, "Ready"),
         ({"tags": ("x",)}, {}, "configure"),
+        ({"timezone": "Europe/Berlin"}, {}, "prepare"),
     ],
 )
 def test_what_is_to_be_replaced_is_not_disturbed_before(
@@ -158,6 +159,19 @@ def test_where_nothing_changes_in_place_only_what_nobody_feels_is_written() -> N
 
     assert isinstance(action, effects.Configure)
     assert {"onboot": 0} == action.options
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("Preferred", "configure"), ("Never", "Ready")])
+def test_what_was_edited_by_hand_is_put_back_only_where_something_may_change_in_place(mode: str, wanted: str) -> None:
+    """Its row is of the wanted revision, so that no successor comes for it; `rollout.inPlace: Never` is kept all the same."""
+    now = wants_in_place(mode)
+    own = next(one for one in now.groups if one.name == WORKERS)
+    one = replace(WORKER, revision=fields.group_revision(own))
+    whole = put(
+        replace(REST, desired=Desired({NAME: now})), one, bulk={scopes.vm(one): seen(vm(one, options={"memory": 2048}))}
+    )
+
+    assert wanted == said(kept(one, whole))
 
 
 def test_a_boot_disk_that_cannot_shrink_keeps_off_no_remedy() -> None:
@@ -258,6 +272,19 @@ def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(
     whole = put(REST, one, known=known, bulk={NODE: seen(node(WORKER, ready=ready, since=NOW - since))})
 
     assert wanted == said(kept(one, whole))
+
+
+PRESSED = ("DiskPressure", "True", NOW - 10)
+
+
+@pytest.mark.parametrize(("ready", "wanted"), [("True", "is unhealthy by healthCheck"), ("False", "is not Ready")])
+def test_a_node_that_is_ready_is_not_said_not_to_be(ready: str, wanted: str) -> None:
+    """What a rule of the file's finds ill may say Ready in every list; who reads both is told why."""
+    rules = health(conditions=(*health().conditions, Unhealthy("DiskPressure", "True", 60)))
+    ill = node(WORKER, ready=ready, since=NOW - 10, conditions=(PRESSED,))
+    whole = put(built(ONE, now=replace(ONE, health=rules)), bulk={NODE: seen(ill)})
+
+    assert [f"lab-general-1 {wanted}"] == [one.message for one in kept(WORKER, whole).conditions]
 
 
 @pytest.mark.parametrize("strikes", [0, 1])
@@ -521,7 +548,8 @@ def test_what_is_forgotten_cools_down() -> None:
     """VMID and address rest for ten minutes; the pin goes with the row."""
     gone = put(LEAVING, bulk={**OUT, scopes.vm(WORKER): seen(Vm(exists=False))})
     decided = step(retire(case(GOING, gone)))
-    assert decided is not None
+    assert isinstance(decided, effects.Forget)
+    assert not decided.taken
 
     after = gone.with_ledger(decided.changes(gone))
 
