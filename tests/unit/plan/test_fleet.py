@@ -850,6 +850,16 @@ def test_the_mark_of_a_surge_ends_with_the_machine_itself() -> None:
     assert {"u2": "u2", "u3": "u2", "n1": None} == left
 
 
+def test_who_was_added_for_a_machine_that_stays_after_all_is_one_too_many() -> None:
+    """Taken back, or well again by itself: nobody goes for it any more, so that one goes by the scale-down."""
+    rest = built(cluster(group(CP, 1), group(WORKERS, 3)))
+    extra = member_row("n1", WORKERS, 21, created=NOW)
+    nodes = {**rest.known(scopes.nodes(NAME)), extra.name: node(extra)}
+    whole = put(rest, extra, bulk={scopes.nodes(NAME): seen(nodes)}, known={"surge/n1": "u2"})
+
+    assert ("n1", Risk.DESTROY) == retired(whole)
+
+
 def newer(whole: View, **changes: Any) -> View:
     """Return the view in which a third template is wanted, or other limits."""
     now = cluster(group(CP, 1), group(WORKERS, 3, machine=spec(template=TemplateRef("ubuntu", vmid=9002)), **changes))

@@ -142,6 +142,20 @@ def test_a_boot_disk_that_the_template_cannot_give_is_not_cloned(
     assert wanted == said(provision(case(ROW, view(now, rows=[ROW], bulk=bulk))))
 
 
+def test_of_the_copies_of_a_template_the_one_that_is_cloned_is_judged() -> None:
+    """Another of the same name may be of before an edit, with another disk."""
+    copies = tuple(
+        Resource(vmid, "pve1", "u", "stopped", True, (), "", (("scsi0", f"local:0,size={size}"),))
+        for vmid, size in ((9001, "40G"), (TEMPLATE, "4G"))
+    )
+    bulk = {scopes.vm(ROW): seen(Vm(exists=False)), scopes.template(SITE, "ubuntu"): seen(copies)}
+    first, second = (replace(ROW, template=vmid) for vmid in (TEMPLATE, 9001))
+
+    assert ["clone", "BootDiskLarger"] == [
+        said(provision(case(one, view(ONE, rows=[one], bulk=bulk)))) for one in (first, second)
+    ]
+
+
 def test_a_clone_without_the_boot_disk_is_not_started() -> None:
     """Its slots are named, so that the right one can be chosen; a cloud-init drive is none of them."""
     now = cluster(group(CP, machine=spec(boot_disk="scsi1")))

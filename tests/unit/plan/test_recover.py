@@ -9,7 +9,7 @@ from cpcd.model.desired import Consent, Risk
 from cpcd.model.keys import Role
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan, Wait
-from cpcd.model.seen import Claim, Facts
+from cpcd.model.seen import Api, Claim, Facts
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, guards, scopes
 from cpcd.plan.fleet import fleet
@@ -181,7 +181,17 @@ def test_a_cluster_is_recognised_by_a_control_plane_that_serves() -> None:
     assert f"recovered/{NAME}" not in after.facts
 
 
-@pytest.mark.parametrize("whole", [taken_up(readyz=0), taken_up(written=False)], ids=["silent", "no kubeconfig"])
+def with_api(**changes: Any) -> View:
+    """Return the cluster whose API answers otherwise."""
+    api = replace(Api(ready=True, version="v1.34.2", uid="kube-system-uid"), **changes)
+    return replace(taken_up(), bulk={**taken_up().bulk, scopes.api(NAME): seen(api)})
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [taken_up(readyz=0), taken_up(written=False), with_api(ready=False), with_api(uid="")],
+    ids=["silent", "no kubeconfig", "not ready", "nameless"],
+)
 def test_until_then_nothing_is_added_or_elected(whole: View) -> None:
     """An election now could make a second cluster beside the first."""
     plan = decided(whole)

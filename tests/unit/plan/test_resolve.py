@@ -489,6 +489,14 @@ def test_a_failed_verb_is_told_in_the_machines_own_words() -> None:
     assert "prepare on lab-general-9 failed: PreflightFailed: port 6443 is in use" == verdict.sentence
 
 
+def test_of_what_was_lost_no_error_of_its_own_is_told() -> None:
+    """Its unit went away and wrote no result: whatever stands there is of before."""
+    verdict = on_guest("prepare", "lost")
+
+    assert isinstance(verdict, Failed)
+    assert "prepare on lab-general-9 was interrupted: the machine or its unit went away" == verdict.sentence
+
+
 @pytest.mark.parametrize(
     ("verb", "changes"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from cpcd.model.desired import Cluster, Consent, Desired, Remedy, Risk, Unhealthy
 from cpcd.model.errors import Code
+from cpcd.model.keys import Scope
 from cpcd.model.ledger import Machine
 from cpcd.model.plan import Done, Plan, Running
 from cpcd.model.seen import Api, Members, Vm
@@ -274,6 +275,42 @@ def test_a_node_that_is_not_ready_is_given_its_time_then_one_reset(
     assert wanted == said(kept(one, whole))
 
 
+@pytest.mark.parametrize(("pressed", "wanted"), [(10, 1.0), (100, 40.0)])
+def test_of_two_rules_that_hold_the_one_longest_past_its_time_counts(pressed: float, wanted: float) -> None:
+    """What began just now gives no more time to what has lasted too long."""
+    rules = health(conditions=(*health().conditions, Unhealthy("DiskPressure", "True", 60)))
+    ill = node(WORKER, ready="False", since=NOW - 301, conditions=(("DiskPressure", "True", NOW - pressed),))
+    whole = put(built(ONE, now=replace(ONE, health=rules)), bulk={NODE: seen(ill)})
+
+    assert wanted == sick_for(case(WORKER, whole))
+
+
+@pytest.mark.parametrize(
+    ("strikes", "known", "wanted"),
+    [
+        (0, {}, "Ready"),
+        (1, {"remedy/u4": NOW - 299}, "Ready"),
+        (1, {"remedy/u4": NOW - 301}, "forgive"),
+        (1, {}, "forgive"),
+    ],
+)
+def test_a_strike_is_forgiven_when_its_reset_has_helped_for_as_long_as_it_was_given(
+    strikes: int, known: dict[str, Any], wanted: str
+) -> None:
+    """Else the next sickness, whenever that is, would have no reset (ADR 0009)."""
+    one = replace(WORKER, strikes=strikes)
+
+    assert wanted == said(kept(one, put(REST, one, known=known)))
+
+
+def test_what_somebody_else_has_changed_is_named_and_left_to_them() -> None:
+    """No reboot is made for it, so that somebody has to know that one is to come."""
+    whole = put(REST, bulk={scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("args", "net0")))})
+    (condition,) = kept(WORKER, whole).conditions
+
+    assert condition.message.endswith("; args, net0 changed in Proxmox, not by cpcd, and waits for a cold start")
+
+
 PRESSED = ("DiskPressure", "True", NOW - 10)
 
 
@@ -483,6 +520,33 @@ def test_a_retirement_disrupts_until_the_machine_has_left_and_is_down(bulk: Mapp
     whole = put(REST, MASTER_GOING, ops=[hold(MASTER, "retire")], bulk={**MASTER_LEFT, **bulk})
 
     assert (Done() if over else Running(5)) == resolve(hold(MASTER, "retire"), whole, NOW)
+
+
+@pytest.mark.parametrize("scope", [scopes.vm(MASTER), scopes.node(NAME, MASTER.name), scopes.etcd(NAME)])
+def test_what_nobody_has_looked_at_yet_is_taken_to_be_there(scope: Scope) -> None:
+    """A daemon that has just begun knows of nothing that has left."""
+    whole = put(REST, MASTER_GOING, ops=[hold(MASTER, "retire")], bulk=MASTER_LEFT)
+    unread = replace(whole, bulk={other: found for other, found in whole.bulk.items() if other != scope})
+
+    assert [Done(), Running(5)] == [resolve(hold(MASTER, "retire"), one, NOW) for one in (whole, unread)]
+
+
+@pytest.mark.parametrize(
+    ("bulk", "wanted"),
+    [
+        (build.site(online=("pve2", "pve3")), "waits for Proxmox node pve1 to return"),
+        (build.without("pve1"), "remove /etc/pve/nodes/pve1, and the VMID is free again"),
+    ],
+    ids=["offline", "removed"],
+)
+def test_a_machine_whose_node_is_gone_for_good_is_not_said_to_wait_for_it(bulk: Mapping[Any, Any], wanted: str) -> None:
+    """Nothing but a person's hand frees the VMID that Proxmox keeps there."""
+    going = replace(GOING, node="pve1")
+    gone = {**OUT, **bulk, scopes.vm(going): unknown()}
+    plan = retire(case(going, put(REST, going, bulk=gone)))
+
+    assert plan.wait is not None
+    assert plan.wait.sentence.endswith(wanted)
 
 
 @pytest.mark.parametrize("silent", [{}, {scopes.api(NAME): unknown(), scopes.etcd(NAME): unknown()}])
