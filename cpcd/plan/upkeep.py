@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cpcd.model.desired import Cluster, Health, Remedy, Unhealthy
 from cpcd.model.ledger import Machine, Op
-from cpcd.model.plan import Condition, Plan, Status
+from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.seen import Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import consent, effects, fields, growth, kubeadm, scopes
@@ -234,14 +234,6 @@ def _ready(case: Case, vm: Vm) -> Plan:
         return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=10)
     if node.ready != "True":
         return _sick(f"{case.row.name} is not Ready", "NodeNotReady")
-    if (
-        case.row.strikes
-        and case.view.wall - case.view.facts.get(f"remedy/{case.row.uid}", 0.0) > case.cluster.health.patience
-    ):
-        # A strike that stays would leave the next sickness without a reset (ADR 0009).
-        return acting("Ready", effects.Forgive(key=case.key, row=case.row))
-    if unasked := consent.unasked(case.key, case.view, case.row, _unseen(case)):
-        return acting("Ready", unasked)
     sentence = f"{case.row.name} is a Ready {case.row.role.value} at {case.row.address}"
     if others := ", ".join(fields.foreign(vm)):
         sentence += f"; {others} changed in Proxmox, not by cpcd, and waits for a cold start"
@@ -254,4 +246,14 @@ def _ready(case: Case, vm: Vm) -> Plan:
         sentence += (
             "; it is outdated, and " + (f"{differing} comes with" if differing else "waits for") + " its replacement"
         )
-    return Plan(conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
+    return Plan(steps=_over(case), conditions=(Condition("Ready", Status.TRUE, "Ready", sentence),))
+
+
+def _over(case: Case) -> tuple[Action, ...]:
+    """Return what the ledger may forget of a machine that serves."""
+    remedied = case.view.facts.get(f"remedy/{case.row.uid}", 0.0)
+    if case.row.strikes and case.view.wall - remedied > case.cluster.health.patience:
+        # A strike that stays would leave the next sickness without a reset (ADR 0009).
+        return (effects.Forgive(key=case.key, row=case.row),)
+    unasked = consent.unasked(case.key, case.view, case.row, _unseen(case))
+    return (unasked,) if unasked else ()

@@ -681,3 +681,12 @@ def test_a_machine_that_hangs_is_not_reset_where_the_ladder_has_no_reset() -> No
     whole = put(built(ONE, now=wanted), COMING, ops=[job], bulk={scopes.guestop(COMING, job.id): unknown()})
 
     assert "GuestSilent" == said(machine.plan(job.key, put(whole, since={SILENT: NOW - 301})))
+
+
+def test_a_machine_that_serves_is_ready_while_a_strike_of_it_is_forgiven() -> None:
+    """The ledger's own step is none that it waits for: under a pause it would not be Ready for as long."""
+    late = replace(WORKER, strikes=1)
+    plan = kept(late, put(REST, late))
+
+    assert [effects.Forgive] == [type(step) for step in plan.steps]
+    assert [("Ready", "True", "Ready")] == [(one.type, one.status, one.reason) for one in plan.conditions]
