@@ -13,7 +13,7 @@ from typing import Final
 # wins; the texts are recorded (a number is the line's) or stand in `failures.md`. `|` before a reason: for etcd verbs only.
 _RULES: Final = (
     ("busy", r"another operation holds the machine"),
-    ("DiskFull", r"No space left on device|don't have enough free space|No usable temporary directory found"),
+    ("DiskFull", r"[Nn]o space left on device|don't have enough free space|No usable temporary directory found"),
     ("AptLocked", r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked"),
     ("DpkgInterrupted", r"dpkg was interrupted"),
     ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
@@ -31,7 +31,7 @@ _RULES: Final = (
     ("RuntimeDown", r"\[ERROR CRI\]"),
     ("PreflightFilesPresent", r"\[ERROR (?:File|Dir)Available--"),
     ("PreflightPortInUse", r"\[ERROR Port-"),
-    ("ApiUnreachable", r"\[ERROR \w+\]: Get \"https://\S+: dial tcp \S+ connect: "),  # upgrade plan, [357]
+    ("ApiUnreachable", r"\[ERROR \w+\]: .*\"https://\S+: dial tcp \S+ connect: "),  # upgrade plan, [357]
     ("Preflight", r"\[ERROR \w"),
     ("TokenUnknown", r"could not find a JWS signature|there is no JWS signed token"),
     ("TokenWrong", r"failed to verify JWS signature"),
@@ -42,7 +42,7 @@ _RULES: Final = (
     ("NameTaken", r"a Node with name .* already exists"),
     ("TooManyLearners", r"too many learner members"),
     ("PeerExists", r"Peer URLs already exists"),
-    ("LearnerNotReady", r"can only promote a learner member which is in sync"),
+    ("LearnerNotReady", r"can only promote a learner member which is in sync|the etcd member \w+ is not started"),
     ("EtcdUnhealthy", r"etcd cluster is not healthy|unhealthy cluster"),
     ("MemberNotFound", r"etcdserver: member not found"),
     ("NotLeader", r"no leader endpoint given"),
@@ -50,7 +50,7 @@ _RULES: Final = (
     ("ClockSkew", r"certificate has expired or is not yet valid"),
     ("EndpointUnreachable", r"failed to request the cluster-info ConfigMap"),
     ("KubeletBootstrap", r"failed while waiting for TLS bootstrap"),
-    ("KubeletUnhealthy", r"[Tt]he kubelet is not (?:running|healthy)|localhost:10248/healthz"),
+    ("KubeletUnhealthy", r"[Tt]he kubelet is not (?:running|healthy)|:10248/healthz' (?:returned|failed)"),
     ("VersionUnsupported", r"only supports deploying clusters with the control plane version"),
     ("InvalidConfig", r"strict decoding error|cannot unmarshal|unable to read config|couldn't load config"),
     ("InvalidConfig", r": Invalid value: |unknown configuration APIs|uses an old API spec"),
@@ -58,10 +58,14 @@ _RULES: Final = (
     ("NoQuorum", r"phase etcd-join: .*context deadline exceeded"),  # etcd gave no answer, [340]
     ("|EtcdDown", r":2379: connect: connection refused|no running etcd|open /etc/kubernetes/pki/etcd/\S+ no such file"),
     ("|NoQuorum", r"context deadline exceeded|etcdserver: no leader|etcdserver: request timed out"),
-    ("ApiTimeout", r"context deadline exceeded|i/o timeout|Client\.Timeout exceeded"),
-    ("ApiUnreachable", r"connect: connection refused|connect: no route to host|was refused"),
+    ("ApiTimeout", r"context deadline exceeded|i/o timeout|Client\.Timeout exceeded|TLS handshake timeout"),
+    (
+        "ApiUnreachable",
+        r"connect: connection refused|connect: no route to host|connect: network is unreachable|dial tcp: lookup |was refused",
+    ),
 )
 _BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Killed"}
+_SIGKILL: Final = frozenset({137, -9})
 _CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E: |dpkg: error|fatal)")
 _WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
 REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(
@@ -73,8 +77,11 @@ def classify(verb: str, rc: int, stdout: str, stderr: str) -> str:
     """Return one of `REASONS` for a failed command's texts.
 
     The lines that name the cause come first: kubeadm also prints what it overcame (recorded [319]); etcdctl's cause
-    stands in a warning (recorded [159]). Then everything but warnings.
+    stands in a warning (recorded [159]). Then everything but warnings. What was killed had no time to name its cause:
+    whatever it printed is older.
     """
+    if rc in _SIGKILL:
+        return "Killed"
     etcd = verb.startswith("etcd")
     lines = [line for line in (stderr + "\n" + stdout).splitlines() if not _WARNING.match(line)]
     causes = [line for line in lines if _CAUSE.match(line)]

@@ -79,6 +79,18 @@ def test_a_recorded_failure_has_its_reason(seq: int, verb: str, reason: str) -> 
         ("/bin/sh: 1: sudo: not found", "NotRoot"),
         ("Error: bad member ID arg (strconv.ParseUint), expecting ID in Hex", "InvalidInput"),
         ("dial tcp 10.0.0.9:6443: connect: no route to host", "ApiUnreachable"),
+        # Go's words for errno, the resolver and TLS, as kubeadm quotes them (recorded [280] with its cluster-info).
+        ("error: write /etc/kubernetes/pki/ca.crt: no space left on device", "DiskFull"),
+        ('error: Get "https://api:6443/api": dial tcp: lookup api on 10.77.0.1:53: no such host', "ApiUnreachable"),
+        ("error: dial tcp 10.0.0.9:6443: connect: network is unreachable", "ApiUnreachable"),
+        ('error: Get "https://10.77.0.16:6443/api": net/http: TLS handshake timeout', "ApiTimeout"),
+        # An API that goes away during upgrade's checks: each wraps the refused connection (`phases/upgrade/health.go`).
+        (
+            '[ERROR CreateJob]: could not create: Post "https://a:6443/b": dial tcp 10.0.0.9:6443: connect: x',
+            "ApiUnreachable",
+        ),
+        # kubeadm promotes a learner that it has waited for in vain (`util/etcd/etcd.go` of 1.35).
+        ("error: error execution phase etcd-join: the etcd member bec539dea97540a5 is not started", "LearnerNotReady"),
         ("another operation holds the machine", "busy"),
         ("something new", "Failed"),
     ],
@@ -92,6 +104,36 @@ def test_texts_from_the_failure_corpus_have_their_reason(text: str, reason: str)
 def test_without_words_the_exit_status_decides(rc: int, reason: str) -> None:
     """A killed or absent program says nothing itself."""
     assert reason == classify("init", rc, "", "")
+
+
+@pytest.mark.parametrize(
+    "failed", ["error: Get {}: dial tcp 127.0.0.1:10248: connect: connection refused", "status 500"]
+)
+def test_a_kubelet_that_does_not_get_healthy_is_not_an_api_that_is_away(failed: str) -> None:
+    """Kubeadm waits for its health on loopback, and quotes the refused connection (`apiclient/wait.go` of 1.35)."""
+    health = "http://127.0.0.1:10248/healthz"
+    cause = f"failed while waiting for the kubelet to start: The HTTP call equal to 'curl -sSL {health}' returned"
+
+    text = f"error: error execution phase wait-control-plane: {cause} {failed.format(health)}\n"
+
+    assert classify("init", 1, "", text) == "KubeletUnhealthy"
+
+
+def test_a_wait_for_the_kubelet_is_not_its_illness() -> None:
+    """Each init and join prints that it waits for the kubelet, whatever it fails of later (recorded [154])."""
+    ran = recorded(154)
+
+    assert "http://127.0.0.1:10248/healthz" in ran.out
+    assert classify("init", 1, ran.out, "error: something new") == "Failed"
+
+
+@pytest.mark.parametrize("rc", [137, -9])
+@pytest.mark.parametrize("seq", [154, 177, 251, 340, 351])
+def test_what_was_killed_did_not_fail_of_what_it_had_printed(seq: int, rc: int) -> None:
+    """A repeated try that kubeadm or etcd's client mentioned is older than the kill (recorded [340] has one)."""
+    ran = recorded(seq)
+
+    assert classify("join", rc, ran.out.partition("error: ")[0], ran.err) == "Killed"
 
 
 def test_no_quorum_is_a_word_of_etcd_verbs_alone() -> None:
