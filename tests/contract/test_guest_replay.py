@@ -1,7 +1,7 @@
 """Replay of recordings: cpcd and the lab reach what each situation deserves, and a wrong class is reported."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,12 @@ import pytest
 from tests.contract.guest_replay import Report, Transcript, Tried, load, replay
 from tests.contract.guest_replay.__main__ import main
 from tests.contract.guest_replay.deserved import deserved
+from tests.contract.guest_replay.evidence import value
 from tests.contract.guest_replay.reading import READINGS
 from tests.contract.guest_replay.scenarios import SCENARIOS
 from tests.contract.guest_replay.scope import rows
+from tests.contract.guest_replay.states import named
+from tests.contract.guest_replay.transcript import kinds
 from tests.unit.guest.recorded import RECORDINGS
 
 TRANSCRIPTS = {transcript.seq: transcript for transcript in load(RECORDINGS)}
@@ -133,6 +136,120 @@ def test_what_is_in_scope_and_has_no_reading_is_a_mismatch() -> None:
     report = replay([TRANSCRIPTS[272]], Tried(readings={}))
 
     assert (report.in_scope, report.out, report.passed) == (1, 0, False)
+
+
+def _loaded(tmp_path: Path, *lines: Mapping[str, object]) -> list[Transcript]:
+    (tmp_path / "other.jsonl").write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n\n" for line in lines))
+    return list(load(tmp_path / "other.jsonl"))
+
+
+def test_a_transcript_without_command_or_status_is_named_and_not_left_out(tmp_path: Path) -> None:
+    """Only a row's reason takes something out; what says nothing at all has none."""
+    bare, half = _loaded(tmp_path, {"seq": 7, "group": "new"}, {"argv": ["kubeadm", "init"], "stderr": None})
+
+    report = replay([bare, half])
+
+    assert (report.in_scope, report.matched, report.out) == (2, 1, 0)
+    assert {"what no rule says"} == {mismatch.deserves for mismatch in report.mismatches}
+
+
+def test_a_line_ends_with_a_newline_alone(tmp_path: Path) -> None:
+    """JSON may hold the other characters at which Python splits lines."""
+    [transcript] = _loaded(tmp_path, {"seq": 1, "note": "one\u2028two\x85three", "stdout": "four"})
+
+    assert ("one\u2028two\x85three", "four") == (transcript.note, transcript.out)
+
+
+@pytest.mark.parametrize("seq", [232, 235, 236])
+def test_an_answer_that_the_recorder_cut_is_left_out(seq: int) -> None:
+    """Half a JSON document is not what etcdctl printed."""
+    whole = TRANSCRIPTS[seq]
+
+    report = replay([replace(whole, out=f"{whole.out[:50]}\n[... 99 bytes cut ...]\n{whole.out[-20:]}")])
+
+    assert (0, 1) == (report.in_scope, report.out)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"members":[5]}', '{"members":{}}', '{"members":[{"ID":', '[{"Status":[]}]', '"members"']
+)
+def test_an_answer_of_an_unknown_form_ends_nothing(text: str) -> None:
+    """Whatever is read of it or not, the next transcript is replayed."""
+    report = replay([replace(TRANSCRIPTS[216], out=text), replace(TRANSCRIPTS[217], out=text), TRANSCRIPTS[216]])
+
+    assert report.matched >= 1
+    assert 3 == report.in_scope + report.out
+
+
+# What was seen and is not in the recording given here; the words are those of its description.
+SEEN = {
+    246: ("wrong certificate key", "phase control-plane-prepare/download-certs: cipher: message authentication failed"),
+    250: ("wrong CA hash", 'phase preflight: none of the public keys "sha256:aa" are pinned'),
+    284: ("expired token", "could not find a JWS signature in the cluster-info ConfigMap for token ID"),
+    411: (
+        "a name that a Ready Node has",
+        'phase kubelet-start: a Node with name "cp1" and status "Ready" already exists',
+    ),
+}
+
+
+@pytest.mark.parametrize("seq", [241, 242, 248, 249, 265, 278, 280, 340, *SEEN])
+def test_a_join_whose_cause_only_the_output_names_is_known(seq: int) -> None:
+    """Without a note kubeadm's own words lead to the same class and to the same situation, or to a like one."""
+    note, err = SEEN.get(seq, ("", ""))
+    found = TRANSCRIPTS[seq] if not err else replace(TRANSCRIPTS[248], note=note, err=f"error: error execution {err}")
+
+    told, bare = deserved("join", found), deserved("join", replace(found, note=""))
+
+    assert told is not None
+    assert bare is not None
+    assert told.deserves == bare.deserves
+    assert [] == replay([found, replace(found, note="")]).mismatches
+
+
+@pytest.mark.parametrize("seq", [25, 109, 127, 141, 272])
+def test_a_cause_that_only_the_output_names_is_known(seq: int) -> None:
+    """The same for what is no join: a preflight's key, ssh's last line, etcd's error."""
+    assert [] == replay([TRANSCRIPTS[seq], replace(TRANSCRIPTS[seq], note="", seq=0)]).mismatches
+
+
+@pytest.mark.parametrize(
+    ("kind", "out", "seen"),
+    [
+        ("readyz", "ok\n\nhttp=200\n", "200"),
+        ("readyz", "[-]etcd failed: reason withheld\nreadyz check failed\n", "500"),
+        ("readyz", "ok", "200"),
+        ("readyz", "000", "0"),
+        ("readyz", "", None),
+        ("cloud-init", "\nstatus: error\n", "error"),
+        ("cloud-init", '{\n "extended_status": "error - done",\n "status": "error"\n}', "error"),
+        ("cloud-init", '{\n "extended_status": "degraded done",\n "status": "done"\n}', "done"),
+        ("cloud-init", "status: not started\n", "running"),
+        ("snapshot", '{"hash":4154075553,"revision":58,"totalKey":9}\n', "f79a29a1 at 58"),
+        ("snapshot", "Snapshot saved at /root/s.db\n", None),
+    ],
+)
+def test_a_value_is_seen_in_each_form_that_its_program_prints(kind: str, out: str, seen: str | None) -> None:
+    """What nothing shows is None, and then a rule must say what is deserved."""
+    assert seen == value(kind, replace(TRANSCRIPTS[1], out=out))
+
+
+def test_a_lock_that_a_unit_holds_is_not_the_unit() -> None:
+    """What is refused is the second lock; the unit was begun."""
+    line = "systemd-run --unit holder flock /run/lock/x sleep 60; flock -n /run/lock/x true; echo rc=$?"
+    held = replace(TRANSCRIPTS[65], argv=line, out="rc=1\n", note="held")
+    inside = replace(held, argv="systemd-run --unit holder flock -n /run/lock/x /root/job.sh", out="")
+
+    assert (("lock",), ("unit start",)) == (kinds(held), kinds(inside))
+    assert [] == replay([held, inside]).mismatches
+
+
+def test_a_state_is_another_machines_unless_it_has_the_machine() -> None:
+    """A kill in the middle of init says nothing of a worker."""
+    killed = replace(TRANSCRIPTS[149], note="after kill during bootstrap: files")
+
+    assert named(killed) is not None
+    assert named(replace(killed, machine="w1")) is None
 
 
 def test_a_row_can_name_no_transcript(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Rule:
         if kind not in self.kinds.split(","):
             return False
         read = ((self.note, transcript.note), (self.said, transcript.said), (self.argv, transcript.argv))
-        return all(not pattern or re.search(pattern, text, re.IGNORECASE) for pattern, text in read)
+        return all(not pattern or re.search(pattern, text, re.IGNORECASE | re.MULTILINE) for pattern, text in read)
 
 
 # A kubeadm that was killed: SIGKILL leaves status 137, whatever had been done. The moment is what the command line
@@ -84,6 +84,7 @@ ENDED_WELL: Final[tuple[Rule, ...]] = (
     Rule("secrets", OK, argv=r"upload-certs", lab="secrets: control plane"),
     Rule("secrets", OK, lab="secrets: worker"),
     Rule("remove", OK, lab="member removed"),
+    Rule("snapshot", OK, lab="snapshot saved"),
     Rule("unit start", OK, lab="submitted"),
     Rule("lock", OK, lab="submitted"),
     Rule("ssh", OK, note=r"reboot", lab="ssh: rebooted"),
@@ -113,21 +114,33 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("join", "PreflightFilesPresent", note=r"control-plane", said=r"\[ERROR File", lab="join: half-joined"),
     Rule("join", "PreflightFilesPresent", said=r"\[ERROR File", lab="join: after a kill"),
     Rule("init", "PreflightFilesPresent", said=r"\[ERROR (?:File|Dir)Available", lab="init: second time"),
+    Rule("init,join", "NotRoot", said=r"\[ERROR IsPrivilegedUser\]"),
+    Rule("init,join", "RuntimeDown", said=r"\[ERROR CRI\]", lab="init: runtime down"),
+    Rule("init,join", "ImagePull", said=r"\[ERROR ImagePull\]", lab="init: images absent"),
     Rule("init,join", "PreflightPortInUse", said=r"\[ERROR Port-", lab="init: ports in use"),
     # discovery
     Rule("join", "TokenUnknown", note=r"id unknown", lab="join: token unknown"),
     Rule("join", "TokenUnknown", note=r"expired|ttl|after its end", lab="join: token expired"),
     Rule("join", "TokenUnknown", said=r"could not find a JWS signature", lab="join: token unknown"),
-    Rule("join", "TokenWrong", note=r"secret wrong", lab="join: token wrong"),
+    Rule("join", "TokenWrong", note=r"secret wrong|wrong secret", lab="join: token wrong"),
+    Rule("join", "TokenWrong", said=r"failed to verify JWS signature", lab="join: token wrong"),
     Rule("join", "CaHashWrong", note=r"CA.*hash|hash.*CA|wrong hash", lab="join: CA hash wrong"),
+    Rule("join", "CaHashWrong", said=r"none of the public keys", lab="join: CA hash wrong"),
     Rule("join", "EndpointUnreachable", note=r"without a machine", lab="join: no machine"),
     Rule("join", "EndpointUnreachable", note=r"port closed", lab="join: port closed"),
     Rule("join", "EndpointUnreachable", note=r"cannot be resolved", lab="join: no such name"),
+    Rule("join", "EndpointUnreachable", said=r"cluster-info ConfigMap: .*dial tcp: lookup", lab="join: no such name"),
+    Rule("join", "EndpointUnreachable", said=r"cluster-info ConfigMap: .*refused", lab="join: port closed"),
+    Rule("join", "EndpointUnreachable", said=r"request the cluster-info ConfigMap: ", lab="join: no machine"),
     # control plane
     Rule("join", "CertificatesMissing", note=r"without certificate key", lab="join: no key"),
     Rule("join", "CertificateSecretAbsent", note=r"kubeadm-certs|Secret absent", lab="join: no Secret"),
     Rule("join", "CertificateKeyWrong", note=r"certificate key", lab="join: key wrong"),
+    Rule("join", "CertificatesMissing", said=r"hosting a new control plane instance", lab="join: no key"),
+    Rule("join", "CertificateSecretAbsent", said=r'secrets "kubeadm-certs" is forbidden', lab="join: no Secret"),
+    Rule("join", "CertificateKeyWrong", said=r"cipher: message authentication failed", lab="join: key wrong"),
     Rule("join", "NameTaken", note=r"\bname\b", said=r"phase kubelet-start", lab="join: name taken"),
+    Rule("join", "NameTaken", said=r"phase kubelet-start: a Node with name", lab="join: name taken"),
     Rule(
         "join",
         "KubeletBootstrap",
@@ -148,6 +161,7 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("members,leader,health", "EtcdDown", said=r"open /etc/kubernetes/pki/etcd/\S+ no such file"),
     Rule("members,leader,health,etcd read,snapshot", "EtcdDown", said=r":2379: connect: connection refused"),
     Rule("remove", OK, note=r"unknown id", lab="member removed twice"),
+    Rule("remove", OK, said=r"etcdserver: member not found", lab="member removed twice"),
     Rule("remove", "InvalidInput", said=r"bad member ID|ID is not provided", lab="member id empty"),
     Rule("promote", "LearnerNotReady", note=r"unstarted learner"),
     Rule("promote", "TooManyLearners", note=r"second learner|another learner", lab="join: second learner"),
@@ -156,7 +170,8 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("promote", "PeerExists", said=r"Peer URLs already exists", lab="join: peer exists"),
     Rule("move-leader", "NotLeader", said=r"no leader endpoint"),
     Rule("remove", "NoQuorum", note=r"1 of 2|quorum", lab="remove: no quorum"),
-    Rule("members,leader,etcd read,remove,snapshot,promote", "NoQuorum", said=r"context deadline exceeded|no leader"),
+    Rule("remove", "NoQuorum", said=r"context deadline exceeded", lab="remove: no quorum"),
+    Rule("members,leader,etcd read,snapshot,promote", "NoQuorum", said=r"context deadline exceeded|no leader"),
     Rule("snapshot", "SnapshotCorrupt", note=r"truncated|blank"),
     # packages
     Rule("packages", "DiskFull", note=r"full disk|disk full|disk is full"),
@@ -166,17 +181,19 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("packages", "MirrorUnreachable", note=r"without (?:any )?network"),
     Rule("packages", "PackageHeld", note=r"held package"),
     # units and locks
+    Rule("unit start", OK, said=r"^Running as unit: ", lab="submitted"),  # what failed came after it
     Rule("unit start", "UnitFailed"),
     Rule("lock", "busy", lab="held"),
-    Rule("ssh", "AuthFailed", note=r"host key", lab="ssh: other host key"),
+    Rule("ssh", "AuthFailed", said=r"Host key verification failed", lab="ssh: other host key"),
     Rule("ssh", "AuthFailed", said=r"Permission denied"),
     Rule("ssh", "Unreachable", note=r"reboot", lab="ssh: rebooting"),
     Rule("ssh", "Unreachable", said=r"Connection refused|No route|timed out|reset by peer", lab="ssh: no machine"),
-    Rule("init,join,reset,secrets,config,upgrade,certs,remove,promote,etcd read,packages,snapshot,members,leader", ANY),
+    Rule("init,join,reset,secrets,config,upgrade,certs,remove,promote,etcd read,packages,snapshot", ANY),
+    Rule("members,leader,ssh", ANY),
 )
 
 
-_SHOWN: Final = frozenset({"members", "leader", "snapshot", "move-leader"})  # no value was seen, so it failed
+_SHOWN: Final = frozenset({"members", "leader", "move-leader"})  # no value was seen, so it failed
 
 
 def deserved(kind: str, transcript: Transcript) -> Rule | None:

@@ -62,8 +62,17 @@ def shape(members: list[tuple[bool, bool]]) -> str:
 
 
 def json_line(transcript: Transcript, key: str) -> str:
-    """Return the line of stdout that is JSON with this key, empty where there is none."""
-    return next((line for line in transcript.out.splitlines() if line[:1] in "[{" and f'"{key}"' in line), "")
+    """Return the line of stdout that is whole JSON with this key, empty where there is none."""
+    lines = (line for line in transcript.out.splitlines() if line[:1] in {"[", "{"} and f'"{key}"' in line)
+    return next(filter(_whole, lines), "")
+
+
+def _whole(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _members(transcript: Transcript) -> str | None:
@@ -90,7 +99,10 @@ def _health(transcript: Transcript) -> str:
 
 def _snapshot(transcript: Transcript) -> str | None:
     row = re.search(r"^\| ([0-9a-f]+) +\| +(\d+) \|", transcript.out, re.MULTILINE)
-    return f"{row[1]} at {row[2]}" if row else None
+    if row:
+        return f"{row[1]} at {row[2]}"
+    status = re.search(r'^{"hash":(\d+),"revision":(\d+)', transcript.out, re.MULTILINE)
+    return f"{int(status[1]):08x} at {status[2]}" if status else None
 
 
 def _transfer(transcript: Transcript) -> str | None:
@@ -105,8 +117,10 @@ def _service(transcript: Transcript) -> str:
 
 
 def _cloud_init(transcript: Transcript) -> str | None:
+    """The extended status, else (it has none where it is plain text) the status; `not started` and `not run` will run."""
     found = re.search(r'"?extended_status"?: "?([^"\n]+)', transcript.out)
-    words = found[1].split() if found else []
+    found = found or re.search(r'^ *"?status"?: "?([^"\n]+)', transcript.out, re.MULTILINE)
+    words = ["running" if word == "not" else word for word in found[1].split()] if found else []
     return next((word for word in ("error", "running", "done", "disabled") if word in words), None)
 
 
@@ -123,8 +137,12 @@ def _files(transcript: Transcript) -> str:
 
 
 def _readyz(transcript: Transcript) -> str | None:
-    found = re.findall(r"http=(\d+)", transcript.out)
-    return str(int(found[0])) if found else None
+    """Return what curl was told to print, else what /readyz says itself."""
+    found = re.search(r"http=(\d+)|^(\d{3})$", transcript.out, re.MULTILINE)
+    if found:
+        return str(int(found[1] or found[2]))
+    said = re.search(r"^(?:ok|readyz check (?:passed|failed))$", transcript.out, re.MULTILINE)
+    return ("500" if said[0].endswith("failed") else "200") if said else None
 
 
 def _unit(transcript: Transcript) -> str | None:
@@ -174,4 +192,7 @@ _VALUES: Final[Mapping[str, Callable[[Transcript], str | None]]] = {
 
 def value(kind: str, transcript: Transcript) -> str | None:
     """Return the value that a transcript shows, None for a kind that shows none or when there is none to see."""
-    return _VALUES[kind](transcript) if kind in _VALUES else None
+    try:
+        return _VALUES[kind](transcript) if kind in _VALUES else None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # JSON of another form shows none
+        return None

@@ -11,7 +11,15 @@ from typing import Any, Final
 from cpcd.lab.guests import Guest, VerbFailed
 from tests.contract.guest_replay.ended import called, ended
 from tests.contract.guest_replay.evidence import FILES, shape, unit, value
-from tests.contract.guest_replay.states import joining, machine_of, one_voter, state_of, two_voters
+from tests.contract.guest_replay.states import (
+    fresh_state,
+    joining,
+    machine_of,
+    one_voter,
+    prepared,
+    state_of,
+    two_voters,
+)
 from tests.contract.guest_replay.transcript import Transcript
 from tests.unit.lab_guests.conftest import Rack
 
@@ -105,19 +113,20 @@ def _unit(transcript: Transcript) -> str | None:
 
 
 def _cloud_init(transcript: Transcript) -> str:
-    """A first boot, looked at as soon as ssh answers or a minute later."""
+    """A first boot, looked at as soon as ssh answers and a minute later: unless it was waited for, at either moment."""
     rack = Rack()
     rack.clone(301, "cp1")
     rack.power(301)
     guest = rack.world.guests[301]
     rack.until(lambda: guest.ssh_up)
-    if "first look" not in transcript.note:
-        rack.run(60)
-    return str(_facts(guest)["cloud_init"]["status"])
+    early = str(_facts(guest)["cloud_init"]["status"])
+    rack.run(60)
+    waited = "--wait" in transcript.argv or value("cloud-init", transcript) != early
+    return str(_facts(guest)["cloud_init"]["status"]) if waited else early
 
 
-def _snapshot(_transcript: Transcript) -> str:
-    rack, machines = one_voter()
+def _snapshot(transcript: Transcript) -> str:
+    rack, machines = fresh_state(transcript) or one_voter()
     made = rack.do(machines["cp1"], "etcd_snapshot", path="/var/lib/cpcd/s.db")
     return f"{made['output']['hash']} at {made['output']['revision']}" if made["state"] == "done" else ended(made)
 
@@ -129,16 +138,16 @@ def _transfer(_transcript: Transcript) -> str:
     return called(machines["cp1"], "etcd_move_leader", to=other)
 
 
-def _fact(name: str) -> Callable[[Transcript], str | None]:
-    def look(guest: Guest) -> str:
-        found = _facts(guest)[name]
+def _fact(name: str, package: str = "") -> Callable[[Transcript], str]:
+    """Return a look at a fact that no state changes: where a note names none, a machine that is only prepared has it."""
+
+    def look(transcript: Transcript) -> str:
+        _, machines = state_of(transcript) or prepared()
+        found = _facts(machine_of(transcript, machines))[name]
+        found = found[package] if package else found
         return " ".join(found) if isinstance(found, list) else str(found)
 
-    return _observed(look)
-
-
-def _package(name: str) -> Callable[[Transcript], str | None]:
-    return _observed(lambda guest: str(_facts(guest)["packages"][name]))
+    return look
 
 
 @functools.cache
@@ -176,8 +185,8 @@ OBSERVED: Final[Mapping[str, Callable[[Transcript], str | None]]] = {
     "boot-id": _fact("boot_id"),
     "modules": _fact("modules"),
     "addresses": _fact("addresses"),
-    "containerd": _package("containerd"),
-    "kubelet": _package("kubelet"),
-    "kubeadm": _package("kubeadm"),
-    "kubectl": _package("kubectl"),
+    "containerd": _fact("packages", "containerd"),
+    "kubelet": _fact("packages", "kubelet"),
+    "kubeadm": _fact("packages", "kubeadm"),
+    "kubectl": _fact("packages", "kubectl"),
 }

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cpcd.guest.machine import Refused
 from cpcd.guest.reasons import REASONS
+from cpcd.lab.guests import VerbFailed
 from tests.contract.guest_replay.deserved import ANY, Rule, deserved
 from tests.contract.guest_replay.evidence import value
 from tests.contract.guest_replay.observed import OBSERVED
@@ -26,6 +28,8 @@ __all__ = ["SHARE", "Report", "Tried", "replay"]
 
 SHARE: Final = 0.95
 NOTHING: Final = "nothing: it is in scope, and no reading or situation is there for it"
+# What a text that nobody foresaw may raise in code under test: the replay goes on.
+BROKEN: Final = (AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError, Refused, VerbFailed)
 # A lab's machine has ids, versions and addresses of its own: only their form can be compared.
 _FORMS: Final = frozenset(
     {"machine-id", "product-uuid", "boot-id", "addresses", "containerd", "kubelet", "kubeadm", "kubectl", "snapshot"}
@@ -135,7 +139,7 @@ def _judge(tried: Tried, use: str, kind: str, transcript: Transcript) -> Mismatc
     wanted, rule = _deserved(kind, transcript)
     try:
         reached = _reading(tried, kind, transcript) if use == "reading" else _lab(tried, kind, transcript, rule)
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except BROKEN as error:
         reached = f"{type(error).__name__}: {error}"
     return None if _same(use, kind, wanted, reached) else Mismatch(transcript, use, kind, wanted, reached)
 

@@ -149,6 +149,11 @@ def _submitted() -> str:
     return OK if machines["cp1"].poll(op)["state"] == "running" else "not running"
 
 
+def _saved() -> str:
+    rack, machines = one_voter()
+    return ended(rack.do(machines["cp1"], "etcd_snapshot", path="/var/lib/cpcd/s.db"))
+
+
 def _held() -> str:
     rack, machines = one_voter()
     rack.submit(machines["cp1"], "etcd_snapshot", path="/var/lib/cpcd/s.db")
@@ -193,6 +198,7 @@ SCENARIOS: Final[Mapping[str, Callable[[], str]]] = {
     "member removed twice": _removed(2),
     "member id empty": _asked(one_voter, "etcd_remove", id=""),
     "remove: no quorum": _asked(one_of_two, "etcd_remove", id="1"),
+    "snapshot saved": _saved,
     "submitted": _submitted,
     "held": _held,
 }

@@ -24,7 +24,7 @@ FILE: Final = Path(__file__).parents[1] / "guest_out_of_scope.toml"
 class Row:
     """One row: patterns of group, note, argv, output and intervention, and kinds (`none` for no kind at all).
 
-    `unnamed` asks that the note names no state (`states.STATES`, for units `evidence.UNITS`); `deserves` names a class.
+    `unnamed` asks that the note names no state (`states.STATES`, for units `evidence.UNITS`); `deserves` is a pattern too: of classes.
     """
 
     reason: str
@@ -57,7 +57,7 @@ class Row:
         said = unit(transcript) if kind == "unit" else named(transcript)
         rule = deserved(kind, transcript) if self.deserves else None
         return (not self.unnamed or said is None) and (
-            not self.deserves or (rule is not None and rule.deserves == self.deserves)
+            not self.deserves or (rule is not None and re.fullmatch(self.deserves, rule.deserves) is not None)
         )
 
 

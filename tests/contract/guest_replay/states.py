@@ -8,15 +8,15 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from cpcd.lab.guests import Guest
 from tests.contract.guest_replay.transcript import Transcript
 from tests.unit.lab_guests.conftest import Rack
 
 __all__ = [
-    "STATES", "Machines", "Place", "control_plane_killed", "control_plane_slow", "half_joined", "init_killed",
-    "joining", "machine_of", "named", "one_of_two", "one_voter", "rebooted", "refused_worker", "slow", "state_of",
+    "STATES", "Machines", "Place", "control_plane_killed", "control_plane_slow", "fresh_state", "half_joined", "init_killed",
+    "joining", "machine_of", "named", "one_of_two", "one_voter", "prepared", "rebooted", "refused_worker", "slow", "state_of",
     "two_voters", "worker", "worker_killed",
 ]  # fmt: skip
 
@@ -154,7 +154,6 @@ def second_reset() -> Place:
 def rebooted(later: float = 200.0) -> Place:
     """A control plane that was rebooted from inside some seconds ago."""
     rack, machines = one_voter()
-    machines["m1"] = machines["cp1"]
     machines["cp1"].reboot()
     rack.run(later)
     return rack, machines
@@ -174,14 +173,15 @@ def _runtime_down() -> Place:
     return rack, machines
 
 
-def _fresh() -> Place:
+def prepared() -> Place:
+    """Machines that were prepared and nothing else."""
     rack = Rack()
-    return rack, {"cp1": rack.machine(301, "cp1"), "m1": rack.machine(302, "m1")}
+    return rack, {"cp1": rack.machine(301, "cp1")}
 
 
 # A note's words -> the state; the first that matches. What a note says stands before its colon or after "after".
 STATES: Final[Mapping[str, Callable[[], Place]]] = {
-    r"^fresh prepared machine": _fresh,
+    r"^fresh prepared machine": prepared,
     r"after kill during certs": lambda: init_killed("certs"),
     r"just after kill in wait-control-plane": lambda: init_killed("wait-control-plane"),
     r"after kill in wait-control-plane": lambda: init_killed("wait-control-plane", 300),
@@ -200,7 +200,7 @@ STATES: Final[Mapping[str, Callable[[], Place]]] = {
     r"^two members|both again|after quorum": two_voters,
     r"1 of 2 voters|without quorum": one_of_two,
     r"after reset of cp2": second_reset,
-    r"^after join|^just after join": worker,
+    r"^(?:just )?after join:": worker,
     r"while the second control plane joins": two_voters,
     r"after the reboot|^reboot of the control plane": rebooted,
     r"^power cut": _power_cut,
@@ -214,8 +214,9 @@ def _built(words: str) -> Place:
 
 
 def named(transcript: Transcript) -> str | None:
-    """Return the words of `STATES` that a note contains."""
-    return next((words for words in STATES if re.search(words, transcript.note)), None)
+    """Return the words of `STATES` that a note contains, if that state has the machine: a kill may be another's."""
+    words = next((words for words in STATES if re.search(words, transcript.note)), None)
+    return words if words and _name(transcript) in _built(words)[1] else None
 
 
 def state_of(transcript: Transcript) -> Place | None:
@@ -224,9 +225,17 @@ def state_of(transcript: Transcript) -> Place | None:
     return _built(words) if words else None
 
 
-def machine_of(transcript: Transcript, machines: Mapping[str, Any]) -> Guest:
-    """Return the lab's machine for the recorder's: it had two clusters, u1 and w2 are the second one's."""
-    name = {"u1": "cp1", "w2": "w1"}.get(transcript.machine, transcript.machine)
-    guest = machines.get(name, machines["cp1"])
-    assert isinstance(guest, Guest), "a state is made of machines"
-    return guest
+def fresh_state(transcript: Transcript) -> Place | None:
+    """Return the state that a note names, built anew: do with it what you like."""
+    words = named(transcript)
+    return STATES[words]() if words else None
+
+
+def _name(transcript: Transcript) -> str:
+    """Return the lab's name of a machine: the recorder had a second cluster (u1, w2) and machines that play no part."""
+    return {"u1": "cp1", "w2": "w1", "m1": "cp1", "ci1": "cp1"}.get(transcript.machine, transcript.machine)
+
+
+def machine_of(transcript: Transcript, machines: Mapping[str, Guest]) -> Guest:
+    """Return the lab's machine for the recorder's."""
+    return machines.get(_name(transcript)) or machines["cp1"]

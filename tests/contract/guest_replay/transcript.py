@@ -22,9 +22,9 @@ KINDS: Final = {
     "config": r"kubeadm config (?:validate|migrate)",
     "upgrade": r"kubeadm upgrade\b",
     "certs": r"kubeadm certs (?:check-expiration|renew)",
-    "members": r"\bmember list\b.*-w json|\bmember list --consistency",
-    "leader": r"\bendpoint status\b.*-w json",
-    "health": r"\bendpoint health\b.*-w json",
+    "members": r"\bmember list\b[^;|]*-w json(?!\s*\|)",
+    "leader": r"\bendpoint status\b[^;|]*-w json(?!\s*\|)",
+    "health": r"\bendpoint health\b[^;|]*-w json(?!\s*\|)",
     "remove": r"\bmember remove\b",
     "promote": r"\bmember (?:promote|add)\b",
     "move-leader": r"\bmove-leader\b",
@@ -33,7 +33,7 @@ KINDS: Final = {
     "unit start": r"systemd-run (?:-q )?(?:-u|--unit)",
     "unit": r"systemctl show (?:job\d+|nosuch)\b",
     "service": r"systemctl show (?:containerd|kubelet)\b[\w ]*-p \S*ActiveState",
-    "lock": r"\bflock\b",
+    "lock": r"(?:^|[;&|(\n])\s*flock\b",  # not what a unit runs
     "packages": r"\bapt-get\b|\bdpkg -(?:i|r)\b|\bdpkg --configure\b",
     "cloud-init": r"\bcloud-init status\b",
     "files": r"echo present|find /etc/kubernetes -type f",
@@ -54,7 +54,7 @@ _WRAPPED: Final = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)")
 _HIDES: Final = {
     "killed": ("init", "join", "upgrade"),
     "packages": ("unit start",),
-    "unit start": ("lock",),
+    "lock": ("unit start",),
     "move-leader": ("leader",),
     "ssh": ("boot-id",),
 }
@@ -92,28 +92,40 @@ class Transcript:
 
 
 def load(file: Path) -> Iterator[Transcript]:
-    """Yield a recording's transcripts; ValueError for a file that is none."""
-    for text in file.read_text(encoding="utf-8").splitlines():
+    """Yield a recording's transcripts; what a line lacks is empty. ValueError for no JSON, TypeError for no object.
+
+    Lines end with a newline alone: JSON may hold every other character that Python takes for a line's end.
+    """
+    for number, text in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+        if not text.strip():
+            continue
         line = json.loads(text)
+        if not isinstance(line, dict):
+            raise TypeError(f"{file}, line {number}: no JSON object")
         argv = line.get("argv") or ""
         yield Transcript(
-            seq=line["seq"],
-            group=line["group"],
-            note=line.get("note") or "",
-            machine=line.get("machine") or "",
-            argv=argv if isinstance(argv, str) else " ".join(argv),
-            rc=line.get("rc"),
-            out=line.get("stdout") or "",
-            err=line.get("stderr") or "",
-            intervention=line.get("intervention") or "",
+            seq=line.get("seq") or 0,
+            group=_text(line.get("group")),
+            note=_text(line.get("note")),
+            machine=_text(line.get("machine")),
+            argv=" ".join(map(str, argv)) if isinstance(argv, list) else str(argv),
+            rc=rc if isinstance(rc := line.get("rc"), int) else None,
+            out=_text(line.get("stdout")),
+            err=_text(line.get("stderr")),
+            intervention=_text(line.get("intervention")),
         )
+
+
+def _text(value: object) -> str:
+    """Return a text that can be written anywhere: half characters, which JSON can hold, are not."""
+    return "" if value is None else str(value).encode(errors="replace").decode()
 
 
 def kinds(transcript: Transcript) -> tuple[str, ...]:
     """Return which of cpcd's commands a transcript shows; what runs inside `$(…)` only feeds another command."""
     line = _WRAPPED.sub("", transcript.argv)
     found = [kind for kind, pattern in KINDS.items() if re.search(pattern, line, re.DOTALL)]
-    if 137 not in transcript.statuses:  # it ended before the kill
+    if 137 not in {*transcript.statuses, transcript.rc}:  # it ended before the kill
         found = [kind for kind in found if kind != "killed"]
     hidden = {other for kind in found for other in _HIDES.get(kind, ())}
     return tuple(kind for kind in found if kind not in hidden)
