@@ -1,32 +1,19 @@
 """The administrator's hand: what calls out of scope did to the recorded node, done to the lab without its API.
 
-Tokens, access control, storage definitions and images decide what the calls in scope answer. Only what was accepted
-counts. What is not here leaves the touched VM in the dark, which `repair.py` lights. Next: `interventions.py`.
+Storage definitions, images and who may what (`accounts.py`) decide what the calls in scope answer. Only what was
+accepted counts. What is not here leaves the touched VM in the dark, which `repair.py` lights. Next: `interventions.py`.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from cpcd.lab.pve import ADMINISTRATOR, AUDITOR, Pve, Storage, Token
+from cpcd.lab.pve import Pve, Storage
 from cpcd.lab.world import World
+from tests.contract.replaying.accounts import ACCOUNTS, Accounts
 from tests.contract.replaying.recording import Exchange
 
-__all__ = ["IMAGES", "SECRET", "Accounts", "follow", "followed"]
-
-SECRET = "secret"
-ROLES: dict[str, frozenset[str]] = {
-    "Administrator": ADMINISTRATOR,
-    "PVEAuditor": AUDITOR,
-    "PVETemplateUser": frozenset(("VM.Audit", "VM.Clone")),
-    "PVEDatastoreUser": frozenset(("Datastore.AllocateSpace", "Datastore.Audit")),
-    "PVESDNUser": frozenset(("SDN.Use", "SDN.Audit")),
-    "PVEVMUser": frozenset((
-        "VM.Audit", "VM.Backup", "VM.Config.CDROM", "VM.Config.Cloudinit", "VM.Console", "VM.GuestAgent.Audit", "VM.PowerMgmt",
-    )),
-    "NoAccess": frozenset(),
-}  # fmt: skip
-"""Roles of Proxmox VE 9.2 that the recording grants (recorded 41, 42)."""
+__all__ = ["IMAGES", "follow", "followed"]
 
 # The web server that images were fetched from is no part of the recording: virtual size and format by file name.
 IMAGES: dict[str, tuple[int, str]] = {
@@ -34,56 +21,6 @@ IMAGES: dict[str, tuple[int, str]] = {
     "tiny.qcow2": (64 * 1024**2, "qcow2"),
 }
 BLANK = frozenset(("tiny.qcow2",))
-
-
-class Accounts:
-    """Users, roles and grants as they were made; the lab knows tokens only."""
-
-    def __init__(self, pve: Pve) -> None:
-        self._pve = pve
-        self._roles = dict(ROLES)
-        self._separated: set[str] = set()
-
-    def role(self, exchange: Exchange) -> None:
-        """A role was made."""
-        self._roles[exchange.params["roleid"]] = frozenset(exchange.params.get("privs", "").split(","))
-
-    def token(self, exchange: Exchange) -> None:
-        """A token was made; without privilege separation it has its user's rights."""
-        name, user = _token(exchange)
-        if str(exchange.params.get("privsep", 1)) == "1":
-            self._separated.add(name)
-        self._put(name, {} if name in self._separated else self._acl(user))
-
-    def no_token(self, exchange: Exchange) -> None:
-        """A token was removed."""
-        self._pve.accounts.pop(_token(exchange)[0], None)
-
-    def grant(self, exchange: Exchange) -> None:
-        """A user was granted a role at a path, and with it the tokens that have its rights."""
-        roles = [self._roles.get(role, frozenset()) for role in exchange.params["roles"].split(",")]
-        rights = frozenset() if exchange.params.get("delete") else frozenset().union(*roles)
-        for user in filter(None, exchange.params.get("users", "").split(",")):
-            acl = {**self._acl(user), exchange.params["path"]: rights}
-            for name in (user, *self._with_its_rights(user)):
-                self._put(name, acl)
-        for name in filter(None, exchange.params.get("tokens", "").split(",")):
-            self._put(name, {**self._acl(name), exchange.params["path"]: rights})
-
-    def _with_its_rights(self, user: str) -> list[str]:
-        return [name for name in self._pve.accounts if name.startswith(f"{user}!") and name not in self._separated]
-
-    def _acl(self, user: str) -> Mapping[str, frozenset[str]]:
-        found = self._pve.accounts.get(user)
-        return found.acl if found else {}
-
-    def _put(self, name: str, acl: Mapping[str, frozenset[str]]) -> None:
-        self._pve.accounts[name] = Token(name, SECRET, acl)
-
-
-def _token(exchange: Exchange) -> tuple[str, str]:
-    _, user, _, name = exchange.path.rsplit("/", 3)
-    return f"{user}!{name}", user
 
 
 def _storage(pve: Pve, exchange: Exchange) -> None:
@@ -163,12 +100,6 @@ DEFINITIONS: tuple[tuple[str, Callable[[Pve, Exchange], None]], ...] = (
     (r"^DELETE /nodes/[^/]+/storage/[^/]+/content/.", _freed),
 )
 HARMLESS = r"/qemu/\d+/(?:agent(?:/|$)|monitor$|cloudinit$|\w+proxy$|firewall/)"  # no option of the VM changes
-ACCOUNTS: tuple[tuple[str, Callable[[Accounts, Exchange], None]], ...] = (
-    (r"^POST /access/roles$", Accounts.role),
-    (r"^POST /access/users/[^/]+/token/[^/]+$", Accounts.token),
-    (r"^DELETE /access/users/[^/]+/token/[^/]+$", Accounts.no_token),
-    (r"^PUT /access/acl$", Accounts.grant),
-)
 
 
 def follow(pve: Pve, accounts: Accounts, exchange: Exchange) -> None:

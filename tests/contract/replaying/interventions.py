@@ -17,7 +17,7 @@ Act = Callable[[Pve, Bindings, Mapping[str, str]], None]
 
 
 class _GoneError(LookupError):
-    """What a command is about is not in the lab: a hole in the recording has it."""
+    """What a command is about is not in the lab: a hole in the recording has it. So is any other LookupError."""
 
 
 def _hold(pve: Pve, _bound: Bindings, found: Mapping[str, str]) -> None:
@@ -87,18 +87,29 @@ def _foreign(pve: Pve, _bound: Bindings, found: Mapping[str, str]) -> None:
     pve.adopt(int(found["vmid"]), found["node"], {key: value.strip() for key, value in lines})
 
 
+def _copied(pve: Pve, _bound: Bindings, found: Mapping[str, str]) -> None:
+    """A configuration file was copied, or moved, below another node's directory."""
+    source = pve.vms[int(found["of"])]
+    pve.adopt(int(found["vmid"]), found["node"], source.config)
+    if found["how"] == "mv" and source.vmid != int(found["vmid"]):
+        pve.cluster.vms.pop(source.vmid)
+
+
 def _nothing(_pve: Pve, _bound: Bindings, _found: Mapping[str, str]) -> None:
     """The end of a process whose effect another row takes away, or nothing that the API shows."""
 
 
+CONFIGS = r"/etc/pve/(?:nodes/\w+/)?qemu-server/"
+FOREIGN = r"/etc/pve/nodes/(?P<node>\w+)/qemu-server/(?P<vmid>\d+)\.conf"
 ACTS: tuple[tuple[str, Act], ...] = (
     (r"exec 9>>(?P<path>/var/lock/\S+); flock (?:-[xs] )?9; sleep (?P<seconds>\d+)", _hold),
     (r"kill -9 -?(?P<pid>\d+)$", _kill),
     (r"sed -i /\^lock/d /etc/pve/qemu-server/(?P<vmid>\d+)\.conf|\bqm unlock (?P<id>\d+)$", _unlock),
     (r"qemu-img create -q -f (?P<form>\w+) /var/lib/vz/images/(?P<vmid>\d+)/(?P<name>\S+) (?P<mib>\d+)M", _extra_disk),
     (r'printf "(?P<text>[^"]*)" > /var/lib/vz/snippets/(?P<name>\S+)', _snippet),
-    (r"\brm (?:-f )?/etc/pve/(?:nodes/\w+/)?qemu-server/(?P<vmid>\d+)\.conf", _removed),
-    (r"(?P<text>.*)/etc/pve/nodes/(?P<node>\w+)/qemu-server/(?P<vmid>\d+)\.conf", _foreign),
+    (rf"\brm (?:-f )?{CONFIGS}(?P<vmid>\d+)\.conf", _removed),
+    (rf"\b(?P<how>cp|mv) (?:-\w+ )?{CONFIGS}(?P<of>\d+)\.conf {FOREIGN}", _copied),
+    (rf"(?P<text>.*){FOREIGN}", _foreign),
     (r"ip addr add \S+ dev lo", _reach("refused")),
     (r"\bnc -l\b", _reach("silent")),
     (r"openssl s_server", _reach("certificate")),
@@ -119,7 +130,7 @@ def perform(pve: Pve, step: Intervention, bound: Bindings) -> bool:
         if found := re.search(pattern, step.command, re.DOTALL):
             try:
                 act(pve, bound, found.groupdict())
-            except _GoneError:
+            except LookupError:
                 return False
             return True
     return False

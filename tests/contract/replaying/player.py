@@ -5,6 +5,7 @@ Calls in scope are compared; calls out of scope and interventions are done to th
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from cpcd.lab.guests import Durations
 from cpcd.lab.pve import RECORDED, SECONDS, Settings, handle
 from cpcd.lab.world import World
 from cpcd.ports.proxmox import Request, Response
-from tests.contract.replaying.hands import SECRET, Accounts, follow, followed
+from tests.contract.replaying.accounts import SECRET, Accounts
+from tests.contract.replaying.hands import follow, followed
 from tests.contract.replaying.interventions import perform
 from tests.contract.replaying.lists import LateRows, only_replayed, tasks_listed
 from tests.contract.replaying.matching import (
@@ -27,8 +29,8 @@ from tests.contract.replaying.matching import (
     without_progress,
 )
 from tests.contract.replaying.recording import Entry, Exchange, Intervention
-from tests.contract.replaying.repair import empty, known, light
-from tests.contract.replaying.scope import Rule, load_rules, out_of_scope
+from tests.contract.replaying.repair import empty, known, light, made
+from tests.contract.replaying.scope import Rule, Scope, load_rules
 
 __all__ = ["NEEDED", "Outcome", "Replay", "Report", "replay"]
 
@@ -106,7 +108,7 @@ class Replay:
     def __init__(self, rules: Sequence[Rule], counted: Container[int], settings: Settings) -> None:
         self.now = 0.0
         self.settings = settings
-        self.rules = rules
+        self.scope = Scope(rules)
         self.counted = counted
         self.pve = World(now=lambda: self.now, seed=1, settings=self.settings, durations=GUESTS).pve
         self.accounts = Accounts(self.pve)
@@ -152,7 +154,7 @@ class Replay:
             self._setup |= used
 
     def _unheard(self, exchange: Exchange) -> bool:
-        return out_of_scope(exchange, self.rules) is not None and not followed(exchange)
+        return self.scope.left_out(exchange) is not None and not followed(exchange)
 
     # --- one entry -------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class Replay:
                 self._light_all(later)
             return
         self._advance(self._moment(entry))
-        if rule := out_of_scope(entry, self.rules):
+        if rule := self.scope.left_out(entry):
             self._out(entry, later, rule)
         else:
             self._in_scope(entry)
@@ -182,11 +184,17 @@ class Replay:
         return self._moment(following) if following else self.now
 
     def _out(self, exchange: Exchange, later: Sequence[Entry], rule: Rule) -> None:
-        self.report.outcomes.append(Outcome(exchange, "out", reason=rule.reason))
+        kind, differences = "out", []
         if exchange.status == 200:
-            follow(self.pve, self.accounts, exchange)
-        if exchange.write and exchange.vmid is not None and not followed(exchange):
-            self._light(exchange.vmid, later)
+            self.scope.learn(exchange, rule)
+            try:
+                follow(self.pve, self.accounts, exchange)
+            except Exception as error:  # noqa: BLE001 - what cannot be done to the lab must be seen, as a mismatch
+                kind, differences = "mismatch", [Mismatch("followed", exchange.call, repr(error))]
+        self.report.outcomes.append(Outcome(exchange, kind, tuple(differences), rule.reason))
+        if exchange.write and not followed(exchange):
+            for vmid in {exchange.vmid, made(exchange)} - {None}:
+                self._light(vmid, later)
 
     def _in_scope(self, exchange: Exchange) -> None:
         differences = self._differences(exchange)
@@ -309,7 +317,7 @@ def _token(exchange: Exchange) -> str:
     if not exchange.auth:
         return ""
     kind, _, name = exchange.auth.partition(":")
-    wrong = kind == "cookie" or "wrong token secret" in exchange.note
+    wrong = kind == "cookie" or re.search(r"\b(?:wrong|old|former|bad) (?:token )?secret", exchange.note)
     return f"{'PVE:' if kind == 'ticket' else ''}{name}={'wrong' if wrong else SECRET}"
 
 

@@ -7,6 +7,7 @@ Nothing here knows the lab. Next: `player.py`.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl
 __all__ = ["PREFIX", "UPID", "Entry", "Exchange", "Intervention", "load", "one_session"]
 
 PREFIX = "/api2/json"
+ENCODINGS = frozenset(("", "query", "form", "json", "multipart/form-data"))
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
 
 
@@ -39,7 +41,7 @@ class Exchange:
     seconds: float = 0.0
     time: int | None = None
     parallel: Mapping[str, Any] | None = None
-    raw: str = ""  # the request as bytes on the wire, where it was sent so
+    raw: str = ""  # the request as on the wire, where it was written so; of a body without parameters its kind
 
     @property
     def data(self) -> Any:
@@ -115,13 +117,15 @@ def _entry(line: Mapping[str, Any]) -> Entry:
 def _exchange(line: Mapping[str, Any]) -> Exchange:
     request, response = line["request"], line["response"]
     path, _, query = request["path"].partition("?")
+    encoding, params = request.get("encoding") or "", request.get("params")
+    odd = isinstance(params, str) or encoding not in ENCODINGS
     return Exchange(
         line["seq"],
         line["group"],
         line["note"],
         request["method"],
         path,
-        dict(parse_qsl(query)) | _params(request.get("params")),
+        dict(parse_qsl(query)) | _params(None if odd else params, encoding),
         request.get("auth") or "",
         response["status"],
         response["reason"],
@@ -130,13 +134,15 @@ def _exchange(line: Mapping[str, Any]) -> Exchange:
         seconds=line.get("seconds") or 0.0,
         time=line.get("time"),
         parallel=line.get("parallel"),
+        raw=f"Content-Type: {encoding} as text" if odd else "",
     )
 
 
-def _params(given: Any) -> dict[str, Any]:
-    """Return parameters by name; those that were repeated as a list."""
+def _params(given: Any, encoding: str) -> dict[str, Any]:
+    """Return parameters by name; those that were repeated as a list. Only JSON has booleans: a form has their word."""
     if not isinstance(given, list):
-        return dict(given or {})
+        words = {name: str(value) for name, value in (given or {}).items() if isinstance(value, bool)}
+        return dict(given or {}) | ({} if encoding == "json" else words)
     repeated: dict[str, list[Any]] = {}
     for name, value in given:
         repeated.setdefault(name, []).append(value)
@@ -146,24 +152,32 @@ def _params(given: Any) -> dict[str, Any]:
 def _raw(line: Mapping[str, Any]) -> Exchange:
     """Read an exchange that was written to the socket by hand."""
     asked, answered = _Wire.parse(line["raw_request"]), _Wire.parse(line["raw_response"])
-    method, path, _ = asked.first.split(" ")
-    _, status, reason = answered.first.split(" ", 2)
+    # What is no HTTP, or was cut off, is a request or an answer all the same, without what is missing.
+    method, target, *_ = [*asked.first.split(" "), ""]
+    _, status, reason, *_ = [*answered.first.split(" ", 2), "", ""]
+    path, _, query = target.partition("?")
     token = re.match(r"PVEAPIToken=([^=]+)=", asked.headers.get("authorization", ""))
-    as_json = "json" in answered.headers.get("content-type", "")
     return Exchange(
         line["seq"],
         line["group"],
         line["note"],
         method,
         path,
-        dict(parse_qsl(asked.body)),
+        dict(parse_qsl(query)) | dict(parse_qsl(asked.body)),
         f"token:{token[1]}" if token else "",
-        int(status),
+        int(status) if status.isdecimal() else 0,
         reason,
-        json.loads(answered.body) if as_json else answered.body,
+        _body(answered),
         headers={_header(name): value for name, value in answered.headers.items()},
         raw=line["raw_request"],
     )
+
+
+def _body(answered: _Wire) -> Any:
+    """Return a body as what its kind says, or as the text that it is where it is broken."""
+    with suppress(ValueError):
+        return json.loads(answered.body) if "json" in answered.headers.get("content-type", "") else answered.body
+    return answered.body
 
 
 def _header(name: str) -> str:

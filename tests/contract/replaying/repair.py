@@ -14,7 +14,7 @@ from cpcd.lab.pve import Pve, Vm
 from tests.contract.replaying.matching import Bindings, alike
 from tests.contract.replaying.recording import PREFIX, UPID, Entry, Exchange
 
-__all__ = ["Known", "empty", "known", "light"]
+__all__ = ["Known", "empty", "known", "light", "made"]
 
 CONTROL = frozenset(("delete", "revert", "digest", "force", "skiplock", "background_delay"))
 ALL = frozenset(("ticket:root@pam", "token:root@pam!t1", "token:admin@pve!full"))  # who sees every VM
@@ -61,7 +61,7 @@ def known(entries: Sequence[Entry], vmid: int, unheard: Callable[[Exchange], boo
     for exchange in _until_next_hole(entries):
         if _lists(exchange):
             _from_list(told, exchange, vmid)
-        elif _made(exchange) == vmid:
+        elif made(exchange) == vmid:
             told.exists(exchange, there=False)
             return told
         if exchange.vmid != vmid:
@@ -102,7 +102,7 @@ def _from_list(told: Known, exchange: Exchange, vmid: int) -> None:
             told.runs(exchange, rows[vmid]["status"])
 
 
-def _made(exchange: Exchange) -> int | None:
+def made(exchange: Exchange) -> int | None:
     """The VMID that an accepted create or clone makes."""
     if not exchange.write or exchange.method != "POST":
         return None
