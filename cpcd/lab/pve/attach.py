@@ -52,16 +52,22 @@ def attaching(cluster: Cluster, vm: Vm, name: str, value: str, *, log: list[str]
     elif "import-from" in parts:
         made = yield from _imported(cluster, vm, given[1], parts=parts, log=log)
     else:
-        made = _empty(cluster, vm, name, given, parts=parts, log=log)
+        made = yield from _empty(cluster, vm, name, given, parts=parts, log=log)
     if made not in vm.shown.values():
         log.append(f"{name}: successfully created disk '{made}'")
     return made
 
 
-def _empty(cluster: Cluster, vm: Vm, name: str, given: re.Match[str], *, parts: dict[str, str], log: list[str]) -> str:
+@source("OVMF.pm create_efidisk")
+def _empty(
+    cluster: Cluster, vm: Vm, name: str, given: re.Match[str], *, parts: dict[str, str], log: list[str]
+) -> Making:
+    """Make a volume without contents; the firmware's variables are copied into theirs."""
     size = _size(name, given[2], parts)
     made = cluster.volumes.allocate(given[1], vm.node, vm.vmid, size=size, form=parts.pop("format", ""))
     log.append(formatting(cluster, made))
+    if name == "efidisk0":
+        yield from transfer(log, size, 0)
     return print_drive(parts | {"file": made.volid, "size": print_size(size)})
 
 

@@ -17,6 +17,7 @@ from cpcd.lab.pve.attach import attach, attaching, check_drives
 from cpcd.lab.pve.auth import refuse_skiplock
 from cpcd.lab.pve.call import Call, Reply
 from cpcd.lab.pve.cluster import Cluster
+from cpcd.lab.pve.drives import check_protection
 from cpcd.lab.pve.errors import failed, invalid, locked_out
 from cpcd.lab.pve.flocks import config_path
 from cpcd.lab.pve.formats import formatted
@@ -231,13 +232,15 @@ def attach_all(
 
 
 @recorded(560, 594)
-@source("Qemu.pm update_vm_api")
+@source("Qemu.pm update_vm_api", "QemuServer.pm print_bootorder")
 def _boot_order(vm: Vm, wanted: Mapping[str, Value | None]) -> dict[str, Value]:
-    """Add a new CD-ROM to the boot order, if there is one that is not being set."""
-    order = parse(str(vm.shown.get("boot", "")), "legacy").get("order", "")
-    cdroms = [name for name, value in wanted.items() if is_drive(name) and _inserted(vm, name, value)]
-    new = [name for name in cdroms if name not in order.split(";")]
-    return {"boot": f"order={';'.join([order, *new])}"} if new and order and "boot" not in wanted else {}
+    """Take what is deleted out of the boot order and add a new CD-ROM, if there is one that is not being set."""
+    order = formatted(parse(str(vm.shown.get("boot", "")), "legacy").get("order", ""))
+    kept = [name for name in order if wanted.get(name, "") is not None]
+    new = [name for name, value in wanted.items() if is_drive(name) and _inserted(vm, name, value) and name not in kept]
+    if not order or [*kept, *new] == order or "boot" in wanted:
+        return {}
+    return {"boot": f"order={';'.join([*kept, *new])}" if kept or new else " "}
 
 
 def _inserted(vm: Vm, name: str, value: Value | None) -> bool:
@@ -287,6 +290,7 @@ def _apply(cluster: Cluster, vm: Vm, change: _Change) -> None:
     path = (f"/vms/{vm.vmid}",)
     for name in change.delete:
         if (old := vm.shown.get(name)) is not None:
+            check_protection(vm, name, str(old))
             check_device(cluster, change.token, path, name, str(old), verb="delete")
     for name, value in change.values.items():
         check_device(cluster, change.token, path, name, str(value), verb="modify")
@@ -320,7 +324,11 @@ def apply_options(cluster: Cluster, vm: Vm, values: Mapping[str, Value]) -> dict
     return {name: _stored(cluster, vm, name, value) for name, value in values.items()}
 
 
+@source("QemuServer.pm parse_vm_config")
 def _stored(cluster: Cluster, vm: Vm, name: str, value: Value) -> Value | None:
+    """Return one value as it is read back: without the blanks around it, of a description only those at its end."""
+    if isinstance(value, str):
+        value = value.rstrip() if name == "description" else value.strip()
     if value == "":
         return None
     if is_drive(name):

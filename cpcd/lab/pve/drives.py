@@ -9,12 +9,12 @@ from cpcd.lab.pve.call import Call
 from cpcd.lab.pve.cluster import Cluster
 from cpcd.lab.pve.errors import failed
 from cpcd.lab.pve.flocks import config_path
-from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, parse, parse_size, print_drive, print_size, volume
+from cpcd.lab.pve.properties import is_cdrom, is_cloudinit, is_drive, parse, parse_size, print_drive, print_size, volume
 from cpcd.lab.pve.tasks import Flock, Sleep, Task, Worker
 from cpcd.lab.pve.vm import Vm
 from cpcd.lab.pve.volumes import Volume
 
-__all__ = ["detach", "resize"]
+__all__ = ["check_protection", "detach", "resize"]
 
 QEMU_IMG_TIMEOUT = 10.0  # failures.md P04
 
@@ -29,10 +29,7 @@ def detach(cluster: Cluster, vm: Vm, name: str, keep: str | int | None, *, force
     found = cluster.volumes.find(vm.node, volume(old)) if old else None
     if found is None or (keep is not None and volume(str(keep)) == found.volid):
         return
-    _check_protection(vm, name, found)
     _put_away(cluster, vm, name, found, force=force and keep is None)
-    if keep is None:
-        _leave_boot_order(vm, name)
 
 
 def _put_away(cluster: Cluster, vm: Vm, name: str, found: Volume, *, force: bool) -> None:
@@ -46,18 +43,11 @@ def _put_away(cluster: Cluster, vm: Vm, name: str, found: Volume, *, force: bool
 
 
 @source("P38", "Qemu.pm update_vm_api")
-def _check_protection(vm: Vm, name: str, found: Volume) -> None:
-    if vm.config.get("protection"):
-        what = f"unused disk '{found.volid}'" if name.startswith("unused") else f"drive '{name}'"
+def check_protection(vm: Vm, name: str, value: str) -> None:
+    """Refuse to delete a drive of a protected VM, also one without a medium; it may be replaced all the same."""
+    if vm.config.get("protection") and (is_drive(name) or name.startswith("unused")):
+        what = f"unused disk '{volume(value)}'" if name.startswith("unused") else f"drive '{name}'"
         raise failed(f"can't remove {what} - protection mode enabled")
-
-
-@recorded(1067)
-def _leave_boot_order(vm: Vm, name: str) -> None:
-    order = parse(str(vm.config.get("boot", "")), "legacy").get("order", "").split(";")
-    if name in order:
-        rest = ";".join(each for each in order if each != name)
-        vm.config["boot"] = f"order={rest}" if rest else " "
 
 
 @recorded(404, 413, 417, 420, 425, 428, 454)

@@ -151,7 +151,7 @@ def _running(cluster: Cluster, vm: Vm) -> Row:
     """Return what QEMU says of a running VM; the balloon driver, where one runs, tells the guest's memory."""
     memory = int(vm.memory)
     balloon: Row = {"actual": memory, "max_mem": memory}
-    entry: Row = {"running-qemu": "10.0.13", "running-machine": "pc-i440fx-10.0+pve1", "balloon": memory}
+    entry: Row = {"running-qemu": "10.0.13", "running-machine": _machine(vm), "balloon": memory}
     if cluster.backend.agent_up(vm):
         names = ("last_update", "major_page_faults", "minor_page_faults", "mem_swapped_in", "mem_swapped_out")
         balloon |= dict.fromkeys(names, 0) | {"total_mem": memory, "free_mem": memory // 2}
@@ -162,6 +162,15 @@ def _running(cluster: Cluster, vm: Vm) -> Row:
     entry["blockstat"] = {name: _blocks() for name in drives}
     entry["nics"] = {f"tap{vm.vmid}i{name[3:]}": {"netin": 0, "netout": 0} for name in nics}
     return entry
+
+
+@recorded(530)
+@source("Machine.pm current_from_query_machines")
+def _machine(vm: Vm) -> str:
+    """Return the machine that runs: the newest of its kind where the configuration names no version."""
+    named = parse(str((vm.booted or {}).get("machine", "pc")), "type").get("type", "pc")
+    kind = {"pc": "pc-i440fx", "q35": "pc-q35"}.get(named)
+    return f"{kind}-10.0+pve1" if kind else named
 
 
 @recorded(530)

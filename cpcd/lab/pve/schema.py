@@ -134,8 +134,8 @@ def _below(path: str, name: str) -> str:
 def _property(wanted: Property, value: Any, path: str) -> str:
     """Return what is wrong with one value: type, then format, pattern, length, range, enumeration; empty if nothing."""
     kind = wanted.get("type", "")
-    if isinstance(value, list) and not str(wanted.get("format", "")).endswith("-list"):
-        return f"type check ('{kind}') failed - got ARRAY"
+    if isinstance(value, list | dict) and not (isinstance(value, list) and _is_list(wanted)):
+        return f"type check ('{kind}') failed - got {'ARRAY' if isinstance(value, list) else 'HASH'}"
     text = text_of(value)
     if not _typed(kind, text):
         return f"type check ('{kind}') failed - got '{text}'"
@@ -144,6 +144,10 @@ def _property(wanted: Property, value: Any, path: str) -> str:
     except Bad as bad:
         return f"invalid format - {bad}\n"
     return _limits(wanted, text)
+
+
+def _is_list(wanted: Property) -> bool:
+    return str(wanted.get("format", "")).endswith("-list")
 
 
 def _typed(kind: str, text: str) -> bool:

@@ -25,7 +25,7 @@ GUARDS = (
     "_destroy",
     "check_lock",
     "check_writable",
-    "_check_protection",
+    "check_protection",
     "_remove",
     "refuse_skiplock",
 )
