@@ -147,6 +147,21 @@ def test_what_is_no_http_is_read(tmp_path: Path, request_: str, response: str) -
     assert {1: "mismatch"} == outcomes(replay(load([tmp_path / "raw.jsonl"])))
 
 
+def test_what_got_no_answer_and_what_was_sent_with_others_is_read(tmp_path: Path) -> None:
+    """A broken connection, and reads at the same time, which have no tasks."""
+    version = {"method": "GET", "path": "/api2/json/version", "params": None, "auth": "token:admin@pve!full"}
+    data = {"release": "9.2", "version": "9.2.11", "repoid": "14a22df35955d97d"}
+    fine = {"status": 200, "reason": "OK", "body": {"data": data}}
+    lines = [{"seq": 430, "group": "more", "request": version, "response": None}]
+    lines += [
+        {"seq": seq, "group": "more", "note": "reads", "request": version, "response": fine, "parallel": given}
+        for seq, given in ((431, True), (432, {"task": None}))
+    ]
+    (tmp_path / "more.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    assert {430: "mismatch", 431: "matched", 432: "matched"} == beside(*load([tmp_path / "more.jsonl"]))
+
+
 @pytest.mark.parametrize(
     ("encoding", "params", "kind"),
     [

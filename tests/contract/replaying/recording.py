@@ -115,27 +115,33 @@ def _entry(line: Mapping[str, Any]) -> Entry:
 
 
 def _exchange(line: Mapping[str, Any]) -> Exchange:
-    request, response = line["request"], line["response"]
+    request, response = line["request"], line.get("response") or {}  # none where the connection broke
     path, _, query = request["path"].partition("?")
     encoding, params = request.get("encoding") or "", request.get("params")
     odd = isinstance(params, str) or encoding not in ENCODINGS
     return Exchange(
         line["seq"],
         line["group"],
-        line["note"],
+        line.get("note") or "",
         request["method"],
         path,
         dict(parse_qsl(query)) | _params(None if odd else params, encoding),
         request.get("auth") or "",
-        response["status"],
-        response["reason"],
-        response["body"],
+        response.get("status") or 0,
+        response.get("reason") or "",
+        response.get("body"),
         headers=response.get("headers"),
         seconds=line.get("seconds") or 0.0,
         time=line.get("time"),
-        parallel=line.get("parallel"),
+        parallel=_parallel(line.get("parallel")),
         raw=f"Content-Type: {encoding} as text" if odd else "",
     )
+
+
+def _parallel(given: Any) -> dict[str, Any] | None:
+    """Return what is known of the task of a request that was sent with others; it may have none."""
+    known = given if isinstance(given, Mapping) else {}
+    return {"task": None, "log": [], "task_stopped_at": 0.0} | dict(known) if given else None
 
 
 def _params(given: Any, encoding: str) -> dict[str, Any]:
