@@ -12,10 +12,10 @@ from cpcd.model.desired import Retry
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.model.keys import Key
 from cpcd.model.ledger import PutFact
-from cpcd.model.plan import Action, Condition, Done, Failed, Plan, Refusal, Status, Verdict
+from cpcd.model.plan import Action, Condition, Done, Failed, Plan, Refusal, Status, Verdict, Wait
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
-from tests.unit.loop.engine import Engine, Switch, lamp, light
+from tests.unit.loop.engine import Engine, Polish, Switch, lamp, light
 
 
 def test_failures_in_a_row_are_counted_backed_off_and_degrade() -> None:
@@ -97,11 +97,29 @@ def test_a_proved_effect_forgives_the_failures_before_it(done: Done, wanted: lis
     assert all(one.degraded for one in passes if one.failures >= Retry().degraded_after)
 
 
-def test_a_key_that_works_again_forgets_its_failures() -> None:
-    """The count is of failures in a row."""
+@pytest.mark.parametrize("degraded_after", [1, 5])
+def test_how_many_failures_are_for_people_is_for_the_policy_to_say(degraded_after: int) -> None:
+    """It stands in the spec, by class of operation."""
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
+        engine.retry = Retry(degraded_after=degraded_after)
+        engine.silent["a"] = Failure(Code.EXECUTION, "no current")
+        await engine.run(300)
+        return engine
+
+    failed = simulate(main, seed=1).passes[:6]
+
+    assert [one.failures >= degraded_after for one in failed] == [one.degraded for one in failed]
+
+
+@pytest.mark.parametrize("lit", [False, True], ids=["with-work-to-do", "with-none"])
+def test_a_key_that_works_again_forgets_its_failures(lit: bool) -> None:
+    """The count is of failures in a row; to find everything as wanted is to work, too."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.lit["a"] = lit
         engine.silent["a"] = Failure(Code.EXECUTION, "no current")
         loop.call_later(20, engine.silent.clear)
         await engine.run(200)
@@ -215,6 +233,42 @@ def test_a_parked_key_runs_again_within_a_second_of_the_endpoints_return() -> No
     assert simulate(main, seed=1) < 201
 
 
+def test_a_parked_key_remembers_what_it_has_tried() -> None:
+    """It is not gone: what is due some time after the last try is not due at once when the endpoint is back."""
+
+    async def main(loop: SimLoop) -> Engine:
+        async def unheard(_action: Action) -> str | None:
+            raise Unreachable("pve:home", "Proxmox does not answer")
+
+        engine = Engine(loop, "a")
+        engine.plans["a"] = lambda key, _view: Plan(steps=(Polish(key=key),))
+        engine.effects["a"] = unheard
+        await engine.run(60)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    assert ("pve:home", None) == (engine.passes[-1].parked, engine.passes[-1].next_in)
+    assert {f"{lamp('a')}/polish"} == set(engine.state.view.since)
+
+
+def test_an_object_that_is_no_more_is_told_once_and_leaves_nothing() -> None:
+    """Nobody reports on it and nothing is read of it: no date, no wait and no news for it."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.plans["a"] = lambda _key, _view: Plan(wait=Wait("Dull", "a is dull", 5)) if engine.lit else Plan()
+        loop.call_later(20, engine.lit.clear)
+        await engine.run(2 * RESYNC)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    gone = [(one.outcome, one.sentence, one.next_in) for one in engine.passes if one.reason == "Gone"]
+    assert [(Outcome.SETTLED, "lab/machine/a is no more", None)] == gone
+    assert ({}, 0) == (dict(engine.state.view.since), engine.queue.waiting())
+
+
 def test_silence_of_an_endpoint_without_an_owner_is_backed_off() -> None:
     """Nobody would wake it, so it is tried again."""
 
@@ -255,8 +309,9 @@ def test_a_settled_key_says_what_its_own_condition_says() -> None:
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
+        young = Condition("Degraded", Status.FALSE, "Young", "nothing failed yet")
         leaving = Condition("Ready", Status.FALSE, "Scaling", "1 leaving")
-        engine.plans["a"] = lambda _key, _view: Plan(conditions=(leaving,))
+        engine.plans["a"] = lambda _key, _view: Plan(conditions=(young, leaving))
         await engine.run(20)
         return engine
 

@@ -48,14 +48,16 @@ def test_only_changes_are_heard_and_each_return_wakes(loop: SimLoop, told: list[
 
 
 def test_silence_keeps_its_beginning_and_has_its_newest_reason(loop: SimLoop, told: list[str]) -> None:
-    """`since` is when it fell silent, not when somebody last noticed; why is what is true now."""
+    """`since` is when it fell silent, not when it last answered nor when somebody last noticed; why is what is true now."""
     endpoints = Endpoints(SimClock(loop, 1000), told.append)
+    endpoints.up("a")
+    loop.advance(60)
     endpoints.down("a", REFUSED)
     loop.advance(60)
 
     endpoints.down("a", SLOW)
 
-    assert (Endpoint("a", 1000, SLOW),) == endpoints.all()
+    assert (Endpoint("a", 1060, SLOW),) == endpoints.all()
 
 
 def test_each_endpoint_is_its_own(loop: SimLoop, told: list[str]) -> None:

@@ -1,6 +1,8 @@
 """One pass: its order, what is durable when, how ops are resolved, and what guards and holds do."""
 
 import asyncio
+from itertools import accumulate
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from cpcd.loop.runner import ENDS
 from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Key, OpId, Wall
 from cpcd.model.ledger import DropFact, Op, OpenOp, PutFact
-from cpcd.model.plan import Absent, Action, Done, Failed, Plan, Running, Unknown, Wait
+from cpcd.model.plan import Absent, Action, Done, Failed, Plan, Refusal, Running, Unknown, Wait
 from cpcd.model.report import Outcome
 from cpcd.model.view import View
 from tests.unit.loop.engine import EPOCH, FSYNC, Dim, Disk, Engine, Note, Polish, Switch, lamp, light, ready
@@ -141,7 +143,7 @@ def test_a_kill_before_the_commit_is_durable_begins_nothing() -> None:
 
 
 def test_waiting_for_an_op_is_no_failure_and_starts_nothing_else() -> None:
-    """Running is polled, with growing pauses of at most ten seconds."""
+    """Running is polled, with pauses of a thirtieth of its age and at most ten seconds (`failures.md` rule 9)."""
 
     async def main(loop: SimLoop) -> Engine:
         engine = Engine(loop, "a")
@@ -158,9 +160,10 @@ def test_waiting_for_an_op_is_no_failure_and_starts_nothing_else() -> None:
         {one.failures for one in waits},
         {one.sentence for one in waits},
     )
-    pauses = [one.next_in for one in waits if one.next_in is not None]
-    assert pauses == sorted(pauses)
-    assert (2, 10) == (pauses[0], pauses[-1])
+    pauses = [one.next_in or 0.0 for one in waits]
+    ages = accumulate(later.duration + sooner for sooner, later in zip(pauses, waits[1:], strict=False))
+    assert pauses == pytest.approx([2, *(min(10, max(2, age / 30)) for age in ages)])
+    assert 10 == pauses[-1]
     assert 1 == len(engine.applied)
 
 
@@ -333,6 +336,28 @@ def test_a_guards_wait_is_no_failure_and_ends_with_its_token() -> None:
     first = engine.passes[0]
     assert (Outcome.WAITING, "AwaitingGo", 500, 0) == (first.outcome, first.reason, first.next_in, first.failures)
     assert Outcome.SETTLED == engine.passes[-1].outcome
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (None, Wait("Queued", "queued"), "Queued"),
+        (Wait("Busy", "busy"), None, "Busy"),
+        (Wait("Busy", "busy"), Refusal(Code.CONFIG, "PolicyNever", "never"), "Busy"),
+    ],
+)
+def test_every_guard_can_hold_a_step_and_the_first_that_does_is_told(first: Any, second: Any, told: str) -> None:
+    """One that has nothing against it speaks for itself alone."""
+
+    async def main(loop: SimLoop) -> Engine:
+        engine = Engine(loop, "a")
+        engine.guards += [lambda _action, _view: first, lambda _action, _view: second]
+        await engine.run(5)
+        return engine
+
+    engine = simulate(main, seed=1)
+
+    assert ([], told) == (engine.applied, engine.passes[-1].reason)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -9,9 +9,10 @@ from cpcd.lab.simloop import SimClock, SimLoop, simulate
 from cpcd.loop.interest import Interest
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure
-from cpcd.model.keys import Instant, Key, Kind, Scope
-from cpcd.model.ledger import DropFact, PutFact
+from cpcd.model.keys import Instant, Key, Kind, OpId, Scope, Wall
+from cpcd.model.ledger import Change, CloseOp, DropFact, Op, OpenOp, PutFact
 from cpcd.model.seen import Seen
+from cpcd.model.view import View
 from tests.unit.loop.engine import EPOCH, Disk
 
 LAMP = Key("lab", Kind.MACHINE, "a")
@@ -25,11 +26,20 @@ def state(loop: SimLoop) -> tuple[State, Disk, list[Any]]:
     woken: list[Any] = []
     disk = Disk(clock, [])
     made = State(
-        journal=disk, clock=clock, tokens=lambda change, _before: (f"fact:{change.name}",),  # type: ignore[union-attr] # only facts here
-        affected=lambda _change, _view: (LAMP,), stale=lambda _change, _view: (), lasting=lambda _scope, value: (value,) if value else (), mint=iter("abcdefgh").__next__,
+        journal=disk, clock=clock, tokens=_tokens,
+        affected=lambda _change, _view: (LAMP,), stale=_stale, lasting=lambda _scope, value: (value,) if value else (), mint=iter("abcdefgh").__next__,
         interest=Interest(woken.append),
     )  # fmt: skip
     return made, disk, woken
+
+
+def _tokens(change: Change, _before: View) -> tuple[str, ...]:
+    return (f"fact:{change.name}",) if isinstance(change, PutFact | DropFact) else ()
+
+
+def _stale(change: Change, _before: View) -> tuple[Scope, ...]:
+    """What was seen of the lamp is of another one once it is moved."""
+    return (SCOPE,) if isinstance(change, PutFact) and change.name == "moved" else ()
 
 
 def seen(value: Any, *, began: float = 0.0, complete: bool = True) -> dict[Scope, Seen[Any]]:
@@ -260,3 +270,59 @@ def test_what_lasts_is_timed_from_its_first_sight() -> None:
 
     first, later = {"ill": 0.0}, {"ill": 25.0}
     assert (first, first, first, first, {}, later) == simulate(main, seed=0)
+
+
+def test_what_is_no_more_keeps_no_wait_and_its_neighbours_keep_theirs() -> None:
+    """Whoever comes under its key again waits from the beginning; a longer name is another object."""
+    longer = Key(LAMP.cluster, LAMP.kind, f"{LAMP.name}b")
+
+    async def main(loop: SimLoop) -> list[dict[str, float]]:
+        made, _, _ = state(loop)
+        for key in (LAMP, OTHER, longer):
+            made.mark(key, "Booting")
+        made.stamp(LAMP, "drain")
+        loop.advance(5)
+        made.forget(LAMP)
+        kept = {name: at - EPOCH for name, at in made.view.since.items()}
+        made.mark(LAMP, "Booting")
+        return [kept, {name: at - EPOCH for name, at in made.view.since.items()}]
+
+    others = {f"{OTHER}/Booting": 0.0, f"{longer}/Booting": 0.0}
+    assert [others, {**others, f"{LAMP}/Booting": 5.0}] == simulate(main, seed=0)
+
+
+def test_what_a_change_makes_stale_is_unknown_at_once_and_timed_anew() -> None:
+    """Nobody may decide on another's evidence, nor count its time: not even before the change is on the disk."""
+
+    async def main(loop: SimLoop) -> tuple[Any, ...]:
+        made, _, _ = state(loop)
+        made.observe(seen("ill"))
+        before = len(made.view.since)
+        task = asyncio.ensure_future(made.commit((PutFact("moved", 1),)))
+        await asyncio.sleep(0)
+        early = made.view.known(SCOPE), len(made.view.since)
+        await task
+        loop.advance(5)
+        made.observe(seen("ill"))
+        return before, early, made.view.known(SCOPE), {name: at - EPOCH for name, at in made.view.since.items()}
+
+    before, early, known, since = simulate(main, seed=0)
+
+    assert (1, (None, 0), "ill") == (before, early, known)
+    assert {"ill": pytest.approx(5.0, abs=0.1)} == since
+
+
+def test_an_op_is_as_old_as_this_daemon_has_known_it() -> None:
+    """Not as its wall time says; one that was set aside and is open again has all of its time again (D12)."""
+    op = Op(OpId("op-1"), LAMP, "switch", SCOPE, Wall(EPOCH - 1_000_000))
+
+    async def main(loop: SimLoop) -> list[float]:
+        made, _, _ = state(loop)
+        ages = [made.age(op)]
+        loop.advance(30)
+        ages.append(made.age(op))
+        await made.commit((CloseOp(op.id),))
+        await made.commit((OpenOp(op),))
+        return [*ages, made.age(op)]
+
+    assert [0.0, 30.0, 0.0] == simulate(main, seed=0)
