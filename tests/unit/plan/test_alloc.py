@@ -46,9 +46,10 @@ def test_the_lowest_vmid_that_nobody_has_is_taken(whole: View, wanted: int) -> N
 
 
 def test_a_full_range_gives_no_vmid() -> None:
-    """None, never one outside of the range."""
+    """None, never one outside of the range; its last one is in it."""
     narrow = cluster(infrastructure=build.infrastructure(vmid_start=300, vmid_end=301))
 
+    assert 301 == alloc.vmid(view(narrow, rows=[row("u1", vmid=300)]), narrow)
     assert alloc.vmid(view(narrow, rows=[row("u1", vmid=300), row("u2", vmid=301)]), narrow) is None
 
 

@@ -8,12 +8,12 @@ from urllib.parse import unquote
 import pytest
 
 from cpcd.model.desired import Cluster, Desired, Remedy, Risk
-from cpcd.model.keys import Role, Uid, Wall
+from cpcd.model.keys import OpId, Role, Uid, Wall
 from cpcd.model.ledger import DropFact, Machine, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Wait
 from cpcd.model.seen import Vm
 from cpcd.plan import alloc, applyset, effects, fields, guards, kubeadm, scopes
-from cpcd.plan.case import machine_key, progressing, waiting
+from cpcd.plan.case import machine_key
 from cpcd.plan.fleet import RetireMachine, fleet
 from cpcd.plan.fold import fold
 from cpcd.plan.member import member
@@ -69,86 +69,6 @@ MASTERS = [one for one in REST.rows(NAME) if one.role is Role.CONTROL_PLANE]
 def under(wanted: Cluster, whole: Any = REST) -> Any:
     """Return the view with another cluster wanted."""
     return replace(whole, desired=Desired({NAME: wanted}))
-
-
-# --- what an action is -------------------------------------------------------------------------------------------
-
-
-def kinds(base: type) -> set[type]:
-    """Return all classes of actions."""
-    return {base, *(deeper for one in base.__subclasses__() for deeper in kinds(one))}
-
-
-def test_what_must_not_happen_twice_is_an_operation() -> None:
-    """Everything else may be repeated at will, or is a transaction of the ledger."""
-    once = {kind.verb for kind in kinds(effects.MachineAction) if "verb" in vars(kind) and kind.once}
-
-    assert once == {
-        "clone", "resize", "start", "shutdown", "stop", "reset", "prepare", "init", "join", "kubeadm-reset",
-        "etcd-snapshot", "reboot", "destroy",
-    }  # fmt: skip
-    assert RetireMachine.once
-
-
-def test_each_action_says_how_grave_it_is() -> None:
-    """Promise 2: what interrupts nothing is in place; the rest is a reboot or a destruction, or says so itself."""
-    risks = {kind.verb: kind.risk for kind in kinds(effects.MachineAction) if "verb" in vars(kind)}
-
-    assert {"reboot", "drain", "shutdown", "reset"} == {verb for verb, risk in risks.items() if risk is Risk.REBOOT}
-    assert {"stop", "destroy"} == {verb for verb, risk in risks.items() if risk is Risk.DESTROY}
-    assert {Risk.IN_PLACE, Risk.REBOOT, Risk.DESTROY} == set(risks.values())
-
-
-def test_only_the_ledgers_own_decisions_have_no_effect_outside() -> None:
-    """Whatever else is planned goes through a port."""
-    local = {kind.verb for kind in kinds(effects.MachineAction) if "verb" in vars(kind) and kind.local}
-
-    assert local >= {"mark-joined", "forgive", "renumber", "pin-host-key", "reboot", "forget"}
-    assert not local & {"clone", "configure", "start", "stop", "destroy", "join", "init", "etcd-remove", "delete-node"}
-
-
-def test_a_retirement_spends_the_role_that_it_takes() -> None:
-    """Guards and permits count it by that."""
-    found = [RetireMachine(key=KEY, row=one, why="x", kind=Risk.REPLACE, limit=2) for one in (MASTER, WORKER)]
-
-    assert [Role.CONTROL_PLANE, Role.WORKER] == [one.disrupts for one in found]
-    assert [{f"control-plane:{NAME}": 1}, {f"disrupt:{NAME}": 2}] == [one.slots(REST) for one in found]
-
-
-def test_what_takes_effect_at_once_is_not_expected_to_wait_for_a_reboot() -> None:
-    """Tags, description, start on boot and name; memory waits, and an option that is deleted is gone."""
-    options = {"tags": "a", "description": "d", "onboot": 1, "name": "n", "memory": 8192, "balloon": None}
-    action = effects.Configure(key=machine_key(WORKER), row=WORKER, options=options, digest="d1")
-
-    after = action.expect(REST).known(scopes.vm(WORKER))
-
-    assert ("balloon", "memory") == after.pending
-    assert (8192, False) == (after.config["memory"], "balloon" in after.config)
-
-
-def test_what_is_shut_down_is_off_and_owes_no_reboot() -> None:
-    """Hard or soft."""
-    whole = put(REST, bulk={scopes.vm(WORKER): seen(vm(WORKER, ONE, pending=("memory",)))})
-
-    for kind in (effects.Stop, effects.Shutdown):
-        after = kind(key=machine_key(WORKER), row=WORKER).expect(whole).known(scopes.vm(WORKER))
-        assert ("stopped", ()) == (after.status, after.pending)
-
-
-def test_a_waiting_object_is_not_ready_and_on_its_way() -> None:
-    """Two conditions, one sentence."""
-    wanted = [("Ready", "False", "Why", "it waits"), ("Progressing", "True", "Why", "it waits")]
-
-    assert wanted == [(c.type, c.status, c.reason, c.message) for c in progressing("Why", "it waits")]
-    assert wanted == [(c.type, c.status, c.reason, c.message) for c in waiting("Why", "it waits").conditions]
-
-
-def test_only_a_disruption_is_a_hold() -> None:
-    """Another open operation of the machine is none."""
-    busy = put(REST, ops=[op(WORKER, "prepare")])
-
-    assert case(WORKER, busy).hold is None
-    assert "hold-1" == case(WORKER, put(busy, ops=[hold(WORKER)])).hold.id
 
 
 # --- where machines go, and what they are given ------------------------------------------------------------------
@@ -657,8 +577,9 @@ def test_the_first_control_plane_gets_the_kube_vip_that_works_before_admin_conf_
     action = step(member(case(first, whole)))
 
     assert isinstance(action, effects.Init)
-    assert "super-admin.conf" in next(iter(action.given["manifests"].values()))
-    assert '"apiVersion": "kubelet.config.k8s.io/v1beta1"' in action.given["config"]
+    given = action.asked(OpId("op-1"))
+    assert "super-admin.conf" in next(iter(given["manifests"].values()))
+    assert '"apiVersion": "kubelet.config.k8s.io/v1beta1"' in given["config"]
 
 
 def test_a_learner_is_not_yet_a_member() -> None:

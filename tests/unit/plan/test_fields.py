@@ -157,11 +157,27 @@ def test_a_description_that_was_put_back_tells_of_the_row_again() -> None:
     assert replace(ROW, started=True) == fields.recalled(claim, ROW.site)
 
 
+def test_who_found_another_vm_in_a_machines_place_is_told_to_leave_it() -> None:
+    """Neither to put marks on it nor to destroy it: it is somebody's, and serves."""
+    refusal = fields.foreign_vm(vm(ROW, options=THEIRS), ROW, INSTALLATION)
+
+    assert ("ForeignVm", True) == (refusal.reason, f"VM {ROW.vmid} on pve1 is another" in refusal.sentence)
+    assert "Leave it as it is" in refusal.hint
+    assert not {"qm", "destroy"} & {*refusal.hint.split()}
+    assert "nextcloud" not in refusal.sentence + refusal.hint
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60).filter(lambda text: not text.strip().startswith("cpcd/1")))
 def test_no_text_but_our_mark_names_an_owner(text: str) -> None:
     """People may write what they like into a description."""
     assert fields.owner(Vm(True, config={"description": text})) is None
+
+
+def test_whose_op_made_a_vm_is_no_part_of_the_proof() -> None:
+    """An id of the day: who edits the line and loses it, or puts another there, has the machine all the same."""
+    for line in ("cpcd/1 inst lab u1", "cpcd/1 inst lab u1 restored", "cpcd/1 inst lab u1 op-1 and words"):
+        assert fields.ours(vm(ROW, options={"description": line}), ROW, INSTALLATION)
 
 
 def test_the_mark_and_its_reading_belong_together() -> None:
@@ -194,6 +210,14 @@ def test_only_a_disk_that_would_have_to_shrink_is_refused(size: str, refused: bo
     found = fields.unfit_boot_disk(spec(), {"scsi0": f"local:1,size={size}"}, who="lab-cp-1", whose="VM 301")
 
     assert refused == (found is not None)
+
+
+@pytest.mark.parametrize(("in_place", "wanted"), [(True, "2df9aa16684f"), (False, "74ef0fa00c8a")])
+def test_a_newer_cpcd_makes_the_same_revision_of_the_same_machine(in_place: bool, wanted: str) -> None:
+    """The rows and marks of those that run were made by an older one: another hash would replace every machine."""
+    full = spec(full=True, vlan=7, mtu=9000, firewall=True, template=TemplateRef("ubuntu", tags=("a", "b")))
+
+    assert wanted == fields.revision(full, in_place=in_place)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from cpcd.plan import effects, fields, scopes
 from cpcd.plan.case import machine_key
 from cpcd.plan.effects import ResetVm
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
+from cpcd.reconcilers import machine
 from tests.unit.plan import build
 from tests.unit.plan.build import (
     CP,
@@ -354,6 +355,16 @@ def test_what_was_begun_on_a_proxmox_node_that_was_removed_is_given_up(
     bulk = {**silent, **build.without(ROW.node, whole=whole)}
 
     assert wanted is type(resolve(op(ROW, verb), view(rows=[ROW], bulk=bulk), NOW))
+
+
+def test_a_node_is_taken_for_removed_by_a_look_of_the_same_pass() -> None:
+    """Nodes come back: what is given up, or a machine let go for good, is so by fresh evidence alone."""
+    whole = view(rows=[ROW], bulk={scopes.vm(ROW): unknown(), **build.without(ROW.node)})
+    asked = op(ROW, "prepare")
+    polled = put(whole, ops=[asked], bulk={scopes.guestop(ROW, asked.id): unknown()})
+
+    assert {scopes.vm(ROW), scopes.quorum(SITE)} <= {*machine.reads(machine_key(ROW), whole)}
+    assert scopes.quorum(SITE) in machine.reads(machine_key(ROW), polled)
 
 
 @pytest.mark.parametrize(

@@ -662,6 +662,16 @@ def test_a_machine_that_hangs_under_a_job_is_reset_once(one: Machine, parts: dic
     assert wanted != "reset" or effects.ResetVm(key=job.key, row=one, job=job) == step(plan)
 
 
+def test_only_a_job_that_nobody_answers_for_makes_a_machine_silent() -> None:
+    """One that says how it stands is waited for, however late; beside it another may hang."""
+    jobs = [op(WORKER, "prepare", age=2_000), op(WORKER, "etcd-snapshot", age=1_000, id_="op-2")]
+    answered = put(REST, ops=jobs, bulk={POLLED: seen({"state": "running"})})
+    silent = put(answered, bulk={scopes.guestop(WORKER, "op-2"): unknown()})
+
+    assert (None, jobs[1]) == (case(WORKER, answered).unanswered, case(WORKER, silent).unanswered)
+    assert ["Ready", "GuestSilent"] == [said(machine.plan(machine_key(WORKER), one)) for one in (answered, silent)]
+
+
 def test_what_a_reset_is_for_is_timed_on_while_it_waits() -> None:
     """For consent, say: else the time that the machine was given would begin anew, and nothing would ever come of it."""
     job = op(COMING, "join", age=2_000)

@@ -1,10 +1,11 @@
 """What a ledger change wakes: the keys it is about and those who wait for its token."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cpcd.model.keys import Key, Kind, OpId
+from cpcd.model.keys import Key, Kind, OpId, Uid
 from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, PutFact, PutMachine, SetHandle
 from cpcd.plan import scopes
 from cpcd.plan.wakes import affected, lasting, stale, tokens
@@ -55,6 +56,35 @@ def test_nothing_is_kept_of_an_addon_that_is_forgotten() -> None:
     """What was seen of its objects goes with the fact that it was applied, and with no other fact."""
     assert (scopes.addon(NAME, "hello"),) == tuple(stale(DropFact(f"applied/{NAME}/hello"), VIEW))
     assert () == tuple(stale(DropFact(f"paused/{NAME}"), VIEW))
+
+
+def test_what_was_seen_under_a_number_that_the_row_no_longer_has_is_forgotten() -> None:
+    """It is about somebody else; a row that keeps its number keeps what is known of it."""
+    renumbered, struck = replace(ROW, vmid=399), replace(ROW, strikes=1)
+
+    assert {scopes.vm(ROW), scopes.tasks(ROW.site, ROW.node, ROW.vmid)} == {*stale(PutMachine(renumbered), VIEW)}
+    assert () == tuple(stale(PutMachine(struck), VIEW))
+    assert () == tuple(stale(PutMachine(member_row("u2", number=2)), VIEW))
+
+
+def test_of_a_machine_that_is_forgotten_nothing_is_known() -> None:
+    """Its number, name and address are given to others, of whom nothing of it must be believed."""
+    gone = {*stale(DropMachine(ROW.uid), VIEW)}
+
+    own = {scopes.vm(ROW), scopes.guest(ROW), scopes.inside(ROW), scopes.tasks(ROW.site, ROW.node, ROW.vmid)}
+    named = {scopes.node(NAME, ROW.name), scopes.pods(NAME, ROW.name), scopes.attachments(NAME, ROW.name)}
+    assert own | named == gone
+    assert () == tuple(stale(DropMachine(Uid("never")), VIEW))
+
+
+def test_what_a_guest_said_of_a_job_is_forgotten_with_its_op() -> None:
+    """Each op has a name of its own: what is never asked again would be kept for ever."""
+    young = replace(op(ROW, "add"), id=OpId("of-the-cluster"), key=CLUSTER)
+    whole = view(rows=[ROW], ops=[OP, young])
+
+    found = [tuple(stale(CloseOp(OpId(name)), whole)) for name in (OP.id, "of-the-cluster", "never")]
+
+    assert [(scopes.guestop(ROW, OP.id),), (), ()] == found
 
 
 def test_of_a_node_only_what_is_not_healthy_is_timed() -> None:
