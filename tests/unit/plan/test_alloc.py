@@ -68,6 +68,25 @@ def test_the_lowest_address_that_nobody_has_is_taken(whole: View, wanted: str) -
     assert wanted == alloc.address(whole, ONE)
 
 
+@pytest.mark.parametrize(
+    ("whole", "wanted"),
+    [
+        (view(ONE, rows=[row("u1")]), False),
+        (view(ONE, rows=[row("u1", retire="old")]), True),
+        (view(ONE, rows=[row("u1", retire="old", cluster="another")]), True),
+        (view(ONE, rows=[row("u1", retire="old", site="elsewhere")]), False),
+        (view(ONE, known={f"address/{SITE}/10.0.0.10": NOW + 1}), True),
+        (view(ONE, known={f"vmid/{SITE}/300": NOW + 1}), True),
+        (view(ONE, known={f"vmid/{SITE}/300": NOW}), False),
+        (view(ONE, known={f"vmid/{SITE}/300": None}), False),
+        (view(ONE, known={"vmid/elsewhere/300": NOW + 1}), False),
+    ],
+)
+def test_who_finds_no_number_waits_for_what_comes_free_by_itself(whole: View, wanted: bool) -> None:
+    """A machine that leaves, or one that has left and cools down, of this Proxmox; a quarantine never ends so."""
+    assert wanted == alloc.freeing(whole, ONE)
+
+
 def test_endpoints_and_the_gateway_are_never_given_to_a_machine() -> None:
     """Of no cluster: the pool may hold them."""
     pool = build.infrastructure(addresses=("10.0.0.1", "10.0.0.5", "10.0.0.6", "10.0.0.7"))

@@ -16,7 +16,7 @@ from cpcd.model.ledger import DropFact, Machine, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Quorum, Resource, Task, Vm
 from cpcd.plan import effects, fields, scopes
-from cpcd.plan.case import machine_key
+from cpcd.plan.case import machine_key, proof
 from cpcd.plan.effects import ResetVm
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
 from cpcd.reconcilers import machine
@@ -365,6 +365,16 @@ def test_a_node_is_taken_for_removed_by_a_look_of_the_same_pass() -> None:
 
     assert {scopes.vm(ROW), scopes.quorum(SITE)} <= {*machine.reads(machine_key(ROW), whole)}
     assert scopes.quorum(SITE) in machine.reads(machine_key(ROW), polled)
+
+
+def test_a_vm_is_taken_for_anothers_by_a_look_of_the_same_pass() -> None:
+    """And by the Nodes, where there is a cluster: its own may run under another number, and must not be let go."""
+    theirs = seen(vm(ROW, options={"name": "theirs", "description": "", "smbios1": "uuid=1"}))
+    before, after = (view(rows=[ROW], known=known, bulk={scopes.vm(ROW): theirs}) for known in (None, build.identity()))
+
+    assert {scopes.vm(ROW), scopes.quorum(SITE)} == {*proof(before, ROW)}
+    assert {scopes.vm(ROW), scopes.quorum(SITE), scopes.nodes(NAME)} == {*proof(after, ROW)}
+    assert () == proof(put(after, bulk={scopes.vm(ROW): seen(vm(ROW))}), ROW)
 
 
 @pytest.mark.parametrize(
