@@ -196,7 +196,8 @@ def test_a_guest_that_does_not_go_off_by_itself_is_stopped_by_proxmox() -> None:
         return "UPID:1"
 
     ports: Any = SimpleNamespace(proxmox=lambda _site: SimpleNamespace(power=power))
-    asyncio.run(machine.apply(effects.Shutdown(**OWN), ports, op(WORKER, "shutdown")))
+    action = effects.Shutdown(**OWN)
+    asyncio.run(machine.apply(action, ports, op(WORKER, "shutdown", before=action.before(REST))))
 
     verb, options = sent[0]
     assert ("shutdown", 1, True) == (verb, options["forceStop"], options["timeout"] > 60)
