@@ -191,7 +191,7 @@ class Dispatcher:
         if wait is not None:
             after = max(wait.after, min(SELDOM, self._state.waited(key, wait.reason) / 30))
             return (Outcome.WAITING, wait.sentence, wait.reason, after)
-        if found.acted and found.again is not None:
+        if found.again is not None:
             return (Outcome.ACTED, found.acted[-1].sentence, found.acted[-1].verb, found.again)
         return self._settled(key, found)
 

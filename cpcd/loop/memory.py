@@ -60,19 +60,19 @@ class Memory:
             await self._clock.sleep(THAW)
             if self._state.frozen is None and self._clock.now() - proved < PROBE:
                 continue
-            proved = self._clock.now()
+            proved, told = self._clock.now(), self._state.frozen
             try:
                 await (self._journal.commit(()) if self._state.frozen is None else self._thaw())
             except Failure as failure:
                 # A full disk lasts for hours and is tried every few seconds: said once, and again only in other words.
-                if str(failure) != str(self._state.frozen or ""):
+                if str(failure) != str(told or ""):
                     self._freeze(failure)
 
     async def _thaw(self) -> None:
         await self._state.thaw()
         # What has to be there before anything is made may be what could not be written: the very first commit fails on
-        # a disk that is full from the start.
-        await self.put(*self._first(self._state.view))
+        # a disk that is full from the start. If it fails again, nothing has thawed.
+        await self._state.commit(tuple(self._first(self._state.view)))
         _log.warning("the ledger can be written again")
         await self._thawed()
 

@@ -68,7 +68,7 @@ def _claim(case: Case, vm: Vm) -> Plan:
         return waiting("VmLocked", f"{case.row.name}: VM {case.row.vmid} is locked ({vm.lock})", after=5)
     # A machine that was never started loses nothing with its number.
     other = alloc.vmid(case.view, case.cluster)
-    if not claimed and not case.row.started and other is not None:
+    if not case.row.started and other is not None:
         return acting("Provisioning", effects.Renumber(key=case.key, row=case.row, vmid=other))
     return Plan(refusal=fields.foreign_vm(vm, case.row, case.view.installation))
 

@@ -11,7 +11,7 @@ from cpcd.loop.interest import Interest
 from cpcd.loop.memory import PROBE, THAW, Memory
 from cpcd.loop.state import State
 from cpcd.model.errors import Code, Failure
-from cpcd.model.ledger import Ledger, PutFact
+from cpcd.model.ledger import Change, Ledger, PutFact
 from tests.unit.loop.engine import EPOCH, Disk
 
 FULL, READ_ONLY = Failure(Code.STATE, "the disk is full"), Failure(Code.STATE, "the disk is read-only")
@@ -20,7 +20,14 @@ NAMED = PutFact("installation", "inst")
 
 @dataclass
 class Torn(Disk):
-    """A disk whose ledger cannot be read while it is broken."""
+    """A disk whose ledger cannot be read while it is broken; a `cramped` one has room for an empty commit alone."""
+
+    cramped: bool = False
+
+    async def commit(self, changes: tuple[Change, ...]) -> None:
+        if self.cramped and changes:
+            raise FULL
+        await super().commit(changes)
 
     async def load(self) -> Ledger:
         if self.broken is not None:
@@ -151,3 +158,18 @@ def test_a_disk_that_stays_full_is_told_once_and_again_in_other_words(caplog: py
 
     assert [FULL.told, READ_ONLY.told, "the ledger can be written again"] == caplog.messages
     assert {"cpcd"} == {one.name for one in caplog.records}
+
+
+def test_a_disk_with_no_room_for_what_comes_first_has_not_thawed(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is told that the ledger can be written again while its first change cannot."""
+
+    async def main(loop: SimLoop) -> World:
+        world = World(loop)
+        world.disk.cramped = True
+        await world.live(100)
+        return world
+
+    world = simulate(main, seed=0)
+
+    assert (FULL, []) == (world.state.frozen, world.thaws)
+    assert [FULL.told] == caplog.messages
