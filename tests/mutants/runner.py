@@ -5,6 +5,7 @@ that does not end in its time counts as killed: a hang is seen by people, too. O
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -78,15 +79,17 @@ class Runner:
                 self._reached[f"{code.co_filename}:{code.co_qualname.partition('.<locals>')[0]}"].add(item.nodeid)
 
     def _tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that call a mutant's function, quickest first; for a value those that enter its module."""
+        """Return the tests that call a mutant's function, quickest first.
+
+        A value is used by name anywhere, and read without any call: those that enter its module come first, then all.
+        """
         path = str(self.root / mutant.path)
         names = (
             [f"{path}:{mutant.scope}"] if not mutant.value else [n for n in self._reached if n.startswith(f"{path}:")]
         )
         found = {test for name in names for test in self._reached[name]}
-        if mutant.value:  # a value may be used by name elsewhere, too
-            found |= set(self._seconds) if not found else set()
-        return sorted(found, key=lambda test: self._seconds[test])
+        rest = self._seconds.keys() - found if mutant.value else set[str]()
+        return [test for tests in (found, rest) for test in sorted(tests, key=self._seconds.__getitem__)]
 
     def _all(self, chosen: list[Mutant], items: dict[str, pytest.Item]) -> None:
         running: dict[int, Mutant] = {}
@@ -123,6 +126,7 @@ class Runner:
                 limit = 10 * sum(self._seconds[item.nodeid] for item in tests) + PATIENCE
                 signal.alarm(int(limit))
                 load(mutant)
+                _forget()
                 code = 1
                 code = 0 if all(self._holds(item) for item in tests) else 1
         finally:
@@ -136,6 +140,14 @@ class Runner:
 
 def _protocol(item: pytest.Item) -> None:
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+def _forget() -> None:
+    """Empty the caches of functions, which hold what the code said before it was mutated."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("cpcd")]:
+        for value in vars(module).values():
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
 
 
 @contextlib.contextmanager
