@@ -12,14 +12,17 @@ from typing import Any, Final
 
 from cpcd.model.keys import Key, Kind, OpId, Role, Scope, Wall
 from cpcd.model.ledger import Change, Machine, Op, OpenOp, PutMachine
+from cpcd.plan import effects
 from cpcd.plan.case import machine_key
+from cpcd.ports.bundle import Ports
 from cpcd.ports.guests import Host
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request, Response
+from cpcd.reconcilers import machine
 from tests.sim.play import Play
 from tests.sim.stories import BUILT, text
 
-__all__ = ["BY_HAND", "Bug"]
+__all__ = ["BY_HAND", "Bug", "drains_a_neighbour_after_a_death"]
 
 NODE, POD = GVK("v1", "Node"), GVK("v1", "Pod")
 WORKER, MASTER = "demo-general-1", "demo-cp-1"
@@ -325,6 +328,23 @@ async def destroys_whom_it_likes(play: Play) -> None:
     """A machine is destroyed for which no retirement has begun."""
     hand = Hand(play)
     await hand.api.destroy(hand.row.node, hand.row.vmid)
+
+
+# What no invariant needs to see, as the comparison with the run without luck does.
+
+
+def drains_a_neighbour_after_a_death(neighbour: str) -> None:
+    """A daemon that is not the first one evicts from another machine too when it drains one."""
+    sweep = machine._sweep
+
+    async def strays(action: effects.Drain, ports: Ports) -> None:
+        kube: Any = ports.kube(action.row.cluster)
+        if kube._life > 1:
+            for pod in (await kube.list(POD, labels="k8s-app=kube-dns", fields=f"spec.nodeName={neighbour}"))[0]:
+                await kube.evict("kube-system", pod["metadata"]["name"], pod["metadata"]["uid"])
+        await sweep(action, ports)
+
+    machine._sweep = strays
 
 
 BY_HAND: Final = tuple(

@@ -19,6 +19,7 @@ import structlog
 
 from cpcd.lab.simloop import SimLoop
 from tests.sim.branches import Outcome
+from tests.sim.deeds import Deeds
 from tests.sim.gate import Call, MemoryDisk, Witness
 from tests.sim.house import House
 from tests.sim.invariant import Invariant
@@ -37,47 +38,6 @@ def say(text: str) -> None:
     """Print a line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-class Deeds(Witness):
-    """What hurt, by name and as often as it did: what a crash must not change.
-
-    The world tells it, not the replies: a call that is on its way when the daemon dies can have its effect all the same.
-    """
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._vms: dict[int, str] = {}
-        self._known: dict[tuple[str, object], str] = {}
-        self._resets: dict[str, str] = {}
-
-    def calling(self, call: Call) -> None:
-        if call.writes and call.port != "journal":
-            self._look()
-
-    def _look(self) -> None:
-        """Note who is there before anything can go."""
-        world = self._house.world
-        self._vms |= {vmid: vm.name for vmid, vm in world.pve.vms.items()}
-        self._known |= self._there()
-        for guest in world.guests.values():
-            self._resets |= {op: guest.disk.hostname for op, job in guest.disk.ops.items() if job.verb == "reset"}
-
-    def _there(self) -> dict[tuple[str, object], str]:
-        found: dict[tuple[str, object], str] = {}
-        for cluster in self._house.world.clusters:
-            found |= {("etcd member", member.id): member.host.node for member in cluster.etcd.members}
-            nodes = (node["metadata"] for node in cluster.store.objects.all("Node"))
-            found |= {("Node", node["uid"]): node["name"] for node in nodes}
-        return found
-
-    def done(self) -> tuple[str, ...]:
-        """Return a line for each power cut, destruction and reset, and each member and Node that is gone."""
-        self._look()
-        there = self._there()
-        cut = [f"{one.verb} {self._vms.get(one.vmid, 'nobody')}" for one in self._house.world.pve.history]
-        gone = [f"{key[0]} {name} is gone" for key, name in self._known.items() if key not in there]
-        return tuple(sorted([*cut, *gone, *(f"kubeadm reset {name}" for name in self._resets.values())]))
 
 
 class Trace(Witness):
@@ -176,6 +136,15 @@ class Play:
         if self.story.built:
             self.begin()
             await self.house.until(self.settled, limit=BUILD_LIMIT, what=f"{self.story.name}: what is given")
+            await self._deployed()
+        self.deeds.begin()
+
+    async def _deployed(self) -> None:
+        """Run what people run."""
+        for app in self.story.apps:
+            app.deploy(self.house)
+        running = lambda: all(app.runs(self.house) for app in self.story.apps)  # noqa: E731
+        await self.house.until(running, limit=60, what=f"{self.story.name}: what people run")
 
     async def perform(self, *, over: Callable[[], bool] = lambda: True) -> None:
         """Do what the story does and wait for its end; `over` says that the luck has been spent."""

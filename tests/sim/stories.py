@@ -12,6 +12,7 @@ from typing import Any, Final
 from cpcd.model.ledger import PutFact
 from cpcd.ports.kube import GVK
 from tests.sim.house import House
+from tests.sim.workload import App
 
 __all__ = ["PATHS", "STORIES", "Act", "Approve", "Edit", "Meddle", "Story", "end_state", "text"]
 
@@ -112,6 +113,8 @@ Act = Edit | Meddle | Approve
 class Story:
     """`given` is the file before it begins, and has been `built` then; `reached` says when its end is there.
 
+    `apps` run by then: so many that a drain finds two pods of one on some machine, which its budget lets go one by one.
+
     A story that `renames` replaces machines: a successor takes the lowest index that is free when it is added, which is
     its predecessor's own or another, as the predecessor's row has gone by then or not. Names then count by group only.
     """
@@ -123,6 +126,7 @@ class Story:
     built: bool = True
     renames: bool = False
     limit: float = 4 * 3600
+    apps: tuple[App, ...] = ()
 
 
 def machines(house: House) -> list[Any]:
@@ -196,17 +200,24 @@ SMALL: Final = text(workers=1)
 STORIES: Final[tuple[Story, ...]] = (
     Story("build", SMALL, (), _has(workers=1), built=False),
     Story("scale-up", BUILT, (Edit(text(workers=4)),), _has(workers=4)),
-    Story("scale-down", text(workers=3), (Edit(text(destroy="Approve")), Approve("demo-general-3")), _has()),
-    Story("in-place-change", BUILT, (Edit(text(memory=4096, disk=24, labels="{tier: gold}")),), _has(memory=4096)),
-    Story("rolling-replacement", BUILT, (Edit(text(mtu=1400)),), _rolled, renames=True),
+    Story(
+        "scale-down", text(workers=3), (Edit(text(destroy="Approve")), Approve("demo-general-3")), _has(),
+        apps=(App("web", 6),),
+    ),
+    Story(
+        "in-place-change", BUILT, (Edit(text(memory=4096, disk=24, labels="{tier: gold}")),), _has(memory=4096),
+        apps=(App("web", 2),),
+    ),
+    Story("rolling-replacement", BUILT, (Edit(text(mtu=1400)),), _rolled, renames=True, apps=(App("web", 3),)),
     Story("control-plane-replacement", SMALL, (Meddle("delete", "demo-cp-1"),), _has(workers=1), renames=True),
     Story(
         "repair", BUILT, (Meddle("delete", "demo-general-1"), Meddle("stop", "demo-general-2")), _has(), renames=True
     ),
     Story(
-        "template-upgrade", SMALL, (Edit(text(workers=1, template=9010)),), _has(workers=1, template=9010), renames=True
+        "template-upgrade", SMALL, (Edit(text(workers=1, template=9010)),), _has(workers=1, template=9010), renames=True,
+        apps=(App("web", 2), App("agent", 2, masters=True)),  # on two masters: the first one has CoreDNS
     ),
-)
+)  # fmt: skip
 
 # Ways to one end: whichever was gone, the machines are the same, by name too.
 _three, _more, _gold = _has(workers=3), Edit(text(workers=4)), text(memory=3072, labels="{tier: gold}")

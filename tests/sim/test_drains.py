@@ -2,14 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from cpcd.ports.kube import GVK
 from tests.sim.house import House, spec
 from tests.sim.test_stories import tell
+from tests.sim.workload import POD, SPACE, put
 
-POD, BUDGET = GVK("v1", "Pod"), GVK("policy/v1", "PodDisruptionBudget")
-SPACE = {"namespace": "default"}
+BUDGET = GVK("policy/v1", "PodDisruptionBudget")
 
 
 def deploy(house: House, name: str, node: str) -> None:
@@ -18,12 +17,6 @@ def deploy(house: House, name: str, node: str) -> None:
     pod = {"containers": [{"name": name, "image": name}], "nodeSelector": {"kubernetes.io/hostname": node}}
     template = {"metadata": {"labels": labels}, "spec": pod}
     put(house, "apps/v1", "Deployment", name, selector={"matchLabels": labels}, replicas=1, template=template)
-
-
-def put(house: House, version: str, kind: str, name: str, **spec_of: Any) -> None:
-    """Make an object in the default namespace."""
-    obj = {"apiVersion": version, "kind": kind, "metadata": {"name": name, **SPACE}, "spec": spec_of}
-    house.world.clusters[0].store.create(obj, manager="people")
 
 
 def placed(house: House, node: str) -> list[str]:
