@@ -322,7 +322,7 @@ class GatedKube:
 
     async def patch(self, gvk: GVK, name: str, merge: Mapping[str, Any], *, namespace: str = "") -> Object:
         effect = partial(self._inner.patch, gvk, name, merge, namespace=namespace)
-        return await self._write("patch", f"{gvk.kind} {name}", effect)
+        return await self._write("patch", f"{gvk.kind} {name}", effect, given={"merge": merge})
 
     async def delete(self, gvk: GVK, name: str, *, namespace: str = "", uid: str) -> None:
         effect = partial(self._inner.delete, gvk, name, namespace=namespace, uid=uid)

@@ -248,6 +248,21 @@ async def evicts_from_who_stays(play: Play) -> None:
         await hand.kube.evict(pod["namespace"], pod["name"], pod["uid"])
 
 
+def evicts(node: str, prefix: str, *, cordons: bool) -> Callable[[Play], Any]:
+    """A pod is evicted by hand, from a Node that is cordoned before or is not."""
+
+    async def plant(play: Play) -> None:
+        hand = Hand(play)
+        if cordons:
+            await hand.kube.patch(NODE, node, {"spec": {"unschedulable": True}})
+        pods, _ = await hand.kube.list(POD, fields=f"spec.nodeName={node}")
+        pod = next(one["metadata"] for one in pods if one["metadata"]["name"].startswith(prefix))
+        await hand.kube.evict(pod["namespace"], pod["name"], pod["uid"])
+
+    plant.__doc__ = f"A pod of {prefix} is evicted from {node}, which is {'' if cordons else 'not '}cordoned."
+    return plant
+
+
 async def removes_a_member_of_no_list(play: Play) -> None:
     """A member is removed by an id that no list had."""
     hand = Hand(play, MASTER)
@@ -370,6 +385,8 @@ BY_HAND: Final = tuple(
         ("fresh-evidence", deletes_a_node_that_is_wanted, "its machine is wanted"),
         ("fresh-evidence", evicts_what_has_a_new_uid, "this pod was not listed"),
         ("fresh-evidence", evicts_from_who_stays, f"no disruption of {WORKER} is open"),
+        ("drained-only", evicts(MASTER, "coredns", cordons=False), f"{MASTER} was not cordoned by cpcd"),
+        ("drained-only", evicts(MASTER, "etcd", cordons=True), f"etcd-{MASTER} belongs to its Node"),
         ("fresh-evidence", removes_a_member_of_no_list, "this member was not listed"),
         ("fresh-evidence", removes_a_member_that_is_wanted, "its machine is wanted"),
         ("fresh-evidence", resets_who_serves, "its machine is wanted or unknown"),

@@ -27,7 +27,7 @@ from cpcd.model.errors import Code, Failure
 from cpcd.model.keys import Wall
 from cpcd.model.ledger import Event, Ledger, Op, PutFact
 from cpcd.model.plan import Condition, Plan, Status
-from cpcd.plan import alloc, effects, fields, group, guards, kubeadm, member, resolve, retire
+from cpcd.plan import alloc, drain, effects, fields, group, guards, kubeadm, member, resolve, retire
 from cpcd.plan.case import Case, acting
 from cpcd.ports.kube import GVK
 from cpcd.ports.proxmox import Request, Response
@@ -178,6 +178,11 @@ def evicts_from_every_node(_: Play) -> None:
             await kube.evict(pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"])
 
     machine._sweep = sweep
+
+
+def evicts_what_stays(_: Play) -> None:
+    """A drain takes the pods of DaemonSets too."""
+    drain._moves = lambda _: True
 
 
 def retires_what_is_wanted(_: Play) -> None:
@@ -418,6 +423,7 @@ BUGS = (
     Bug("fresh-evidence", decides_on_old_news("addon"), BUILT.partition("  addons:")[0]),
     Bug("fresh-evidence", resets_a_listed_member, BUILT.replace("replicas: 3", "replicas: 5")),
     Bug("fresh-evidence", evicts_from_every_node, text(workers=1)),
+    Bug("drained-only", evicts_what_stays, text(workers=1), says="kube-proxy-"),
     Bug("consent-given", without(guards.consent), text(workers=1, destroy="Approve")),
     Bug("consent-given", retires_what_is_wanted, BUILT),
     Bug("blast-radius", without(guards.blast_radius), text(workers=0).replace("spec:", f"spec:\n  {ONE_AN_HOUR}")),

@@ -21,6 +21,7 @@ from tests.sim.invariants import (
     OpFirst,
     PausedIsStill,
 )
+from tests.sim.invariants_drain import DrainedOnly
 from tests.sim.invariants_hurt import BlastRadius, ConsentGiven, FreshEvidence, QuorumKept
 from tests.sim.invariants_kept import Bounded, ConvergedIsQuiet, NoSecrets
 from tests.sim.known import known
@@ -33,8 +34,8 @@ __all__ = ["INVARIANTS", "Watch"]
 RESYNCS: Final = 3
 
 INVARIANTS: Final[tuple[type[Invariant], ...]] = (
-    OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, ConsentGiven, BlastRadius,
-    OpFirst, Limits, AWorkerIsLeft, PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
+    OnePassAKey, OneVmAMachine, NothingForgotten, NothingForeign, QuorumKept, FreshEvidence, DrainedOnly, ConsentGiven,
+    BlastRadius, OpFirst, Limits, AWorkerIsLeft, PausedIsStill, NoSecrets, Bounded, ConvergedIsQuiet,
 )  # fmt: skip
 
 
