@@ -87,7 +87,7 @@ def static_pods(cluster: Cluster, *, first: bool) -> dict[str, str]:
 
 def profile(cluster: Cluster, timezone: str) -> str:
     """Return the name of the baseline that `prepare` leaves on a machine; a new name means preparing again."""
-    return f"1 {cluster.version} {timezone}"
+    return f"2 {cluster.version} {timezone}"
 
 
 def _registration(machine: Machine) -> dict[str, Any]:

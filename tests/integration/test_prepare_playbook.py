@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,8 @@ def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(
     config = (left / "config.toml").read_text()
     assert "version = 2" in config
     assert 'sandbox_image = "registry.k8s.io/pause:3.10.1"' in config
+    cni = tomllib.loads(config)["plugins"]["io.containerd.grpc.v1.cri"]["cni"]
+    assert cni == {"bin_dir": "/opt/cni/bin", "conf_dir": "/etc/cni/net.d"}, "not where Debian's containerd looks"
     calls = (world / "calls").read_text()
     assert calls.count("modprobe br_netfilter") == 1
     assert "apt-get" not in calls
@@ -144,5 +147,7 @@ def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> No
     assert "version = 3" in text
     assert 'sandbox = "registry.k8s.io/pause:3.10.1"' in text
     assert "SystemdCgroup = true" in text
+    cni = tomllib.loads(text)["plugins"]["io.containerd.cri.v1.runtime"]["cni"]
+    assert cni == {"bin_dirs": ["/opt/cni/bin"], "conf_dir": "/etc/cni/net.d"}
     assert "disabled_plugins" not in text
     assert "systemctl restart containerd" in (world / "calls").read_text()
