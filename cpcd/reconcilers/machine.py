@@ -66,10 +66,11 @@ def _retained_reads(row: Machine, view: View, ops: list[Op], wanted: list[Scope]
 
 
 def _own_reads(row: Machine, view: View) -> list[Scope]:
-    """Tasks where a power action may follow; the guest's facts where they decide."""
+    """A clone's tasks before it, the VM's where a power action may follow; the guest's facts where they decide."""
     vm: Vm | None = view.known(scopes.vm(row))
     if vm is None or not vm.exists:
-        return [scopes.tasks(row.site, row.template_node, row.template)]
+        # Nobody clones what was started once; at a start of the daemon each of a fleet would list all its clones.
+        return [] if row.started or row.joined else [scopes.tasks(row.site, row.template_node, row.template)]
     tasks = [scopes.tasks(row.site, row.node, row.vmid)]
     if vm.status != "running" or row.retire:
         return tasks

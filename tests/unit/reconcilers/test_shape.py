@@ -255,6 +255,14 @@ def test_the_clones_evidence_is_read_before_the_clone() -> None:
     assert {"upids": ["UPID:1"]} == effects.Clone(key=machine_key(one), row=one, pool="", full=True).before(listed)
 
 
+@pytest.mark.parametrize("found", [None, Vm(exists=False)])
+def test_who_was_started_once_does_not_look_for_a_clone(found: Vm | None) -> None:
+    """It is not made again; at a start of the daemon each of a thousand would list the clones of all."""
+    whole = put(REST, bulk={scopes.vm(WORKER): seen(found) if found else build.unknown()})
+
+    assert {"vm", "api", "node"} == kinds(WORKER, whole)
+
+
 def _fresh() -> dict[str, Any]:
     return {"created": NOW}
 
