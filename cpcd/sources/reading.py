@@ -5,6 +5,7 @@ decision-relevant fields are kept, so that equal means no work.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -53,6 +54,7 @@ class Reader:
         self._silent, self._lacking, self._answered = silent, lacking, answered
         self._kube = kube.ClusterReader(ports, view, clock, names_of)
         self._made: dict[str, int] = {}
+        self._naming: defaultdict[Scope, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __call__(self, scope: Scope) -> Seen[Any]:
         """Return what a scope is now; raises Failure when its Proxmox cannot be asked."""
@@ -183,7 +185,11 @@ class Reader:
         if self._removed(scope.owner, node):
             raise Failure(Code.NETWORK, f"Proxmox node {node} is no longer in the Proxmox cluster", target=str(scope))
         listed = [decode.task(row) for row in await proxmox.tasks(node, vmid=int(vmid))]
-        return tuple([await self._named(proxmox, node, task) for task in listed])
+        if all(task.type != "qmclone" or task.upid in self._made for task in listed):
+            return tuple(decode.with_made(task, self._made.get(task.upid, 0)) for task in listed)
+        # In turns: of all the passes that list the same clones one reads each log, and the others find it read.
+        async with self._naming[scope]:
+            return tuple([await self._named(proxmox, node, task) for task in listed])
 
     async def _named(self, proxmox: Any, node: str, task: Task) -> Task:
         """Read which VMID a clone made from its log, once (`failures.md` P22)."""
