@@ -31,6 +31,7 @@ __all__ = ["LISTED", "NAME", "Daemon", "Stand", "stand"]
 NAME: Final = "bench"
 LISTED: Final = 12.0  # seconds until the lab's statistics list what is there from the start
 SSH_PORT: Final = 2231
+FACTS: Final = "ssh facts"  # what the lab counts a machine's facts under
 SPEC: Final = """
 apiVersion: cpcd.dev/v1alpha1
 kind: Cluster
@@ -97,6 +98,7 @@ class Stand:
     directory: Path
     lab: Lab
     clones: dict[str, float] = field(default_factory=dict)
+    told: int = 0  # how often machines had told their facts before the daemon was started
 
     def spec(self, *, masters: int = 1, workers: int) -> str:
         """Write the spec and return it."""
@@ -123,7 +125,7 @@ class Stand:
 
     async def start(self) -> Daemon:
         """Start the daemon and wait until it says READY."""
-        began = time.perf_counter()
+        began, self.told = time.perf_counter(), self.lab.calls[FACTS]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
             address = self.directory / "notify"
             address.unlink(missing_ok=True)
@@ -142,16 +144,19 @@ class Stand:
         return Daemon(process, time.perf_counter() - began)
 
     async def settled(self, count: int, *, limit: float = 1800) -> None:
-        """Wait until so many machines and everything else are as wanted."""
+        """Wait until so many machines and everything else are as wanted, and each has told its facts."""
         client, end = Client(self.socket), time.monotonic() + limit
         while True:
             document = await asyncio.to_thread(client.get, "/status")
             ready = [entry for entry in document["objects"] if _is_ready(entry)]
             machines = sum(entry["kind"] == "machine" for entry in ready)
-            if machines == count and len(ready) == len(document["objects"]) and not document["operations"]:
+            told, rest = self.lab.calls[FACTS] - self.told, len(document["objects"]) - len(ready)
+            if machines == count <= told and not rest and not document["operations"]:
                 return
             if time.monotonic() > end:
-                raise TimeoutError(f"{machines} of {count} machines after {limit:.0f} s: {document['sentence']}")
+                raise TimeoutError(
+                    f"{machines} of {count} machines, {told} asked, after {limit:.0f} s: {document['sentence']}"
+                )
             await asyncio.sleep(2)
 
     def calls(self) -> tuple[int, int]:
