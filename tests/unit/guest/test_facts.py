@@ -99,6 +99,24 @@ def test_a_failed_cloud_init_says_why(tmp_path: Path) -> None:
     assert cloud_init(machine(tmp_path, {"cloud-init": answer}))["detail"] == "scripts-user: 1 failures"
 
 
+@pytest.mark.parametrize(
+    ("left", "status"),
+    [
+        ('{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}', "done"),
+        ('{"v1": {"datasource": null, "errors": ["scripts-user: 1 failures"]}}', "asked"),
+        ('{"v1": {"datasource"', "asked"),
+        ("[]", "asked"),
+    ],
+)
+def test_the_program_is_not_asked_where_cloud_init_left_that_all_went_well(
+    tmp_path: Path, left: str, status: str
+) -> None:
+    """It writes its result at the very end, to a place that a boot empties."""
+    put(tmp_path, "/run/cloud-init/result.json", left)
+
+    assert status == cloud_init(machine(tmp_path, {"cloud-init": Ran(0, '{"status": "asked"}')}))["status"]
+
+
 def test_modules_may_be_loaded_or_built_in(tmp_path: Path) -> None:
     """Recorded [18] lists one; the other only has a directory in sysfs."""
     put(tmp_path, "/proc/modules", "\n".join(line for line in recorded(18).out.splitlines() if "overlay" not in line))
