@@ -51,9 +51,14 @@ def _out(row: Machine, view: View) -> bool:
 
 
 def _leave(case: Case, vm: Vm | None) -> Plan | None:
-    """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain."""
+    """Take the machine out of the cluster; a VM that is gone or off has nothing left to drain.
+
+    Nor has one whose Node is not Ready; of one that runs, a Node that cannot be read may be.
+    """
     if not case.api_ready:
         return _no_api(case)
+    if _runs(vm) and (unread := _unread(case)):
+        return unread
     serves = _runs(vm) and case.node is not None and case.node.ready == "True"
     plan = drain(case) or _volumes(case) if serves else None
     return plan or (_leave_etcd(case, serves=serves) if case.control_plane else None)
@@ -74,11 +79,17 @@ def _node_out(case: Case) -> Plan | None:
         return None
     if not case.api_ready:
         return _no_api(case)
-    seen = case.node_seen
-    if seen is None or not seen.complete:
-        scope = scopes.node(case.row.cluster, case.row.name)
-        return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=5)
+    if unread := _unread(case):
+        return unread
     return acting("Deleting", effects.DeleteNode(key=case.key, row=case.row, uid=case.node.uid)) if case.node else None
+
+
+def _unread(case: Case) -> Plan | None:
+    seen = case.node_seen
+    if seen is not None and seen.complete:
+        return None
+    scope = scopes.node(case.row.cluster, case.row.name)
+    return case.unseen("NodeUnknown", f"{case.row.name}: its Node cannot be read now", scope, after=5)
 
 
 def _volumes(case: Case) -> Plan | None:

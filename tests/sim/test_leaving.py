@@ -140,7 +140,8 @@ def test_a_vm_that_has_left_is_stopped_as_soon_as_its_node_is_back(tmp_path: Pat
 
     house = tell(tmp_path, tale, text=spec(masters=1, workers=3))
 
-    assert len(destroyed(house)) == 1
+    # Perhaps twice: Proxmox starts it when it has quorum again, just before it is to be destroyed, and refuses that then.
+    assert len(set(destroyed(house))) == 1
     assert sorted(nodes(house)) == sorted(house.vms().values())
 
 

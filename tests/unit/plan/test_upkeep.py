@@ -447,6 +447,7 @@ def off(**options: str) -> dict[Any, Any]:
         ({**CORDONED, VOLUMES: seen(())}, "stop"),
         ({**CORDONED, VOLUMES: seen(("csi-1",))}, "VolumesAttached"),
         ({NODE: seen(node(WORKER, ready="Unknown"))}, "stop"),
+        ({NODE: unknown()}, "NodeUnknown"),
         ({**off(), NODE: unknown()}, "NodeUnknown"),
         ({**off(), NODE: seen(node(WORKER))}, "delete-node"),
         ({scopes.vm(WORKER): seen(vm(WORKER, ONE, options={"name": "renamed"})), NODE: seen(None)}, "ForeignVm"),
