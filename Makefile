@@ -49,12 +49,13 @@ test-kube: $(STAMP)
 	$(BIN)/pytest tests/real/kube_port.py
 
 # Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
+# Each story goes on where the one before ended, so that the first failure ends them all.
 # PART=ansible cuts runs at moments that SEED=7 repeats.
 PART := cni boot prepare
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
 	nice $(BIN)/python -m tests.real.machines.image $(PART)
-	unshare --net $(BIN)/pytest --capture=no $(PART:%=tests/real/machines/%.py)
+	unshare --net $(BIN)/pytest --capture=no --exitfirst $(PART:%=tests/real/machines/%.py)
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

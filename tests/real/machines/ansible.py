@@ -19,7 +19,7 @@ from cpcd.adapters.playbooks.traces import marked
 from tests.real import binaries
 from tests.real.cache import say
 from tests.real.machines.network import REPOSITORY
-from tests.real.machines.plain import GIVEN, PERSON, Plain, Played, standing
+from tests.real.machines.plain import GIVEN, PERSON, Plain, Played, played, standing
 from tests.real.machines.report import Report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -79,9 +79,9 @@ async def each(machines: list[Plain], story: Callable[[Plain], Awaitable[Any]]) 
 
 def note(report: Report, what: str, ended: dict[str, Played]) -> None:
     """Report what each machine's run said in the end."""
-    for suite, played in ended.items():
-        words = f"{played.reason}: {played.message}" if played.reason else f"{played.state}, {played.changed} changed"
-        report.add(f"{suite}: {what}: {words.replace('|', '/')[:300]}", played.seconds)
+    for suite, one in ended.items():
+        words = f"{one.reason}: {one.message}" if one.reason else f"{one.state}, {one.changed} changed"
+        report.add(f"{suite}: {what}: {words.replace('|', '/')[:300]}", one.seconds)
         say(f"{suite}: {what}: {words}")
 
 
@@ -204,7 +204,7 @@ async def test_next_run_changes_nothing_and_is_as_fast_as_without_cpcd(
         directory = place / f"bare-{machine.suite}"
         machine.keep("again", directory)
         again = await machine.end("again", began)
-        seconds, told = await machine.bare(directory)
+        seconds, told = await played(directory)
         return again, seconds, told, (await machine.facts())["prepared"]
 
     told = await each(machines, story)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,16 +12,21 @@ from tests.real import binaries
 from tests.real.machines.hand import until
 from tests.real.machines.report import Report
 from tests.real.machines.stage import Stage
+from tests.real.machines.traffic import carried
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+PLANE, WORKER = "real-cp-1", "real-general-1"
 POD = GVK("v1", "Pod")
 
 
 async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) -> None:
     """One control plane and one worker: cloned, booted, trusted, prepared, initialised, joined, Ready, flannel and DNS run."""
-    nodes = await stage.ready("real-cp-1", "real-general-1")
+    nodes = await stage.ready(PLANE, WORKER)
+    ended = datetime.now(UTC)
     pods = await until(lambda: running(stage), "every pod runs")
-    told(report, await stage.history(), nodes, pods)
+    history = await stage.history()
+    told(report, history, nodes, pods)
+    figures(report, history, ended, dict(await stage.jobs(WORKER)))
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -36,11 +41,15 @@ async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None
     """Nothing is left to do; a look at everything, asked for, begins no task and takes no step."""
     await until(lambda: settled(stage), "nothing is left to do")
     tasks, steps = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps()
-    began = time.monotonic()
-    await stage.daemon.post("/reconcile", key="real")
-    await asyncio.sleep(60)
-    report.add("a look at everything, asked for, has begun no task and taken no step", time.monotonic() - began)
+    since = int(time.time())
+    async with carried() as ssh:
+        await stage.daemon.post("/reconcile", key="real")
+        await asyncio.sleep(60)
+    calls = [await stage.calls(name, since) for name in (PLANE, WORKER)]
+    what = f"a second pass, asked for, has begun no task and taken no step: {sum(calls)} calls by SSH to {len(calls)} machines"
+    report.add(f"{what}, {ssh.octets / 1000:,.0f} kB in {ssh.frames} frames", 60)
 
+    assert all(calls)
     assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
     assert steps == await stage.steps()
 
@@ -82,3 +91,20 @@ def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], p
     }  # fmt: skip
     images = {container["image"] for pod in pods.values() for container in pod["spec"]["containers"]}
     report.versions["images"] = ", ".join(sorted(image.rpartition("/")[2] for image in images))
+
+
+def figures(report: Report, history: list[dict[str, Any]], ended: datetime, jobs: dict[str, int]) -> None:
+    """Report what `bare` does by hand, each from the step's beginning until the next one begins, the join by itself."""
+    begun: dict[str, list[datetime]] = {}
+    for event in history:
+        begun.setdefault(event["reason"], []).append(datetime.fromisoformat(event["at"]))
+    (init,) = begun["Init"]
+    after = min(at for moments in begun.values() for at in moments if at > init)
+    for what, since, until_ in (
+        ("clone → SSH", min(begun["Clone"]), max(begun["Prepare"])),
+        ("prepare", min(begun["Prepare"]), init),
+        ("init", init, after),
+        ("build", min(begun["Clone"]), ended),
+    ):
+        report.figure(what, (until_ - since).total_seconds())
+    report.figure("join", jobs["join"])

@@ -30,7 +30,7 @@ from tests.real.machines.hand import USER, Hand, new_key, shell, until
 from tests.real.machines.lab import NODE, TEMPLATE, Lab
 from tests.real.machines.mirror import Mirror
 
-__all__ = ["GIVEN", "PERSON", "Plain", "Played", "standing"]
+__all__ = ["GIVEN", "PERSON", "Plain", "Played", "played", "standing"]
 
 PERSON: Final = "person"  # who may log in, and not become root
 GIVEN: Final = {
@@ -137,18 +137,22 @@ class Plain:
         shutil.copy(self.run(op) / "known_hosts", directory)
         (directory / "given.json").write_text(json.dumps(GIVEN))
 
-    async def bare(self, directory: Path) -> tuple[float, str]:
-        """Play the same without cpcd, with what was kept of a run; return the seconds it took and what it printed."""
-        argv = [
-            str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(directory / "hosts.json"),
-            "-e", f"@{directory / 'given.json'}", str(_PLAYBOOK),
-        ]  # fmt: skip
-        began = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *argv, env=_environment(directory), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        told, _ = await process.communicate()
-        return time.monotonic() - began, told.decode()
+
+async def played(directory: Path) -> tuple[float, str]:
+    """Play `prepare` without cpcd, on what stands in a directory; return the seconds it took and what it printed.
+
+    `hosts.json` is the inventory, `given.json` the variables.
+    """
+    argv = [
+        str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(directory / "hosts.json"),
+        "-e", f"@{directory / 'given.json'}", str(_PLAYBOOK),
+    ]  # fmt: skip
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=_environment(directory), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    told, _ = await process.communicate()
+    return time.monotonic() - began, told.decode()
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tests.real.cache import say
+
 __all__ = ["Report"]
 
 _ROOT: Final = Path(__file__).parents[3]
@@ -20,6 +22,9 @@ What each part of `make test-machines` ([lab.md](lab.md#machines-that-boot)) tol
 in QEMU, whose processor is emulated, with the real kubeadm, kubelet, etcd and containerd. Seconds depend on what else
 the host had to do, so that its load stands beside them.
 """
+
+_BY_HAND: Final[dict[str, float]] = {}
+"""What the part that does it by hand took in this run, in seconds."""
 
 
 @dataclass(slots=True)
@@ -34,6 +39,14 @@ class Report:
     def add(self, what: str, seconds: float) -> None:
         """Note a thing that was shown, and how long it took."""
         self.lines.append(f"| {seconds:,.0f} | {what} |")
+        say(f"{self.part}: {what}: {seconds:,.0f} s")
+
+    def figure(self, what: str, seconds: float) -> None:
+        """Note how long a thing took that is done by hand too, beside that where this run has it."""
+        beside = _BY_HAND.get(what, 0.0)
+        self.add(f"**{what}**" + (f": {seconds / beside:.2f} × the {beside:,.0f} s by hand" if beside else ""), seconds)
+        if self.part == "bare":
+            _BY_HAND[what] = seconds
 
     def write(self) -> None:
         """Put the section in the place of the one before."""

@@ -6,9 +6,10 @@ itself is shown as it goes on, and its history is the report's table. Next: `bui
 
 import asyncio
 import re
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +28,10 @@ from tests.real.machines.image import Image
 from tests.real.machines.lab import TEMPLATE, Lab
 from tests.real.machines.network import ENDPOINT, NETWORK
 
-__all__ = ["NODE", "Stage", "is_ready"]
+__all__ = ["NODE", "TEMPLATES", "Stage", "is_ready", "routed"]
 
 NAME: Final = "real"
+TEMPLATES: Final = ("first", "second")  # of one image; to cpcd two of their own
 NODE: Final = GVK("v1", "Node")
 USER: Final = "debian"
 # An emulated processor on a busy host: what takes a minute elsewhere may take ten here, and is no sickness yet.
@@ -42,6 +44,9 @@ _PATIENT: Final = {
 _STEPS: Final = {
     verb.title().replace("-", "") for verb in (*OPS, "configure", "label", "apply", "drain", "uncordon", "delete-node")
 }
+_JOBS: Final = """cd /var/lib/cpcd/ops && for job in *; do
+echo "$(cat $job/verb) $(($(stat -c %Y $job/result.json) - $(stat -c %Y $job/verb)))"
+done"""
 _BUILT_S: Final = 7200.0
 
 
@@ -130,22 +135,26 @@ class Stage:
     async def _begun(self, name: str, step: str) -> bool:
         return (name, step) in await self.steps()
 
-    async def jobs(self, name: str) -> list[str]:
-        """Return the verbs of the long jobs that ever ran on a machine, as it remembers them itself."""
-        done = await shell(
-            await asyncio.to_thread(self.host, name), self.key, "sudo sh -c 'cat /var/lib/cpcd/ops/*/verb'"
-        )
-        return sorted(re.findall("init|join|reset", str(done.stdout)))
+    async def jobs(self, name: str) -> list[tuple[str, int]]:
+        """Return the long jobs that ever ended on a machine, as it remembers them itself: (verb, seconds)."""
+        done = await shell(await asyncio.to_thread(self.host, name), self.key, f"sudo sh -c {shlex.quote(_JOBS)}")
+        return sorted((verb, int(seconds)) for verb, seconds in re.findall(r"(\S+) (\d+)\n", str(done.stdout)))
+
+    async def calls(self, name: str, since: int) -> int:
+        """Return how often the daemon has called a machine by SSH since a moment, as the machine's sudo logged it."""
+        script = f"sudo journalctl --output=cat --since=@{since} _COMM=sudo"
+        done = await shell(await asyncio.to_thread(self.host, name), self.key, script)
+        return len(re.findall("COMMAND=.*python3", str(done.stdout)))
 
     @classmethod
     @asynccontextmanager
     async def playing(cls, place: Path, image: Image, *, failed: Callable[[], bool]) -> AsyncIterator["Stage"]:
         """Start everything, end it at the end of the block; of a run that `failed` what machines can tell is kept."""
-        async with Lab(place, image).running() as lab:
+        async with Lab(place, *[image] * len(TEMPLATES)).running() as lab:
             stage = cls(lab, Daemon(place / "daemon", lab.token))
             stage.daemon.commit(stage.document)
             stage.daemon.start()
-            async with endpoint(ENDPOINT, 6443, stage._control_planes):
+            async with routed(lab):
                 follower = asyncio.create_task(stage._follow())
                 try:
                     yield stage
@@ -154,9 +163,6 @@ class Stage:
                         await kept.collect(lab, stage.key, USER)
                     follower.cancel()
                     stage.daemon.kill()
-
-    def _control_planes(self) -> list[str]:
-        return [kept.address(vm) for vm in self.vms().values() if vm.running and "-cp-" in vm.name]
 
     async def _follow(self) -> None:
         """Tell what is new in the daemon's log, each second."""
@@ -167,6 +173,15 @@ class Stage:
                 await asyncio.sleep(1)
 
 
+def routed(lab: Lab) -> AbstractAsyncContextManager[None]:
+    """Lead to a control plane that runs, whatever comes to the cluster's endpoint."""
+
+    def planes() -> list[str]:
+        return [kept.address(vm) for vm in lab.pve.vms.values() if vm.running and "-cp-" in vm.name]
+
+    return endpoint(ENDPOINT, 6443, planes)
+
+
 def _document(lab: Lab) -> dict[str, Any]:
     proxmox = {
         "url": lab.url, "credentialsRef": {"env": "LAB_TOKEN"}, "tls": {"fingerprint": lab.fingerprint},
@@ -174,7 +189,8 @@ def _document(lab: Lab) -> dict[str, Any]:
         "ipv4Config": {"addresses": [f"{NETWORK}.10-{NETWORK}.60"], "prefix": 24, "gateway": f"{NETWORK}.1"},
     }  # fmt: skip
     machine = {
-        "numCores": 1, "memoryMiB": 2048, "disks": {"bootVolume": {"sizeGb": 6}}, "ssh": {"users": [USER]},
+        "template": TEMPLATES[0], "numCores": 1, "memoryMiB": 2048, "disks": {"bootVolume": {"sizeGb": 6}},
+        "ssh": {"users": [USER]},
     }  # fmt: skip
     return {
         "apiVersion": "cpcd.dev/v1alpha1",
@@ -184,7 +200,7 @@ def _document(lab: Lab) -> dict[str, Any]:
             "version": f"v{binaries.KUBERNETES}",
             "controlPlaneEndpoint": {"host": ENDPOINT, "provider": "external"},
             "infrastructure": {"proxmox": proxmox},
-            "templates": [{"name": "debian-13", "templateID": TEMPLATE}],
+            "templates": [{"name": name, "templateID": vmid} for vmid, name in enumerate(TEMPLATES, TEMPLATE)],
             "machineDefaults": machine,
             "controlPlane": {"replicas": 1, "machine": {"numCores": 2, "memoryMiB": 4096}},
             "workers": {"machineDeployments": [{"name": "general", "replicas": 1}]},

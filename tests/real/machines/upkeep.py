@@ -12,7 +12,7 @@ from cpcd.ports.kube import GVK
 from tests.real.machines.hand import until
 from tests.real.machines.payload import PAUSE
 from tests.real.machines.report import Report
-from tests.real.machines.stage import NODE, Stage, is_ready
+from tests.real.machines.stage import NODE, TEMPLATES, Stage, is_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CP, FIRST, SECOND = "real-cp-1", "real-general-1", "real-general-2"
@@ -69,7 +69,7 @@ async def test_worker_is_added_while_the_daemon_dies_in_its_join(stage: Stage, r
         await stage.killed_in(SECOND, "Join")
         await stage.ready(CP, FIRST, SECOND)
 
-    assert ["join"] == await stage.jobs(SECOND)
+    assert ["join"] == [verb for verb, _ in await stage.jobs(SECOND)]
 
 
 async def test_worker_is_removed_once_its_budget_allows_it(stage: Stage, report: Report) -> None:
@@ -92,6 +92,63 @@ async def test_worker_is_removed_once_its_budget_allows_it(stage: Stage, report:
 
     assert held
     assert {CP, FIRST} == set(await stage.nodes())
+
+
+async def test_memory_is_changed_by_a_drain_and_a_restart(stage: Stage, report: Report) -> None:
+    """The same Node comes back with more memory, is scheduled on again, and its pods were evicted before."""
+    before = (await stage.ready(CP, FIRST))[FIRST]
+    async with stage.kube() as kube:
+        await kube.apply(budget(0))  # there is no other worker to wait for
+    pods = await uids(stage)
+    with timed(report, "a worker has more memory: drained, restarted, Ready and scheduled on again"):
+        with stage.edit() as spec:
+            spec["machineDefaults"]["memoryMiB"] += 256
+        after = await stage.node(
+            FIRST,
+            lambda node: is_ready(node) and boot(node) != boot(before) and not node["spec"].get("unschedulable"),
+            "Ready in another boot, and scheduled on",
+        )
+        await until(lambda: spread(stage, {FIRST}), "both pods run on it again")
+
+    assert memory(before) + 200 < memory(after) < memory(before) + 300
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+    assert not pods & await uids(stage)
+    assert {CP, FIRST} == set(stage.vms())
+
+
+async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage, report: Report) -> None:
+    """Its successor is Ready before it is drained; then the Node goes, and the machine."""
+    before = await stage.ready(CP, FIRST)
+    began = time.monotonic()
+    with timed(report, "a worker of another template is in the place of the first, and has its pods"):
+        with stage.edit() as spec:
+            spec["workers"]["machineDeployments"][0]["machine"] = {"template": TEMPLATES[1]}
+        (successor,) = await until(lambda: replaced(stage), f"another machine is there, and {FIRST} is no more")
+        report.figure("replace", time.monotonic() - began)
+        await until(lambda: spread(stage, {successor}), f"both pods run on {successor}")
+    after = await stage.ready(CP, successor)
+
+    assert {CP, successor} == set(stage.vms())
+    assert before[CP]["metadata"]["uid"] == after[CP]["metadata"]["uid"]
+    assert tainted(after[successor])
+
+
+async def replaced(stage: Stage) -> set[str]:
+    """Return who is there in the place of the first worker, once that is gone."""
+    nodes, others = await stage.nodes(), stage.vms().keys() - {CP, FIRST}
+    ready = others & {name for name, node in nodes.items() if is_ready(node)}
+    return ready if len(others) == 1 and await gone(stage, FIRST) else set()
+
+
+async def uids(stage: Stage) -> set[str]:
+    """Return which pods of the workload there are."""
+    async with stage.kube() as api:
+        return {pod["metadata"]["uid"] for pod in (await api.list(POD, labels="app=kept"))[0]}
+
+
+def memory(node: Any) -> int:
+    """Return a machine's memory as its kubelet tells it, in MiB."""
+    return int(node["status"]["capacity"]["memory"].removesuffix("Ki")) // 1024
 
 
 def boot(node: Any) -> str:

@@ -1,0 +1,198 @@
+"""The same cluster by hand: what the daemon's seconds stand beside, on the same host and with the same template.
+
+A control plane and a worker are made, and the worker is replaced, by bare commands: Proxmox's API, ansible-playbook with
+cpcd's playbook on both machines at once, kubeadm, kubectl. Nobody looks, remembers or waits for anything else. Named
+before `build` and `upkeep` in one run, their reports say how many times as long the daemon took for the same.
+"""
+
+import asyncio
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cpcd.adapters.guests import GuestsOverSsh
+from cpcd.adapters.http import AiohttpTransport
+from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.ports.guests import Host
+from cpcd.spec.presets import flannel
+from tests.real import binaries
+from tests.real.machines import image, kept
+from tests.real.machines.hand import USER, Hand, new_key, shell, until
+from tests.real.machines.lab import NODE, Lab
+from tests.real.machines.network import ENDPOINT
+from tests.real.machines.plain import played
+from tests.real.machines.report import Report
+from tests.real.machines.stage import routed
+from tests.real.machines.upkeep import budget, workload
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PLANE = "hand-cp-1"  # routed to by its name
+PODS = "10.244.0.0/16"
+GIVEN = {"version": binaries.KUBERNETES, "packages": [], "timezone": "", "profile": "by hand"}
+API = "kubeadm.k8s.io/v1beta4"
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A cluster that is made by hand; `place` is where its private key is, `public` the other one."""
+
+    lab: Lab
+    hand: Hand
+    place: Path
+    public: str
+    hosts: dict[str, Host] = field(default_factory=dict)
+
+    async def root(self, name: str, script: str) -> str:
+        """Let root run a script and return what it printed; raises RuntimeError with its words."""
+        done = await shell(self.hosts[name], self.place / "key", f"sudo sh -c {shlex.quote(script)}")
+        if done.exit_status:
+            raise RuntimeError(f"{name}: {done.stderr}{done.stdout}")
+        return str(done.stdout).strip()
+
+    async def kubectl(self, *words: str, stdin: str = "") -> str:
+        """Let kubectl run here, as a person does; raises RuntimeError with its words."""
+        argv = [
+            str(binaries.made(binaries.MACHINE) / "kubectl"),
+            "--kubeconfig",
+            str(self.place / "kubeconfig"),
+            *words,
+        ]
+        done = await asyncio.to_thread(subprocess.run, argv, input=stdin, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"kubectl {words[0]}: {done.stderr}")
+        return done.stdout
+
+    async def apply(self, *objects: Any) -> None:
+        """Let kubectl apply objects."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        await self.kubectl("apply", "-f", "-", stdin=text)
+
+    async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> None:
+        """Clone, configure and start one, until its cloud-init is done."""
+        self.hosts[name] = await self.hand.machine(vmid, name, self.public, cores=cores, memory=memory)
+
+    async def prepare(self, *names: str) -> None:
+        """Play cpcd's playbook on them, at once."""
+        directory = self.place / f"prepare-{'-'.join(names)}"
+        directory.mkdir()
+        hosts = [self.hosts[name] for name in names]
+        (directory / "known_hosts").write_text("".join(f"{host.address} {host.host_key}\n" for host in hosts))
+        (directory / "given.json").write_text(json.dumps(GIVEN))
+        inventory = {
+            host.name: {
+                "ansible_host": host.address, "ansible_user": host.users[0], "ansible_become": True,
+                "ansible_ssh_private_key_file": str(self.place / "key"),
+                "ansible_ssh_args": f"-F /dev/null -o UserKnownHostsFile={directory}/known_hosts -o ControlMaster=auto"
+                " -o ControlPersist=60s",
+                "ansible_python_interpreter": "/usr/bin/python3",
+            }
+            for host in hosts
+        }  # fmt: skip
+        (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": inventory}}))
+        _, told = await played(directory)
+        assert told.count("failed=0 ") == len(names), told
+
+    async def init(self) -> None:
+        """Make the control plane, as cpcd configures it."""
+        host = self.hosts[PLANE]
+        first = {
+            "apiVersion": API, "kind": "InitConfiguration",
+            "localAPIEndpoint": {"advertiseAddress": host.address, "bindPort": 6443},
+            "nodeRegistration": {"name": host.name, "criSocket": "unix:///run/containerd/containerd.sock"},
+        }  # fmt: skip
+        whole = {
+            "apiVersion": API, "kind": "ClusterConfiguration", "kubernetesVersion": f"v{binaries.KUBERNETES}",
+            "controlPlaneEndpoint": f"{ENDPOINT}:6443", "networking": {"podSubnet": PODS},
+        }  # fmt: skip
+        config = shlex.quote(f"{json.dumps(first)}\n---\n{json.dumps(whole)}\n")
+        await self.root(PLANE, f"echo {config} > /root/init.yaml && kubeadm init --config /root/init.yaml")
+        (self.place / "kubeconfig").write_text(await self.root(PLANE, "cat /etc/kubernetes/admin.conf"))
+
+    async def join(self, name: str) -> None:
+        """Join a worker."""
+        command = await self.root(PLANE, "kubeadm token create --print-join-command")
+        await self.root(name, command)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until these Nodes, and no others, are Ready."""
+
+        async def look() -> bool:
+            lines = (await self.kubectl("get", "nodes", "--no-headers")).splitlines()
+            return {tuple(line.split()[:2]) for line in lines} == {(name, "Ready") for name in names}
+
+        await until(look, f"Ready: {', '.join(names)}")
+
+    async def leave(self, vmid: int, name: str) -> None:
+        """Drain a worker, delete its Node, shut it down and destroy it."""
+        await self.kubectl("drain", name, "--ignore-daemonsets", "--delete-emptydir-data")
+        await self.kubectl("delete", "node", name)
+        assert await self.hand.ended(await self.hand.proxmox.power(NODE, vmid, "shutdown")) == "OK"
+        assert await self.hand.ended(await self.hand.proxmox.destroy(NODE, vmid)) == "OK"
+        del self.hosts[name]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def bare(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bare]:
+    """Return what it is made with, in a lab of its own."""
+    own = place / "by-hand"
+    own.mkdir()
+    public = new_key(own / "key")
+    async with Lab(own, image.made(kubernetes=True)).running() as lab, routed(lab):
+        transport = AiohttpTransport([lab.url], ca_file="", fingerprint=lab.fingerprint)
+        guests = GuestsOverSsh(key=own / "key")
+        try:
+            yield Bare(lab, Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests), own, public)
+        finally:
+            if request.session.testsfailed:
+                await kept.collect(lab, own / "key", USER)
+            await guests.close()
+            await transport.close()
+
+
+async def took(report: Report, what: str, *steps: Awaitable[None]) -> None:
+    """Take steps at once, and report how long the longest took."""
+    began = time.monotonic()
+    await asyncio.gather(*steps)
+    report.figure(what, time.monotonic() - began)
+
+
+async def build(bare: Bare, report: Report) -> None:
+    """Make the cluster: each step is begun when the one before is over."""
+    await took(
+        report, "clone → SSH",
+        bare.machine(111, PLANE, cores=2, memory=4096), bare.machine(112, "worker-1", cores=1, memory=2048),
+    )  # fmt: skip
+    await took(report, "prepare", bare.prepare(PLANE, "worker-1"))
+    await took(report, "init", bare.init())
+    await bare.apply(*flannel(PODS))
+    await took(report, "join", bare.join("worker-1"))
+    await bare.ready(PLANE, "worker-1")
+
+
+async def change(bare: Bare) -> None:
+    """Replace the worker: its successor is Ready before it is drained."""
+    await bare.machine(113, "worker-2", cores=1, memory=2048)
+    await bare.prepare("worker-2")
+    await bare.join("worker-2")
+    await bare.ready(PLANE, "worker-1", "worker-2")
+    await bare.leave(112, "worker-1")
+    await bare.ready(PLANE, "worker-2")
+
+
+async def test_cluster_is_built_and_a_worker_replaced_by_hand(bare: Bare, report: Report) -> None:
+    """Two pods move with it."""
+    await took(report, "build", build(bare, report))
+    await bare.apply(budget(0), *workload()[1:])
+    await took(report, "replace", change(bare))
+    pods = await bare.kubectl("get", "pods", "--no-headers", "--output=wide", "--selector=app=kept")
+
+    assert 2 == pods.count(" worker-2 "), pods
