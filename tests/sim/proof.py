@@ -49,6 +49,7 @@ def play(*, count: int, first: int, every: int, width: int) -> dict[str, Any]:
         "width": width,
         "first": first,
         "every": every,
+        "invariants": [kind.name for kind in INVARIANTS],
         "stories": {},
         "wrong": [],
         "known": {},
@@ -139,7 +140,7 @@ def report(figures: dict[str, Any]) -> Iterator[str]:
     yield f"\n**Wrong: {len(figures['wrong'])}. Known defects met: {len(figures['known'])}.**\n"
     yield from (f"- WRONG {words}" for words in figures["wrong"])
     yield from (f"- known: {words} (`{command}`)" for words, command in figures["known"].items())
-    yield from _table()
+    yield from _table(figures["invariants"])
 
 
 def _played(figures: dict[str, Any]) -> Iterator[str]:
@@ -161,13 +162,14 @@ def _played(figures: dict[str, Any]) -> Iterator[str]:
     yield "- A wrong run is named with the command that plays it again; `--tell` prints all that happens."
 
 
-def _table() -> Iterator[str]:
+def _table(watched: list[str]) -> Iterator[str]:
+    """Yield what was watched in that run, in the words of today."""
     yield "\n### What is watched\n"
     yield "Every breach that an invariant can tell was seen told, by a bug planted for it in cpcd or, where no story comes"
     yield "there, by a call made with the daemon's own ports (`tests/sim/test_planted_bugs.py`, `planted.py`).\n"
     yield "| invariant | promise | the bugs that it finds |"
     yield "|---|---|---|"
-    for kind in INVARIANTS:
+    for kind in (kind for kind in INVARIANTS if kind.name in watched):
         yield f"| {kind.name} | {kind.promise} | {'. '.join(bug.told for bug in BUGS if bug.breaks == kind.name)} |"
     yield f"| {paths.NAME} | whatever way led to a file, the machines are the same, by name too | The oldest machine goes first |"
     yield "\n" + (f"Known and not mended: {', '.join(KNOWN)}." if KNOWN else "Nothing is known that is not mended.")
