@@ -75,13 +75,17 @@ def test_another_end_and_other_deeds_are_told() -> None:
 
 
 def test_the_report_counts_what_was_played_and_what_was_not() -> None:
-    """Deaths that were left out, points that were, and who sat through resyncs: each with its number."""
+    """Deaths that were left out, points that were, and who sat through resyncs: each with its number.
+
+    Of the invariants only those that watched that run.
+    """
     story = {
         "seeds": 3, "calls": 4000, "lab_hours": 1.5, "seconds_seeds": 60, "seconds_sweep": 120, "seeds_sat": 2,
         "futures": {"crash-before": 5, "crash-after": 6, "reply-lost": 7}, "futures_left_out": 1234, "futures_sat": 4,
     }  # fmt: skip
     figures = {
         "command": "it", "when": "now", "seconds": 180, "width": 2, "versions": {"cpcd": "1"}, "first": 10, "every": 3,
+        "invariants": ["op-first"],
         "ways": 6, "stories": {"build": story}, "known": {}, "wrong": ["it broke (replay 12)"],
     }  # fmt: skip
 
@@ -92,6 +96,9 @@ def test_the_report_counts_what_was_played_and_what_was_not() -> None:
         "all but one in 3 points", "sat through by 2\n", "and 4 of the futures", "- WRONG it broke (replay 12)",
     ):  # fmt: skip
         assert words in told
+    assert [line.split(" | ")[0] for line in told.splitlines() if line.startswith(("| op-first", "| limits"))] == [
+        "| op-first"
+    ]
 
 
 def test_a_point_can_be_played_again() -> None:
