@@ -5,6 +5,7 @@ scales, and modelled machines answer `prepare` over the wire; nothing else diffe
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -63,6 +64,8 @@ def main(settings: Settings) -> int:
     lock.acquire()
     try:
         forget_keys(settings.state_dir / CACHE)
+        # What was imported never becomes garbage: it is not looked through again, and what does is found sooner.
+        gc.freeze()
         asyncio.run(_run(settings))
     finally:
         lock.release()

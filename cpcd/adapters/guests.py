@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,7 @@ PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
 # asyncssh sends none unless it is told to.
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
+IDLE_MOST: Final = 64  # connections kept open without use: twenty kilobytes each, and a cluster has a thousand machines
 
 # A refused verb is the machine's answer (EXECUTION) unless its reason says more.
 _CODES: Final = {
@@ -179,6 +181,14 @@ class GuestsOverSsh(Guests):
             line.uses -= 1
             if line.uses == 0:
                 line.idle = asyncio.get_running_loop().call_later(self._idle / self._scale, self._forget, host, line)
+                self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Hang up the line that has been idle longest if they are too many."""
+        idle = [(line.idle.when(), host) for host, line in self._lines.items() if line.idle and not line.uses]
+        if len(idle) > IDLE_MOST:
+            _, host = min(idle, key=itemgetter(0))
+            self._forget(host, self._lines[host])
 
     def _forget(self, host: Host, line: _Line) -> None:
         # Not the one that has come in its place since `close` emptied the table.

@@ -4,7 +4,6 @@ A token is a scope's or fact's name, an endpoint, or a slot. Everything wakes al
 first and then as they came; but a slot wakes one of them, because only one can have the permit.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -18,12 +17,14 @@ class Interest(Generic[K]):
 
     def __init__(self, wake: Callable[[K], None], rank: Callable[[K], int] = lambda _key: 0) -> None:
         self.wake, self._rank = wake, rank
-        self._keys: dict[str, OrderedDict[K, None]] = {}
+        self._keys: dict[str, dict[K, None]] = {}
         self._tokens: dict[K, frozenset[str]] = {}
 
     def set(self, key: K, tokens: Iterable[str]) -> None:
         """Replace a key's tokens; one that it keeps keeps its place in line."""
         old, new = self._tokens.get(key, frozenset()), frozenset(tokens)
+        if old == new:
+            return  # with the words of the first time, which stand in its lines too
         for token in old - new:
             self._keys[token].pop(key, None)
             # Tokens name machines, facts and slots, which come and go: empty lines would pile up for ever.
@@ -31,7 +32,7 @@ class Interest(Generic[K]):
                 del self._keys[token]
         for token in new - old:
             # At the end of the line; a token that is kept is in neither difference and keeps its place.
-            self._keys.setdefault(token, OrderedDict())[key] = None
+            self._keys.setdefault(token, {})[key] = None
         if new:
             self._tokens[key] = new
         else:

@@ -93,10 +93,7 @@ class Runner:
     async def _observe(self, reconciler: ModuleType, key: Key, found: Finding) -> None:
         read: set[Scope] = set()
         for _ in range(ROUNDS):
-            view = self._state.view
-            wanted = [scope for scope in reconciler.reads(key, view) if scope not in read]
-            # In every round: with what the last one saw, more may be a reason to look again.
-            found.tokens |= {str(scope) for scope in reconciler.watches(key, view)}
+            wanted = [scope for scope in self._asked(reconciler, key, found) if scope not in read]
             if not wanted:
                 return
             # Once a pass each, whatever came back: a scope that could not be read would be asked for in every round.
@@ -105,6 +102,14 @@ class Runner:
             limit = max(0.0, found.began + LOOK - self._clock.now()) / 2
             answers = await asyncio.gather(*(self._read_within(limit, scope) for scope in wanted))
             self._state.observe(dict(zip(wanted, answers, strict=True)), by=key)
+
+    def _asked(self, reconciler: ModuleType, key: Key, found: Finding) -> tuple[Scope, ...]:
+        """Return what is to be read; no pass keeps hold of a view while it waits for the answers, views are large."""
+        view = self._state.view
+        # In every round: with what the last one saw, more may be a reason to look again.
+        found.tokens |= {str(scope) for scope in reconciler.watches(key, view)}
+        scopes: tuple[Scope, ...] = reconciler.reads(key, view)
+        return scopes
 
     async def _read_within(self, seconds: float, scope: Scope) -> Seen[Any]:
         """Read a scope; what has not been told by then is unknown, as anything that could not be read."""

@@ -62,7 +62,10 @@ class Kube(Protocol):
     async def list(
         self, gvk: GVK, *, namespace: str = "", labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
-        """Return all objects (paged inside) and the list's resourceVersion; namespace empty means all."""
+        """Return all objects (paged inside) and the list's resourceVersion; namespace empty means all.
+
+        Here and in a watch `managedFields` may be left out, and of a Node addresses, capacity, images and volumes.
+        """
         ...
 
     async def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:

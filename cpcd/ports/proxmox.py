@@ -58,7 +58,7 @@ class Proxmox(Protocol):
     """
 
     async def resources(self) -> list[dict[str, JSON]]:
-        """Return `/cluster/resources`: up to 10 s stale and not monotonic, so only a hint."""
+        """Return `/cluster/resources`: up to 10 s stale and not monotonic, so only a hint; without load and sizes."""
         ...
 
     async def cluster_status(self) -> list[dict[str, JSON]]:

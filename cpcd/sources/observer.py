@@ -143,8 +143,7 @@ class Observer:
         while True:
             began = Instant(self._clock.now())
             # Anew each time: what happened between two watches is in no event (C06).
-            listed, version = await self._listed(cluster, kube)
-            nodes = {one.name: one for one in map(decode.node, listed)}
+            nodes, version = await self._listed(cluster, kube)
             self._nodes(cluster, nodes, began)
             async for kind, obj in self._events(kube, NODE, version):
                 one = decode.node(obj)
@@ -153,23 +152,26 @@ class Observer:
                 nodes |= {} if kind == "DELETED" else {one.name: one}
                 self._nodes(cluster, nodes, Instant(self._clock.now()))
 
-    async def _listed(self, cluster: str, kube: Kube) -> tuple[list[Object], str]:
-        """List the Nodes; that is also how a silence of the API, and its end, are found out without any pass."""
+    async def _listed(self, cluster: str, kube: Kube) -> tuple[dict[str, Node], str]:
+        """List the Nodes; that is also how a silence of the API, and its end, are found out without any pass.
+
+        What was answered is let go: a watch lasts for ten minutes, and a thousand Nodes as they are sent are 7 MB.
+        """
         scope = scopes.api(cluster)
         try:
-            listed = await kube.list(NODE)
+            objects, version = await kube.list(NODE)
         except Failure:
             self._state.observe({scope: await self._read(scope)})
             raise
         if self._state.view.known(scope) is None:
             self._state.observe({scope: await self._read(scope)})
-        return listed
+        return {one.name: one for one in map(decode.node, objects)}, version
 
     async def watch_requests(self, cluster: str) -> None:
         """Watch certificate requests: a new one wakes the key of its Node."""
         kube = await self._api(cluster)
         while True:
-            _, version = await kube.list(CSR)
+            version = (await kube.list(CSR))[1]
             await self._requests(cluster)
             async for _ in self._events(kube, CSR, version):
                 await self._requests(cluster)

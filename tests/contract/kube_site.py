@@ -28,6 +28,7 @@ from cpcd.ports.kube import GVK, Kube, Object
 
 SPACE = "contract"
 CONFIG = GVK("v1", "ConfigMap")
+NODE = GVK("v1", "Node")
 EVENT = GVK("v1", "Event")
 ADDRESS = "127.66.0.1"
 RATE = 200.0

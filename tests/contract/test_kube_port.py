@@ -20,7 +20,7 @@ from cpcd.model.errors import Code, Failure, NotServed
 from cpcd.plan import applyset
 from cpcd.ports.kube import GVK, Object, Served
 from cpcd.spec.presets import flannel
-from tests.contract.kube_site import CONFIG, EVENT, SPACE, Site, config, event, eventually, failure, gone
+from tests.contract.kube_site import CONFIG, EVENT, NODE, SPACE, Site, config, event, eventually, failure, gone
 
 DEPLOYMENT = GVK("apps/v1", "Deployment")
 SECRET = GVK("v1", "Secret")
@@ -29,7 +29,6 @@ CORDONED = "node.kubernetes.io/unschedulable"
 BUDGET = GVK("policy/v1", "PodDisruptionBudget")
 WEB = {"app": "web"}
 CSR = GVK("certificates.k8s.io/v1", "CertificateSigningRequest")
-NODE = GVK("v1", "Node")
 
 
 async def test_ready_and_of_a_version(site: Site) -> None:
@@ -396,6 +395,18 @@ def meaning(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     volatile = {"managedFields", "resourceVersion", "generation"}
     metadata = {key: value for key, value in obj["metadata"].items() if key not in volatile}
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+
+
+async def test_what_is_left_out_of_listed_nodes_is_no_label(site: Site) -> None:
+    """A list may leave out what is most of a Node; a label may have any of those names."""
+    labels = {"images": "text", "capacity": "large"}
+    await ready_node(site)
+    await site.kube.patch(NODE, site.node, {"metadata": {"labels": labels}})
+    nodes, _ = await site.kube.list(NODE)
+    (node,) = (one for one in nodes if one["metadata"]["name"] == site.node)
+
+    assert labels == {name: node["metadata"]["labels"][name] for name in labels}
+    await site.kube.patch(NODE, site.node, {"metadata": {"labels": dict.fromkeys(labels)}})
 
 
 async def test_list_of_an_unknown_kind_fails(site: Site) -> None:

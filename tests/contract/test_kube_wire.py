@@ -10,7 +10,7 @@ import pytest
 
 from cpcd.adapters.kube import KubeApi
 from cpcd.model.errors import Code, Unreachable
-from tests.contract.kube_site import CONFIG, EVENT, SPACE, Site, config, event, failure, over_https
+from tests.contract.kube_site import CONFIG, EVENT, NODE, SPACE, Site, config, event, failure, over_https
 from tests.contract.wire import Wire, wire
 
 HASTE = 10.0  # what ends by its limit does so after a tenth of it: 3 s for a call
@@ -141,6 +141,21 @@ async def test_watch_on_a_silent_line_ends(line: Line) -> None:
     error = await failure(anext(aiter(line.hasty.watch(CONFIG, since=revision, timeout=1))))
 
     assert Code.NETWORK is error.code
+
+
+async def test_lists_and_watches_come_without_their_bulk(line: Line, site: Site) -> None:
+    """Who wrote what is told of a single object alone; of a Node its images, addresses and sizes are left out too."""
+    configs, version = await line.kube.list(CONFIG, namespace=SPACE)
+    nodes, _ = await line.kube.list(NODE)
+    await site.kube.apply(config(a="2"))
+    _, event = await anext(aiter(line.kube.watch(CONFIG, since=version)))
+    whole = await line.kube.get(CONFIG, "c", SPACE)
+
+    assert whole is not None
+    assert "managedFields" in whole["metadata"]
+    assert not [one for one in (*configs, *nodes, event) if "managedFields" in one["metadata"]]
+    assert nodes
+    assert not [one for one in nodes if {"images", "addresses", "capacity", "allocatable"} & one["status"].keys()]
 
 
 async def test_list_of_many_pages_is_whole(line: Line) -> None:

@@ -128,6 +128,7 @@ async def test_reads_say_what_is_there(site: Site) -> None:
     log = await proxmox.task_log("pve1", tasks[0]["upid"])
 
     assert {9000, 300} == {row["vmid"] for row in await proxmox.resources() if row["type"] == "qemu"}
+    assert not [row for row in await proxmox.resources() if {"cpu", "mem", "maxdisk", "uptime"} & row.keys()]
     assert {"pve1", "pve2", "pve3"} == {row["name"] for row in await proxmox.cluster_status() if row["type"] == "node"}
     assert (False, True) == (await proxmox.vmid_free(300), await proxmox.vmid_free(301))
     assert "VM.Clone" in (await proxmox.permissions())["/"]

@@ -15,6 +15,7 @@ import pytest
 
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.model.errors import Code, Failure, Unreachable
+from cpcd.model.keys import Uid
 from cpcd.ports.guests import SHORT_VERBS, Host
 from tests.integration.sshd import ME, Sshd, running, write_key
 
@@ -242,6 +243,20 @@ async def test_an_idle_connection_is_closed_and_opened_again_when_needed(sshd: S
 
     assert (await guests.poll(sshd.host(), "op1"))["state"] == "absent"
     await guests.close()
+
+
+async def test_of_too_many_idle_connections_the_longest_idle_is_closed(
+    sshd: Sshd, guests: GuestsOverSsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand machines that are asked one after the other would keep a thousand connections."""
+    monkeypatch.setattr("cpcd.adapters.guests.IDLE_MOST", 2)
+    hosts = [replace(sshd.host(), uid=Uid(f"u{n}")) for n in range(4)]
+    for host in (*hosts[:3], hosts[1], hosts[3]):
+        await guests.poll(host, "op1")
+
+    await until(lambda: len(sshd.sessions()) == 2)
+
+    assert {hosts[1], hosts[3]} == set(guests._lines)
 
 
 @pytest.mark.parametrize(

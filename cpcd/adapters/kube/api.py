@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from cpcd.adapters.answers import parse, part, words
+from cpcd.adapters.answers import Lean, parse, part, words
 from cpcd.adapters.kube.aio.parts import ApiException, ResourceNotFoundError
 from cpcd.adapters.kube.client import connect, credentials
 from cpcd.adapters.kube.discovery import Discovery, Resource
@@ -25,6 +25,9 @@ FIELD_MANAGER: Final = "cpcd"
 _TIMEOUT: Final = 30.0
 _CONNECT: Final = 5.0
 _PAGE: Final = 500
+_OF_A_NODE: Final = frozenset({
+    "addresses", "allocatable", "capacity", "daemonEndpoints", "images", "managedFields", "volumesAttached", "volumesInUse",
+})  # fmt: skip
 _WATCH_GRACE: Final = 30.0  # `failures.md` C01: the server's limit is no limit for a half-open connection
 
 Page = tuple[list[Object], str]
@@ -100,7 +103,7 @@ class KubeApi:
         name = obj["metadata"]["name"]
         with self._about(f"applying {gvk.kind} {name}"):
             path = await self._path(gvk, name, obj["metadata"].get("namespace", ""))
-            options = {"dry_run": "All"} if dry_run else {}
+            options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
             stored = await self._call(
                 # JSON is YAML; by this type alone a patch is a server-side apply.
                 "patch", path, body=obj, content_type="application/apply-patch+yaml", field_manager=FIELD_MANAGER,
@@ -185,20 +188,20 @@ class KubeApi:
             )  # fmt: skip
             async with reply:
                 async for line in reply.content:
-                    yield _event(line)
+                    yield _event(line, _lean(gvk))
 
     async def close(self) -> None:
         """See the port."""
         await self._client.client.close()
 
     async def _pages(self, gvk: GVK, path: str, options: Mapping[str, Any]) -> Page:
-        page = await self._call("get", path, **options)
+        page = await self._call("get", path, lean=_lean(gvk), **options)
         items, tokens = part(list, page, "items"), set[str]()
         while token := part(dict, page, "metadata").get("continue"):
             if part(str, page, "metadata", "continue") in tokens:
                 raise ValueError("a list that goes round in circles")
             tokens.add(token)
-            page = await self._call("get", path, _continue=token, **options)
+            page = await self._call("get", path, lean=_lean(gvk), _continue=token, **options)
             items += part(list, page, "items")
         for item in map(_object, items):  # the API leaves both out of list items
             item.setdefault("apiVersion", gvk.api_version)
@@ -214,7 +217,7 @@ class KubeApi:
             raise ResourceNotFoundError(gvk)
         return found
 
-    async def _call(self, method: str, path: str, **options: Any) -> Object:
+    async def _call(self, method: str, path: str, *, lean: Lean | None = None, **options: Any) -> Object:
         try:
             reply = await self._client.request(method, path, serialize=False, **options)
         except ApiException as error:
@@ -223,7 +226,7 @@ class KubeApi:
                 self._discovery.forget()
             raise
         body = await reply.read()
-        answer = part(dict, parse(body))
+        answer = part(dict, parse(body, lean))
         if answer.get("kind") == "Status" and answer.get("status") == "Failure":
             raise _refused(answer, body)
         return answer
@@ -263,8 +266,23 @@ def _object(found: Any) -> Object:
     return part(dict, found)
 
 
-def _event(line: bytes) -> tuple[str, Object]:
-    event = parse(line)
+def _lean(gvk: GVK) -> Lean:
+    """Leave out what is most of a listed object and nobody's business here; a label of that name is text, and stays."""
+    return _lean_node if gvk == GVK("v1", "Node") else _lean_object
+
+
+def _lean_object(obj: Object) -> Object:
+    if isinstance(obj.get("managedFields"), list):
+        del obj["managedFields"]
+    return obj
+
+
+def _lean_node(obj: Object) -> Object:
+    return {name: value for name, value in obj.items() if name not in _OF_A_NODE or isinstance(value, str)}
+
+
+def _event(line: bytes, lean: Lean) -> tuple[str, Object]:
+    event = parse(line, lean)
     kind, obj = part(str, event, "type"), part(dict, event, "object")
     if kind != "ERROR":
         return kind, _object(obj)

@@ -36,6 +36,18 @@ def test_what_is_no_json_is_a_value_error_and_nothing_else(body: bytes) -> None:
         parse(body)
 
 
+def test_what_nobody_needs_is_left_out_while_it_is_read() -> None:
+    """In every object, however deep."""
+
+    def lean(obj: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in obj.items() if name != "images"}
+
+    body = b'{"items": [{"name": "a", "images": [1]}, {"name": "b", "status": {"images": []}}]}'
+
+    assert {"items": [{"name": "a"}, {"name": "b", "status": {}}]} == parse(body, lean)
+    assert [{"images": [1]}] == parse(b'[{"images": [1]}]')
+
+
 def test_a_part_is_of_its_kind_or_a_value_error() -> None:
     """Whatever stands in its way."""
     reply = {"metadata": {"name": "n", "labels": None}, "items": []}

@@ -52,6 +52,7 @@ async def test_only_owner_and_group_may_use_it(socket: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
+        ("/status", asyncio.run(well().status())),
         ("/plan", {"generation": "abc123", "steps": [], "held": [], "silent": [], "warnings": []}),
         ("/kubeconfig?cluster=home", {"kubeconfig": KUBECONFIG}),
     ],
