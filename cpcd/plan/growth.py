@@ -64,10 +64,10 @@ def unread(row: Machine, view: View) -> bool:
 
 def left_behind(row: Machine, view: View) -> str:
     """Return, for people, that a boot has not helped; empty where it has, or is still to come, or is not known."""
+    if followed(row, view) is not False:
+        return ""
     node, facts = _node(row, view), _facts(row, view)
     if node is None or facts is None or facts.boot_id != node.boot_id or due(row, view):
-        return ""
-    if followed(row, view) is not False:
         return ""
     of = f" of the {facts.root_disk / GIB:g} GiB of its disk" if facts.root_disk else ""
     has = f"its root file system has {facts.root / GIB:.1f} GiB{of}"
