@@ -268,6 +268,10 @@ class Cluster:
     retry: Map[str, Retry]
     timeouts: Timeouts
     addon_failure: str = "Warn"
+    kubeadm: Map[str, Any] = field(default_factory=dict)
+    """What is added to kubeadm's ClusterConfiguration."""
+    patches: Map[str, Any] = field(default_factory=dict)
+    """Strategic merge patches that kubeadm applies on control planes, by target."""
 
     def group(self, name: str) -> Group | None:
         """Return the group of that name, None when the file no longer has it."""

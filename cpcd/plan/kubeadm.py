@@ -12,9 +12,10 @@ from cpcd.model.keys import Map
 from cpcd.model.ledger import Machine
 from cpcd.model.view import View
 
-__all__ = ["KUBE_VIP_IMAGE", "init_config", "join_config", "profile", "sans", "static_pods"]
+__all__ = ["KUBE_VIP_IMAGE", "files", "init_config", "join_config", "profile", "sans"]
 
 API: Final = "kubeadm.k8s.io/v1beta4"
+PATCHES: Final = "/etc/kubernetes/patches"
 CRI_SOCKET: Final = "unix:///run/containerd/containerd.sock"
 KUBE_VIP_IMAGE: Final = "ghcr.io/kube-vip/kube-vip:v0.9.2"
 
@@ -27,19 +28,22 @@ def init_config(cluster: Cluster, machine: Machine, sans: Sequence[str]) -> str:
         "kind": "InitConfiguration",
         "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": port},
         "nodeRegistration": _registration(machine),
+        **_patched(cluster),
     }
+    added = dict(cluster.kubeadm)
     whole = {
         "apiVersion": API,
         "kind": "ClusterConfiguration",
         "clusterName": cluster.name,
         "kubernetesVersion": cluster.version,
         "controlPlaneEndpoint": f"{cluster.endpoint.host}:{port}",
-        "apiServer": {"certSANs": list(sans)},
+        "apiServer": {**added.pop("apiServer", {}), "certSANs": list(sans)},
         "networking": {
             "dnsDomain": cluster.service_domain,
             "podSubnet": cluster.pods,
             "serviceSubnet": cluster.services,
         },
+        **added,  # nothing of the above: `spec/checks.py` refuses what is cpcd's own
     }
     kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -67,6 +71,7 @@ def join_config(cluster: Cluster, machine: Machine, secrets: Map[str, Any]) -> s
         "nodeRegistration": _registration(machine),
     }
     if secrets.get("certificate_key"):
+        join |= _patched(cluster)
         join["controlPlane"] = {
             "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": cluster.endpoint.port},
             "certificateKey": secrets["certificate_key"],
@@ -74,20 +79,25 @@ def join_config(cluster: Cluster, machine: Machine, secrets: Map[str, Any]) -> s
     return _documents(join)
 
 
-def static_pods(cluster: Cluster, *, first: bool) -> dict[str, str]:
-    """Return path -> text of what kubeadm does not write itself: kube-vip on control planes.
+def files(cluster: Cluster, *, first: bool) -> dict[str, str]:
+    """Return path -> text of what a control plane has beside kubeadm's own: patches, and kube-vip.
 
     On the first machine it needs super-admin.conf: admin.conf's rights come only in a later phase of init
     (`failures.md` K07).
     """
-    if cluster.endpoint.provider != "kube-vip":
-        return {}
-    return {"/etc/kubernetes/manifests/kube-vip.yaml": json.dumps(_kube_vip(cluster, first=first), indent=1)}
+    found = {f"{PATCHES}/{target}+strategic.json": json.dumps(patch) for target, patch in cluster.patches.items()}
+    if cluster.endpoint.provider == "kube-vip":
+        found["/etc/kubernetes/manifests/kube-vip.yaml"] = json.dumps(_kube_vip(cluster, first=first), indent=1)
+    return found
 
 
 def profile(cluster: Cluster, timezone: str) -> str:
     """Return the name of the baseline that `prepare` leaves on a machine; a new name means preparing again."""
     return f"2 {cluster.version} {timezone}"
+
+
+def _patched(cluster: Cluster) -> dict[str, Any]:
+    return {"patches": {"directory": PATCHES}} if cluster.patches else {}
 
 
 def _registration(machine: Machine) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _attempt(case: Case) -> dict[str, Any]:
 def _given(case: Case, attempt: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "config": kubeadm.init_config(case.cluster, case.row, attempt["sans"]),
-        "manifests": kubeadm.static_pods(case.cluster, first=True),
+        "manifests": kubeadm.files(case.cluster, first=True),
     }
 
 

@@ -266,7 +266,7 @@ async def _introduced(action: effects.Join, ports: Ports) -> dict[str, Any]:
     secrets = await ports.guests.call(ports.host(action.peer), "join_secrets", {"ttl": "15m", "control_plane": role})
     return {
         "config": kubeadm.join_config(action.cluster, action.row, secrets),
-        "manifests": kubeadm.static_pods(action.cluster, first=False) if role else {},
+        "manifests": kubeadm.files(action.cluster, first=False) if role else {},
     }
 
 

@@ -78,8 +78,14 @@ def fixed(cluster: Cluster) -> dict[str, str]:
         "infrastructure.proxmox.ipv4Config.gateway": cluster.infrastructure.gateway,
         "naming.domain": cluster.domain,
         "certificates.extraSANs": ", ".join(cluster.extra_sans),
+        "controlPlane.kubeadmConfigSpec.clusterConfiguration": _told(cluster.kubeadm),
+        "controlPlane.kubeadmConfigSpec.patches": _told(cluster.patches),
         "version": cluster.version,
     }
+
+
+def _told(addition: Mapping[str, object]) -> str:
+    return json.dumps(addition, sort_keys=True) if addition else ""
 
 
 def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSite:
@@ -139,6 +145,8 @@ def _cluster(
         },
         timeouts=Timeouts(**policy.timeouts.model_dump()),
         addon_failure=policy.on_failure.addon,
+        kubeadm=spec.control_plane.kubeadm_config_spec.cluster_configuration,
+        patches=spec.control_plane.kubeadm_config_spec.patches,
     )
 
 

@@ -29,7 +29,7 @@ class Unsupported:
 
 _RUNGS: Final = ("Start", "Reset", "Replace")
 _BUILDING: Final = "templates are not built yet: make one and name it by templateID or tag"
-_KUBEADM: Final = "kubeadm's configuration is written by cpcd alone"
+_KUBEADM: Final = "kubeadm is told more by clusterConfiguration and patches alone"
 _CHARTS: Final = "addons are plain manifests: render the chart and name the files"
 _PRESETS: Final = "cpcd brings no other manifests along; name the files"
 _DEPLOYMENT: Final = "spec.workers.machineDeployments.*"
@@ -78,8 +78,7 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     *(row for parent in MACHINES for row in _machine(parent)),
     *(Unsupported(f"{parent}.ssh.keyRef", "cpcd makes a key of its own in the state directory") for parent in MACHINES),
     *_below("spec.controlPlane.kubeadmConfigSpec",
-            "clusterConfiguration initConfiguration joinConfiguration files preKubeadmCommands postKubeadmCommands "
-            "patches", _KUBEADM),
+            "initConfiguration joinConfiguration files preKubeadmCommands postKubeadmCommands", _KUBEADM),
     *(row for rollout in _ROLLOUTS for row in _below(rollout, "before", "nothing but a change starts a rollout")),
     Unsupported("spec.controlPlane.etcd.backup", "etcd is not backed up by cpcd"),
     Unsupported(f"{_DEPLOYMENT}.autoscale", "replicas are what the file says"),

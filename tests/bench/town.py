@@ -130,7 +130,7 @@ class _Town:
 
     def _init(self, row: Machine) -> None:
         config = kubeadm.init_config(self._cluster, row, kubeadm.sans(self._view, self._cluster))
-        manifests = kubeadm.static_pods(self._cluster, first=True)
+        manifests = kubeadm.files(self._cluster, first=True)
         self._do("init", {row.vmid: {"config": config, "manifests": manifests}})
         self._first = row
         for obj in self._cluster.addons[0].objects if self._cluster.addons else ():
@@ -143,7 +143,7 @@ class _Town:
             asked = {"ttl": "24h0m0s", "control_plane": control}
             self._secrets[control] = self._world.guests[self._first.vmid].call("join_secrets", asked)[0]
         config = kubeadm.join_config(self._cluster, row, self._secrets[control])
-        return {"config": config, "manifests": kubeadm.static_pods(self._cluster, first=False) if control else {}}
+        return {"config": config, "manifests": kubeadm.files(self._cluster, first=False) if control else {}}
 
     def _approve(self) -> None:
         """Let the kubelets have their serving certificates; the requests are collected an hour later, which is over."""

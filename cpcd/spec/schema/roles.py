@@ -41,7 +41,7 @@ class KubeadmConfigSpec(Model):
     """Additions to what kubeadm is told."""
 
     cluster_configuration: Free = Field(default={})
-    """Additions to kubeadm's ClusterConfiguration."""
+    """Additions to kubeadm's ClusterConfiguration (v1beta4), for the cluster's init; later they cannot change."""
     init_configuration: Free = Field(default={})
     """Additions to kubeadm's InitConfiguration."""
     join_configuration: Free = Field(default={})
@@ -53,7 +53,7 @@ class KubeadmConfigSpec(Model):
     post_kubeadm_commands: tuple[str, ...] = ()
     """Commands after kubeadm."""
     patches: Free = Field(default={})
-    """kubeadm's patches."""
+    """Strategic merge patches that kubeadm applies on control planes, by target: etcd, kube-apiserver and the like."""
 
 
 class Before(Model):

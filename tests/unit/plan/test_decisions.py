@@ -92,7 +92,7 @@ def test_all_keys_reach_a_machine_each_on_its_line() -> None:
 
 def test_kube_vip_is_the_pod_that_its_own_documentation_describes() -> None:
     """ARP, one address, leader election by a lease, the administrator's kubeconfig of the moment."""
-    pods = [json.loads(*kubeadm.static_pods(ONE, first=first).values()) for first in (True, False)]
+    pods = [json.loads(*kubeadm.files(ONE, first=first).values()) for first in (True, False)]
     container = pods[0]["spec"]["containers"][0]
 
     assert {

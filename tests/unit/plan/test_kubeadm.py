@@ -1,5 +1,7 @@
 """The texts that kubeadm is given, read back as the YAML that they are."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -33,6 +35,32 @@ def test_init_says_who_where_and_under_which_endpoint() -> None:
     network = {"dnsDomain": "cluster.local", "podSubnet": "10.244.0.0/16", "serviceSubnet": "10.96.0.0/12"}
     assert (network, {"certSANs": ["api.example"]}) == (whole["networking"], whole["apiServer"])
     assert ("systemd", True) == (kubelet["cgroupDriver"], kubelet["serverTLSBootstrap"])
+
+
+def test_init_says_what_the_file_adds_beside_what_is_cpcds_own() -> None:
+    """Arguments of the API server stand beside its names."""
+    added = {"encryptionAlgorithm": "ECDSA-P256", "apiServer": {"extraArgs": [{"name": "v", "value": "2"}]}}
+    whole = documents(kubeadm.init_config(replace(WANTED, kubeadm=added), ROW, ["api.example"]))["ClusterConfiguration"]
+    plain = documents(kubeadm.init_config(WANTED, ROW, ["api.example"]))["ClusterConfiguration"]
+
+    assert {**plain, **added, "apiServer": {**added["apiServer"], "certSANs": ["api.example"]}} == whole
+
+
+def test_patches_lie_beside_the_manifests_and_kubeadm_is_told_where() -> None:
+    """On control planes, at init and at each join; workers have none of what is patched."""
+    patched = replace(WANTED, patches={"etcd": {"spec": {"priority": 1}}})
+    first, more = (kubeadm.files(patched, first=first) for first in (True, False))
+    init = documents(kubeadm.init_config(patched, ROW, []))["InitConfiguration"]
+    master, worker = (
+        documents(kubeadm.join_config(patched, ROW, {**SECRETS, "certificate_key": key}))["JoinConfiguration"]
+        for key in ("k", "")
+    )
+
+    path = "/etc/kubernetes/patches/etcd+strategic.json"
+    assert [{"spec": {"priority": 1}}] * 2 == [json.loads(files[path]) for files in (first, more)]
+    assert [{"directory": "/etc/kubernetes/patches"}] * 2 == [one["patches"] for one in (init, master)]
+    assert "patches" not in worker
+    assert "patches" not in documents(kubeadm.init_config(WANTED, ROW, []))["InitConfiguration"]
 
 
 def test_the_certificate_names_every_control_plane_the_endpoint_and_what_the_file_adds() -> None:
@@ -80,7 +108,7 @@ def test_an_external_endpoint_needs_no_static_pod() -> None:
     """Somebody else's load balancer."""
     external = cluster(endpoint=kubeadm_endpoint())
 
-    assert {} == kubeadm.static_pods(external, first=True)
+    assert {} == kubeadm.files(external, first=True)
 
 
 def test_the_baseline_changes_with_version_and_time_zone() -> None:
@@ -99,4 +127,4 @@ def kubeadm_endpoint() -> Any:
 
 
 def _kube_vip(*, first: bool) -> Any:
-    return yaml.safe_load(kubeadm.static_pods(WANTED, first=first)["/etc/kubernetes/manifests/kube-vip.yaml"])
+    return yaml.safe_load(kubeadm.files(WANTED, first=first)["/etc/kubernetes/manifests/kube-vip.yaml"])

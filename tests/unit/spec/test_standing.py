@@ -55,6 +55,11 @@ def another(valid: str, pool: str = "10.10.10.150-10.10.10.169", more: str = "")
             ("11:25: spec.controlPlaneEndpoint: is 10.10.10.110:6443 (kube-vip) and cannot become 10.10.10.110:7443 "
             "(kube-vip): it cannot change after creation"),
         ),
+        (
+            "controlPlane: {", "controlPlane: {kubeadmConfigSpec: {clusterConfiguration: {dns: {imageTag: v1}}}, ",
+            ('11:60: spec.controlPlane.kubeadmConfigSpec.clusterConfiguration: is empty and cannot become {"dns": '
+            '{"imageTag": "v1"}}: it cannot change after creation'),
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_change_is_a_mistake_with_its_place(valid: str, old: str, new: str, said: str) -> None:

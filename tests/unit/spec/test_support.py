@@ -59,13 +59,11 @@ REFUSED = {
     "spec.changePolicy.InPlace": "  changePolicy: {InPlace: Approve}",
 }
 CONTROL_PLANE = {
-    "spec.controlPlane.kubeadmConfigSpec.clusterConfiguration": "kubeadmConfigSpec: {clusterConfiguration: {a: 1}}",
     "spec.controlPlane.kubeadmConfigSpec.initConfiguration": "kubeadmConfigSpec: {initConfiguration: {a: 1}}",
     "spec.controlPlane.kubeadmConfigSpec.joinConfiguration": "kubeadmConfigSpec: {joinConfiguration: {a: 1}}",
     "spec.controlPlane.kubeadmConfigSpec.files": "kubeadmConfigSpec: {files: [{path: /a}]}",
     "spec.controlPlane.kubeadmConfigSpec.preKubeadmCommands": "kubeadmConfigSpec: {preKubeadmCommands: [a]}",
     "spec.controlPlane.kubeadmConfigSpec.postKubeadmCommands": "kubeadmConfigSpec: {postKubeadmCommands: [a]}",
-    "spec.controlPlane.kubeadmConfigSpec.patches": "kubeadmConfigSpec: {patches: {directory: /a}}",
     "spec.controlPlane.rollout.before": "rollout: {before: {certificatesExpiryDays: 30}}",
     "spec.controlPlane.etcd.backup": "etcd: {backup: {directory: /a}}",
     "spec.controlPlane.machine.numa": "machine: {numa: true}",
