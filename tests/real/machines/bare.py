@@ -24,7 +24,7 @@ from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.ports.guests import Host
 from cpcd.spec.presets import flannel
 from tests.real import binaries
-from tests.real.machines import image, kept
+from tests.real.machines import image, kept, patience
 from tests.real.machines.hand import USER, Hand, new_key, shell, until
 from tests.real.machines.lab import NODE, Lab
 from tests.real.machines.network import ENDPOINT
@@ -108,13 +108,17 @@ class Bare:
             "apiVersion": API, "kind": "InitConfiguration",
             "localAPIEndpoint": {"advertiseAddress": host.address, "bindPort": 6443},
             "nodeRegistration": {"name": host.name, "criSocket": "unix:///run/containerd/containerd.sock"},
+            "patches": {"directory": "/root/patches"},
         }  # fmt: skip
         whole = {
             "apiVersion": API, "kind": "ClusterConfiguration", "kubernetesVersion": f"v{binaries.KUBERNETES}",
             "controlPlaneEndpoint": f"{ENDPOINT}:6443", "networking": {"podSubnet": PODS},
+            **patience.CLUSTER,
         }  # fmt: skip
         config = shlex.quote(f"{json.dumps(first)}\n---\n{json.dumps(whole)}\n")
-        await self.root(PLANE, f"echo {config} > /root/init.yaml && kubeadm init --config /root/init.yaml")
+        patches = [f"echo {shlex.quote(text)} > /root/patches/{name}" for name, text in patience.files().items()]
+        await self.root(PLANE, " && ".join(["mkdir -p /root/patches", *patches, f"echo {config} > /root/init.yaml"]))
+        await self.root(PLANE, "kubeadm init --config /root/init.yaml")
         (self.place / "kubeconfig").write_text(await self.root(PLANE, "cat /etc/kubernetes/admin.conf"))
 
     async def join(self, name: str) -> None:

@@ -20,7 +20,7 @@ from cpcd.ports.guests import Host
 from cpcd.ports.kube import GVK
 from tests.real import binaries
 from tests.real.cache import say
-from tests.real.machines import kept
+from tests.real.machines import kept, patience
 from tests.real.machines.daemon import Daemon
 from tests.real.machines.endpoint import endpoint
 from tests.real.machines.hand import shell, until
@@ -202,12 +202,14 @@ def _document(lab: Lab) -> dict[str, Any]:
             "infrastructure": {"proxmox": proxmox},
             "templates": [{"name": name, "templateID": vmid} for vmid, name in enumerate(TEMPLATES, TEMPLATE)],
             "machineDefaults": machine,
-            "controlPlane": {"replicas": 1, "machine": {"numCores": 2, "memoryMiB": 4096}},
+            "controlPlane": {
+                "replicas": 1, "machine": {"numCores": 2, "memoryMiB": 4096}, "kubeadmConfigSpec": patience.SPEC,
+            },
             "workers": {"machineDeployments": [{"name": "general", "replicas": 1}]},
             "healthCheck": _PATIENT,
             "policy": {"timeouts": {"network": "2m"}},
         },
-    }
+    }  # fmt: skip
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:

@@ -1,0 +1,45 @@
+"""What an emulated control plane needs to live on half a processor: cheap keys, and probes that have patience.
+
+In the words of `spec.controlPlane.kubeadmConfigSpec`; the cluster by hand is given the same. Ten to twenty times slower
+than a real processor, one spends minutes on the RSA keys of a cluster and most of its time on a readiness probe a second
+for each of three components, each of them a TLS handshake.
+"""
+
+import json
+from typing import Any, Final
+
+__all__ = ["CLUSTER", "PATCHES", "SPEC", "files"]
+
+CLUSTER: Final[dict[str, Any]] = {
+    "encryptionAlgorithm": "ECDSA-P256",
+    "etcd": {"local": {"extraArgs": [{"name": "unsafe-no-fsync", "value": "true"}]}},
+    "controllerManager": {
+        "extraArgs": [{"name": "kube-api-qps", "value": "200"}, {"name": "kube-api-burst", "value": "400"}]
+    },
+}
+
+
+_PROBES: Final = {
+    "startupProbe": {"timeoutSeconds": 30, "failureThreshold": 60},
+    "livenessProbe": {"periodSeconds": 30, "timeoutSeconds": 30, "failureThreshold": 20},
+    "readinessProbe": {"periodSeconds": 10, "timeoutSeconds": 30, "failureThreshold": 6},
+}
+
+
+def _patient(component: str, *probes: str) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": component, **{name: _PROBES[name] for name in probes}}]}}
+
+
+PATCHES: Final[dict[str, Any]] = {
+    **{name: _patient(name, *_PROBES) for name in ("etcd", "kube-apiserver", "kube-scheduler")},
+    # The one that kubeadm gives no readiness probe.
+    "kube-controller-manager": _patient("kube-controller-manager", "startupProbe", "livenessProbe"),
+    "kubeletconfiguration": {"runtimeRequestTimeout": "10m"},
+    "corednsdeployment": {"spec": {"replicas": 1}},
+}
+SPEC: Final = {"clusterConfiguration": CLUSTER, "patches": PATCHES}
+
+
+def files() -> dict[str, str]:
+    """Return the patches as kubeadm reads them from a directory: name -> text."""
+    return {f"{target}+strategic.json": json.dumps(patch) for target, patch in PATCHES.items()}
