@@ -31,7 +31,7 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
     assert {f"v{binaries.KUBERNETES}"} == {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes.values()}
-    assert {"kube-flannel-ds": 2, "kube-proxy": 2, "coredns": 2, "etcd": 1} == {
+    assert {"kube-flannel-ds": 2, "kube-proxy": 2, "coredns": 1, "etcd": 1} == {
         name: sum(pod.startswith(f"{name}-") for pod in pods)
         for name in ("kube-flannel-ds", "kube-proxy", "coredns", "etcd")
     }
