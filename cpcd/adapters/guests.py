@@ -185,7 +185,11 @@ class GuestsOverSsh(Guests):
 
     def _thin_out(self) -> None:
         """Hang up the line that has been idle longest if they are too many."""
-        idle = [(line.idle.when(), host) for host, line in self._lines.items() if line.idle and not line.uses]
+        idle = [
+            (line.idle.when(), host)
+            for host, line in self._lines.items()
+            if line.idle and line.connection and not line.uses
+        ]
         if len(idle) > IDLE_MOST:
             _, host = min(idle, key=itemgetter(0))
             self._forget(host, self._lines[host])

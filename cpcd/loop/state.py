@@ -91,14 +91,12 @@ class State:
         One whose read began before that of what is known is older news, however late it came: it changes nothing.
         """
         known = self._view.bulk
-        news = {scope: new for scope, new in seen.items() if scope not in known or new.began >= known[scope].began}
-        same = {scope for scope, new in news.items() if not _differs(known.get(scope), new)}
-        # With the very value of before: what is looked at for days, again and again, does not move about in memory.
-        kept = {scope: replace(new, value=known[scope].value) for scope, new in news.items() if scope in same}
-        self._view = self._view.with_seen({**news, **kept})
-        for scope in (scope for scope in news if scope not in same):
-            if news[scope].complete:  # what cannot be seen has not ended
-                self._time(scope, self._lasting(scope, news[scope].value))
+        seen = {scope: new for scope, new in seen.items() if scope not in known or new.began >= known[scope].began}
+        changed = [scope for scope, new in seen.items() if _differs(known.get(scope), new)]
+        self._view = self._view.with_seen(seen)
+        for scope in changed:
+            if seen[scope].complete:  # what cannot be seen has not ended
+                self._time(scope, self._lasting(scope, seen[scope].value))
             self.signal(str(scope), by=by)
 
     async def commit(self, changes: tuple[Change, ...], *, by: Key | None = None) -> None:

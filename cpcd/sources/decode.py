@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from sys import intern
+from functools import lru_cache
 from typing import Any
 
 from cpcd.model.errors import Code, Failure
@@ -72,8 +72,8 @@ def vm(node: str, config: JSON, status: JSON, late: tuple[str, ...], host_key: s
     """Put one VM together; uptime, load and the like are left out."""
     # Two calls, and a lock that only one of them has seen is there as well.
     lock = _text(status.get("lock")) or _text(config.get("lock"))
-    once = {intern(name): intern(value) if isinstance(value, str) else value for name, value in config.items()}
-    return Vm(True, node, _text(status.get("status")), lock, once, late, host_key)
+    shared = {_once(name): _once(value) if isinstance(value, str) else value for name, value in config.items()}
+    return Vm(True, node, _text(status.get("status")), lock, shared, late, host_key)
 
 
 @understood("a VM's pending changes")
@@ -240,11 +240,16 @@ def _seconds(value: Any) -> float:
 def _text(value: Any) -> str:
     """Text, or what Proxmox makes of text that looks like a number; empty when there is none.
 
-    Interned: a thousand machines say mostly the same, and each of them at every look.
+    One object for equal texts: a thousand machines say mostly the same, and each of them at every look.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise TypeError(f"no text: {type(value).__name__}")
-    return "" if value is None else intern(str(value))
+    return "" if value is None else _once(str(value))
+
+
+@lru_cache(maxsize=4096)  # not interned: some Pythons 3.12 never let go of what is
+def _once(text: str) -> str:
+    return text
 
 
 def _name(value: Any) -> str:

@@ -157,6 +157,27 @@ def by_object(steps: Iterable[tuple[Key, str]], names: dict[str, str]) -> dict[s
     return found
 
 
+def test_taints_reach_nodes_whose_kubelets_have_reported_since(tmp_path: Path) -> None:
+    """A report moves a Node's revision and nothing that is decided on: taints are written with the one of now (C14)."""
+
+    async def tale(house: House) -> None:
+        await house.converged(limit=3600)
+        before = {name: node["metadata"]["resourceVersion"] for name, node in nodes(house).items()}
+        await asyncio.sleep(700)
+        since = {name: node["metadata"]["resourceVersion"] for name, node in nodes(house).items()}
+        assert all(since[name] != version for name, version in before.items())
+        taints = "taints: [{key: dedicated, value: gold, effect: NoSchedule}]"
+        house.file.commit(spec().replace("replicas: 2, metadata", f"replicas: 2, {taints}, metadata"))
+        await asyncio.sleep(5)
+        await house.converged(limit=600)
+
+    house = tell(tmp_path, tale)
+
+    keys = {name: [taint["key"] for taint in node["spec"].get("taints", [])] for name, node in nodes(house).items()}
+    assert {"demo-general-1": ["dedicated"], "demo-general-2": ["dedicated"]}.items() <= keys.items()
+    assert not [one.failure for one in house.passes if one.failure and "409" in one.failure.what]
+
+
 def test_a_deleted_and_a_stopped_worker_are_repaired(tmp_path: Path) -> None:
     """The stopped VM is started and stays the same machine, the deleted one gets a successor."""
     before: list[set[str]] = []

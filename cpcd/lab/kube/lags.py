@@ -14,6 +14,7 @@ class Lags:
 
     register: float = 3.0  # kubelet up until its Node exists (recorded 400: kubelet up at 17, end of join at 19)
     ready: float = 11.0  # Node registered until Ready, where a CNI is (recorded 424, 427: kubelet started 14 s before)
+    report: float = 300.0  # between two reports of a Node that nothing changed (kubelet: nodeStatusReportFrequency)
     back: float = 3.0  # heartbeat again until Ready (recorded 450)
     grace: float = 48.0  # last heartbeat until Ready=Unknown (recorded 448)
     static_pod: float = (

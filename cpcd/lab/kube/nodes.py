@@ -1,7 +1,7 @@
 """Nodes: kubelets register and report, and the node controller notices who no longer does.
 
-A Node's labels, annotations and foreign taints are never touched. Heartbeats are not written: only a change of
-a condition is a write, so that an idle cluster has none.
+A Node's labels, annotations and foreign taints are never touched. Signs of life are leases, which nobody here reads; a
+Node is written when a condition changes, and every five minutes with new times alone, which moves its revision.
 """
 
 import ipaddress
@@ -116,7 +116,16 @@ def conditions(turn: Turn) -> None:
             if turn.reached(kubelet.back + turn.lags.back):
                 # capacity follows hot-plugged memory and cores (kubelet: setters.go MachineInfo)
                 node = turn.changed(node, status={**node["status"], **_report(kubelet)})
-                _say(turn, node, _ready(turn, kubelet))
+                _say(turn, node, _ready(turn, kubelet), fresh=_reports(turn, kubelet.node))
+
+
+@source("kubelet: kubelet_node_status.go nodeStatusReportFrequency")
+def _reports(turn: Turn, name: str) -> bool:
+    """Whether a Node is written now although nothing has changed."""
+    due = turn.reached(turn.memory.reports.setdefault(name, turn.now) + turn.lags.report)
+    if due:
+        turn.memory.reports[name] = turn.now
+    return due
 
 
 @recorded(219, 405, 450)
@@ -145,12 +154,16 @@ def _brings_cni(pod: Object) -> bool:
 
 
 @recorded(447, 448)
-def _say(turn: Turn, node: Object, ready: tuple[str, str, str]) -> None:
-    """Set all conditions: `ready` for Ready, and for the pressures the same Unknown or their usual False."""
+def _say(turn: Turn, node: Object, ready: tuple[str, str, str], *, fresh: bool = False) -> None:
+    """Set all conditions: `ready` for Ready, and for the pressures the same Unknown or their usual False.
+
+    With `fresh` those that have not changed get the time of now.
+    """
     silent = ready[0] == "Unknown"
     wanted = {kind: ready if silent else ("False", *words) for kind, words in _PRESSURES.items()} | {"Ready": ready}
     before = {entry["type"]: entry for entry in node["status"].get("conditions", ())}
     entries = [_condition(before.pop(kind, None), kind, words, turn.stamp) for kind, words in wanted.items()]
+    entries = [{**entry, "lastHeartbeatTime": turn.stamp} if fresh else entry for entry in entries]
     turn.changed(node, status={**node["status"], "conditions": [*before.values(), *entries]})
 
 

@@ -23,6 +23,7 @@ class Memory:
 
     first: dict[tuple[str, str], float] = field(default_factory=dict)  # (what, uid) -> when it was first seen
     heartbeats: dict[str, float] = field(default_factory=dict)  # node -> last sign of life
+    reports: dict[str, float] = field(default_factory=dict)  # node -> last time that it was written all the same
     networks: int = 0  # pod networks handed out; never one twice
     services: int = 0  # service addresses handed out
 

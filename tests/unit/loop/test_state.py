@@ -167,20 +167,6 @@ def test_an_observation_wakes_when_its_meaning_changed_and_only_then() -> None:
     assert [1, 1, 2, 3, 4, 4] == simulate(main, seed=0)
 
 
-def test_what_is_seen_again_keeps_its_value_and_gets_its_time() -> None:
-    """A thousand machines are read again every ten minutes: new copies of the same would scatter in memory."""
-
-    async def main(loop: SimLoop) -> tuple[bool, bool, float]:
-        made, _, _ = state(loop)
-        first, again = (tuple(range(2, 4)) for _ in range(2))
-        made.observe(seen(first, began=5))
-        made.observe(seen(again, began=6))
-        now = made.view.bulk[SCOPE]
-        return now.value is first, now.value is again, now.began
-
-    assert (True, False, 6.0) == simulate(main, seed=0)
-
-
 def test_a_slow_reading_does_not_undo_a_later_one() -> None:
     """Two passes read the same API or the same members: who began first and ended last knows less."""
 
