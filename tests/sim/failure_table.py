@@ -29,7 +29,7 @@ and what shows that cpcd stands it. Made by `python -m tests.sim.failure_table`;
 - **Fault**: a fault of the lab (`cpcd/lab/faults/catalogue.py`). Each is let loose on the whole daemon, by
   `sim/test_faults::test_a_fault_is_survived` in a story of `tests/sim/fault_scenarios.py` (`pytest
   tests/sim/test_faults.py -k NAME`), or by a test of its own. Always shown: it struck, nothing was lost, made twice,
-  forgotten or foreign touched, it was said in a sentence, and everything is as wanted when it is over.
+  forgotten or foreign touched, it was said in a sentence or no pass failed of it, and all is as wanted when it is over.
 - **Held by**: those tests and others, by file and name, and what else there is to say.
 - **Open**: what is not as it should be. A test of it is there where it says so, and fails as expected until it is mended.
 """

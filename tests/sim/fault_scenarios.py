@@ -31,7 +31,7 @@ class Scenario:
     """One fault in one story; `lasts` is in seconds of lab time.
 
     `said` is a pattern that a pass's report or the daemon's own sentence must match while the fault lasts. `quiet`: no
-    pass fails. `still`: nothing is written to Proxmox. `most`: the fault is met at most so often. `replaced` counts
+    pass fails; one of the two is there. `still`: nothing is written to Proxmox. `most`: the fault is met at most so often. `replaced` counts
     machines that others take the place of, `left` VMs that stay for a person, `gone` VMs that others destroyed. `once`:
     no task of Proxmox is begun twice for one VM. `nodes` are as many as have joined when the fault ends. `open` says
     what is wrong still.
@@ -69,7 +69,7 @@ SCENARIOS: Final = (
     Scenario(fault="no-words-for-a-config", story=R, said="CPCD-106 .*Internal Server Error", lasts=700, still=True),
     Scenario(fault="clone-without-response", story=B, once=True, said="CPCD-100 .*clone"),
     Scenario(fault="reads-reset", story=B, quiet=True),
-    Scenario(fault="node-unreachable", story=R, lasts=600, still=True),
+    Scenario(fault="node-unreachable", story=R, lasts=600, still=True, said="VmUnknown: .*node pve1 does not answer .595"),
     Scenario(fault="nobody-listens", story=C, said="CPCD-100 pve:127.0.0.1: ", lasts=60, still=True),
     Scenario(fault="html-with-200", lasts=120, story=G, said="CPCD-100 .*not the Proxmox API's JSON", still=True),
     Scenario(fault="redirect-with-html", story=B, said="CPCD-100 .*not the Proxmox API's JSON"),
@@ -102,11 +102,11 @@ SCENARIOS: Final = (
     Scenario(fault="clone-of-forty-minutes", story=B, once=True, said="DeadlineExceeded: .*limit 30", quiet=True, lasts=1900),
     Scenario(fault="every-write-loses-its-reply", story=B, once=True, said="CPCD-100 ", lasts=420),
     Scenario(fault="start-worker-killed", story=B, said="CPCD-106 .*unexpected status"),
-    Scenario(fault="node-dies-in-a-start", story=B, lasts=300),
+    Scenario(fault="node-dies-in-a-start", story=B, lasts=300, said="CPCD-100 .*start of VM .* failed: node pve2 does not answer"),
     Scenario(fault="clone-worker-killed-before-the-mark", story=B, said=r"CPCD-106 .*qm unlock \d+ && qm destroy \d+", left=1),
     Scenario(fault="clone-worker-killed-after-the-mark", story=B, said=r"CPCD-106 .*qm unlock \d+ && qm destroy \d+", left=1),
     Scenario(fault="agent-busy", story=B, said="Booting", quiet=True, lasts=180),
-    Scenario(fault="guest-ignores-the-power-button", story=C, lasts=400),
+    Scenario(fault="guest-ignores-the-power-button", story=C, lasts=400, said="Running: shutdown of demo-general-1 is on its way"),
     Scenario(fault="no-worker", story=B, said="CPCD-106 .*got no worker upid"),
     Scenario(fault="qemu-exits", story=B, said="CPCD-106 .*QEMU exited with code 1"),
     Scenario(fault="volume-in-use-elsewhere", story=B, quiet=True),
@@ -119,7 +119,7 @@ SCENARIOS: Final = (
     Scenario(fault="starts-take-minutes", story=B, once=True, quiet=True, lasts=600),
     Scenario(fault="destroy-fails", lasts=200, story=S, said="CPCD-106 .*unable to destroy VM"),
     Scenario(fault="silence-of-a-quarter-of-an-hour", story=R, said="CPCD-100 pve:127.0.0.1", lasts=900, still=True),
-    Scenario(fault="resources-from-yesterday", story=G, lasts=120),
+    Scenario(fault="resources-from-yesterday", story=G, lasts=120, quiet=True),
     Scenario(fault="state-disk-full", story=B, said="CPCD-108 .*nothing is changed", nodes=0),
     Scenario(fault="clock-steps-ahead", story=B, quiet=True),
     Scenario(fault="clock-steps-back", story=B, quiet=True),
@@ -139,7 +139,7 @@ SCENARIOS: Final = (
     Scenario(fault="reboot-in-prepare", story=B, said="CPCD-106 .*prepare on .*was interrupted"),
     Scenario(fault="reboot-in-init", story=B, said="CPCD-106 .*init on .*was interrupted"),
     Scenario(fault="reboot-in-join", story=B, said="CPCD-106 .*join on .*was interrupted"),
-    Scenario(fault="ssh-refused", story=B),
+    Scenario(fault="ssh-refused", story=B, quiet=True),
     Scenario(fault="host-key-changed", story=C, said="EtcdUnknown: .*the host key of demo-cp-1 is not the pinned one"),
     Scenario(fault="facts-never-return", story=B, said="GuestSilent"),
     Scenario(fault="cut-in-submit", story=B, once=True, said="CPCD-100 guest:.*connection to .*was lost"),
@@ -147,7 +147,7 @@ SCENARIOS: Final = (
     Scenario(fault="cut-in-join-secrets", story=B, said="CPCD-100 .*was lost"),
     Scenario(fault="login-refused", story=G, said="EtcdUnknown: .*the key is refused for ubuntu, root", nodes=2),
     Scenario(fault="sudo-wants-a-password", story=B, said="sudo: a password is required", quiet=True, lasts=180, nodes=0),
-    Scenario(fault="handshakes-dropped", story=B, once=True),
+    Scenario(fault="handshakes-dropped", story=B, once=True, quiet=True),
     Scenario(fault="machine-gone-in-prepare", story=B, said="CPCD-100 "),
     Scenario(fault="prepare-of-forty-minutes", story=B, said="DeadlineExceeded: prepare runs on .*limit 30", quiet=True, lasts=2600),
     Scenario(fault="sudo-is-slow", story=B, said="CPCD-106 .*privilege escalation"),
@@ -171,7 +171,7 @@ SCENARIOS: Final = (
     Scenario(fault="cni-not-taken", story=B, said="NetworkNotReady: .*waits for a CNI", lasts=900, nodes=2),
     # --- the Kubernetes API
     Scenario(fault="credentials-expired", story=R, said="CPCD-101 kube:demo: 401 Unauthorized", lasts=900, still=True),
-    Scenario(fault="endpoint-without-route", story=B, lasts=400),
+    Scenario(fault="endpoint-without-route", story=B, lasts=400, quiet=True),
     Scenario(fault="watch-is-silent", story=B, quiet=True),
     Scenario(fault="watch-expired", story=B, quiet=True),
     Scenario(fault="stream-cut-again-and-again", story=B, quiet=True),

@@ -36,6 +36,7 @@ def test_a_fault_is_survived(tmp_path: Path, scenario: Scenario) -> None:
     assert len(stage.destroyed()) == scenario.replaced + (scenario.story is Story.SHRINK) - scenario.gone
     assert len(replaced) == scenario.replaced
     assert 1 <= struck <= (scenario.most or struck)
+    assert scenario.said or scenario.quiet
     assert not scenario.said or any(map(re.compile(scenario.said).search, stage.told))
     assert not scenario.quiet or stage.failed == []
     assert not scenario.still or played.writes == 0
