@@ -64,7 +64,7 @@ def secret_file(machine: Machine, text: str) -> Iterator[str]:
 
 
 def place(machine: Machine, manifests: Mapping[str, str]) -> None:
-    """Write static pod manifests; only below /etc/kubernetes."""
+    """Write static pods' manifests and kubeadm's patches; only below /etc/kubernetes."""
     for path, text in manifests.items():
         # The path comes over the wire, and root writes there.
         if os.path.normpath(path) != path or not path.startswith(f"{KUBERNETES}/"):

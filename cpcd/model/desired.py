@@ -4,9 +4,11 @@
 secrets. Field names follow `cluster.yaml` in snake case.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from cpcd.model.keys import Map, Role
@@ -272,6 +274,18 @@ class Cluster:
     """What is added to kubeadm's ClusterConfiguration."""
     patches: Map[str, Any] = field(default_factory=dict)
     """Strategic merge patches that kubeadm applies on control planes, by target."""
+
+    @property
+    def additions(self) -> dict[str, str]:
+        """Digests of what kubeadm is told more, by the file's words: the values may hold secrets."""
+        parts = {"clusterConfiguration": self.kubeadm, "patches": self.patches}
+        return {
+            f"controlPlane.kubeadmConfigSpec.{part}.{name}": sha256(
+                json.dumps(value, sort_keys=True).encode()
+            ).hexdigest()[:12]
+            for part, values in parts.items()
+            for name, value in values.items()
+        }
 
     def group(self, name: str) -> Group | None:
         """Return the group of that name, None when the file no longer has it."""

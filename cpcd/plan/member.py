@@ -59,7 +59,10 @@ def _begin(case: Case) -> Plan:
     if attempt["failed"] > REPEATS:
         return acting("Bootstrapping", effects.Reset(key=case.key, row=case.row))
     return _occupied(case) or acting(
-        "Bootstrapping", effects.Init(key=case.key, row=case.row, given=_given(case, attempt), attempt=attempt)
+        "Bootstrapping",
+        effects.Init(
+            key=case.key, row=case.row, given=_given(case, attempt), attempt=attempt, additions=case.cluster.additions
+        ),
     )
 
 

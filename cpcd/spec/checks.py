@@ -4,7 +4,7 @@ Each check yields findings with paths from the document's root and never raises.
 runs where their shape is right (`remains.py`); what one part can judge by itself is judged in `schema` and `parts.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
@@ -21,29 +21,6 @@ __all__ = ["Checked", "check_across", "check_alone"]
 _PROXMOX: Path = ("spec", "infrastructure", "proxmox")
 _POOL: Path = (*_PROXMOX, "ipv4Config", "addresses")
 _DEPLOYMENTS: Path = ("spec", "workers", "machineDeployments")
-_ADDED: Path = ("spec", "controlPlane", "kubeadmConfigSpec", "clusterConfiguration")
-# The fields of kubeadm.k8s.io/v1beta4 (kubeadm: apis/kubeadm/v1beta4/types.go) but for those that are elsewhere.
-_CLUSTER_CONFIGURATION: Final = frozenset({
-    "apiServer", "caCertificateValidityPeriod", "certificateValidityPeriod", "controllerManager", "dns",
-    "encryptionAlgorithm", "etcd", "featureGates", "imageRepository", "proxy", "scheduler",
-})  # fmt: skip
-_ELSEWHERE: Final = {
-    "apiVersion": "it is v1beta4",
-    "kind": "it is ClusterConfiguration",
-    "clusterName": "metadata.name names the cluster",
-    "kubernetesVersion": "spec.version says it",
-    "controlPlaneEndpoint": "spec.controlPlaneEndpoint says it",
-    "networking": "spec.clusterNetwork says it",
-    "certificatesDir": "certificates are where kubeadm has them, and cpcd looks there",
-    "apiServer.certSANs": "spec.certificates.extraSANs adds names",
-    "etcd.external": "each control plane has a member of its own",
-}
-_PATCHES: Path = (*_ADDED[:-1], "patches")
-# What `patches.directory` may hold (kubeadm: util/patches/patches.go).
-_TARGETS: Final = (
-    "corednsdeployment", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeletconfiguration",
-)  # fmt: skip
-_INSIDE: Final = tuple(name.split(".") for name in _ELSEWHERE if "." in name)
 _ENDPOINT: Path = ("spec", "controlPlaneEndpoint", "host")
 
 
@@ -261,31 +238,6 @@ def _lists(spec: ClusterSpec) -> Iterator[tuple[Path, Iterable[str], str, str]]:
         yield (*path, "taints"), (f"{taint.key}:{taint.effect}" for taint in group.taints), "taint", ""
 
 
-def _kubeadm(spec: ClusterSpec) -> Iterator[Finding]:
-    """What the file itself says in other words, and what kubeadm would not know, before a machine is made for it."""
-    added = spec.control_plane.kubeadm_config_spec.cluster_configuration
-    for name in added:
-        if name in _ELSEWHERE:
-            yield Finding((*_ADDED, name), "is written by cpcd", _ELSEWHERE[name])
-        elif name not in _CLUSTER_CONFIGURATION:
-            from cpcd.spec.suggestions import nearest  # no part of every start
-
-            meant = nearest(name, sorted(_CLUSTER_CONFIGURATION))
-            hint = f"did you mean {meant}?" if meant else ", ".join(sorted(_CLUSTER_CONFIGURATION))
-            yield Finding((*_ADDED, name), "is no field of kubeadm's ClusterConfiguration", hint)
-    for target, patch in spec.control_plane.kubeadm_config_spec.patches.items():
-        if target not in _TARGETS:
-            yield Finding((*_PATCHES, target), "is nothing that kubeadm patches", ", ".join(_TARGETS))
-        elif not isinstance(patch, Mapping):
-            yield Finding((*_PATCHES, target), f"must be a map, not a {type(patch).__name__}")
-    for name, field in _INSIDE:
-        part = added.get(name, {})
-        if not isinstance(part, Mapping):
-            yield Finding((*_ADDED, name), f"must be a map, not a {type(part).__name__}")
-        elif field in part:
-            yield Finding((*_ADDED, name, field), "is written by cpcd", _ELSEWHERE[f"{name}.{field}"])
-
-
 def _hostnames(model: ClusterDocument) -> Iterator[Finding]:
     naming, groups = model.spec.naming, model.spec.workers.machine_deployments
     for role in ("cp", *(group.name for group in groups)):
@@ -317,7 +269,6 @@ _ALONE: Final[tuple[tuple[Callable[[ClusterSpec], Iterator[Finding]], str], ...]
     (_templates, " ".join(("spec.templates.*.name", *(f"{machine}.template" for machine in MACHINES)))),
     (_undecided, f"spec.templates.*.name {_CHOICES}"),
     (_storage, f"{_PVE}.storage {_FULL}"),
-    (_kubeadm, "spec.controlPlane.kubeadmConfigSpec"),
     (_doubled, ""),  # an item whose shape is wrong has the name of nothing else (`remains.py`)
 )
 """Each check with the fields that it looks at."""

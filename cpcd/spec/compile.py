@@ -7,7 +7,7 @@ a reading without mistakes cannot fail.
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cpcd.model.desired import (
@@ -36,6 +36,7 @@ from cpcd.spec.manifests import Object
 from cpcd.spec.presets import PRESETS
 from cpcd.spec.read import Reading
 from cpcd.spec.references import matching
+from cpcd.spec.schema.common import Model
 from cpcd.spec.schema.machine import Machine
 from cpcd.spec.schema.roles import ControlPlane, MachineDeployment
 
@@ -78,14 +79,13 @@ def fixed(cluster: Cluster) -> dict[str, str]:
         "infrastructure.proxmox.ipv4Config.gateway": cluster.infrastructure.gateway,
         "naming.domain": cluster.domain,
         "certificates.extraSANs": ", ".join(cluster.extra_sans),
-        "controlPlane.kubeadmConfigSpec.clusterConfiguration": _told(cluster.kubeadm),
-        "controlPlane.kubeadmConfigSpec.patches": _told(cluster.patches),
         "version": cluster.version,
     }
 
 
-def _told(addition: Mapping[str, object]) -> str:
-    return json.dumps(addition, sort_keys=True) if addition else ""
+def _written(given: Model) -> dict[str, Any]:
+    """Return what was written, by the file's words, which are kubeadm's."""
+    return given.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _site(document: schema.ClusterDocument, known: Collection[str]) -> ProxmoxSite:
@@ -145,8 +145,8 @@ def _cluster(
         },
         timeouts=Timeouts(**policy.timeouts.model_dump()),
         addon_failure=policy.on_failure.addon,
-        kubeadm=spec.control_plane.kubeadm_config_spec.cluster_configuration,
-        patches=spec.control_plane.kubeadm_config_spec.patches,
+        kubeadm=_written(spec.control_plane.kubeadm_config_spec.cluster_configuration),
+        patches=_written(spec.control_plane.kubeadm_config_spec.patches),
     )
 
 

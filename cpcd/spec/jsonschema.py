@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from cpcd.spec.paths import pattern
-from cpcd.spec.schema import ClusterDocument, cluster, common, machine, policy, proxmox, roles, services
+from cpcd.spec.schema import ClusterDocument, cluster, common, kubeadm, machine, policy, proxmox, roles, services
 from cpcd.spec.schema.common import Model
 from cpcd.spec.support import UNSUPPORTED, Unsupported
 
@@ -19,7 +19,7 @@ __all__ = ["json_schema"]
 
 JSON = dict[str, Any]
 
-_MODULES: Final = (common, proxmox, machine, roles, policy, services, cluster)
+_MODULES: Final = (common, proxmox, machine, kubeadm, roles, policy, services, cluster)
 
 
 def json_schema() -> JSON:

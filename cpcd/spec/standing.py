@@ -41,6 +41,27 @@ def _changed(reading: Reading, desired: Desired, ledger: Ledger) -> Iterator[Mis
                 why = "upgrades are not supported yet" if word == "version" else "it cannot change after creation"
                 message = f"is {before[word] or 'empty'} and cannot become {value or 'empty'}: {why}"
                 yield reading.sources[name].mistake(("spec", *word.split(".")), message)
+        yield from _added(reading, desired.clusters[name], ledger)
+
+
+def _added(reading: Reading, cluster: Cluster, ledger: Ledger) -> Iterator[Mistake]:
+    """Yield what kubeadm was told otherwise by the init that made the cluster, or that runs; until then all may change.
+
+    Without the values, which may hold secrets.
+    """
+    runs = any(op.verb == "init" and op.key.cluster == cluster.name for op in ledger.ops.values())
+    if not runs and f"identity/{cluster.name}" not in ledger.facts:
+        return
+    before: dict[str, str] = ledger.facts.get(f"kubeadm/{cluster.name}", {})
+    now = cluster.additions
+    for word in sorted(before.keys() | now.keys()):
+        if before.get(word) != now.get(word):
+            message = (
+                "is read by an init that runs: wait for its end"
+                if runs
+                else "cannot change: the cluster was initialised with another"
+            )
+            yield reading.sources[cluster.name].mistake(("spec", *word.split(".")), message)
 
 
 def _renamed(reading: Reading, desired: Desired, ledger: Ledger) -> Iterator[Mistake]:

@@ -259,6 +259,18 @@ async def test_of_too_many_idle_connections_the_longest_idle_is_closed(
     assert {hosts[1], hosts[3]} == set(guests._lines)
 
 
+async def test_machines_that_cannot_be_reached_cost_no_connection(
+    sshd: Sshd, guests: GuestsOverSsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have none, so that they are none too many."""
+    monkeypatch.setattr("cpcd.adapters.guests.IDLE_MOST", 2)
+    await guests.poll(sshd.host(), "op1")
+    for number in range(4):
+        assert isinstance(await refusal(guests, replace(sshd.host(), uid=Uid(f"gone{number}"), port=1)), Unreachable)
+
+    assert len(sshd.sessions()) == 1
+
+
 @pytest.mark.parametrize(
     ("shell", "code"),
     [

@@ -30,11 +30,11 @@ class Story(Enum):
 class Scenario:
     """One fault in one story; `lasts` is in seconds of lab time.
 
-    `said` is a pattern that a pass's report or the daemon's own sentence must match while the fault lasts. `quiet`: no
-    pass fails; one of the two is there. `still`: nothing is written to Proxmox. `most`: the fault is met at most so often. `replaced` counts
-    machines that others take the place of, `left` VMs that stay for a person, `gone` VMs that others destroyed. `once`:
-    no task of Proxmox is begun twice for one VM. `nodes` are as many as have joined when the fault ends. `open` says
-    what is wrong still.
+    `said` is a pattern that a pass's report or the daemon's own sentence must match while the fault lasts. `quiet`:
+    no pass fails. Each has one of these two. `still`: nothing is written to Proxmox. `most`: the fault is met at most
+    so often. `replaced` counts machines that others take the place of, `left` VMs that stay for a person, `gone` VMs
+    that others destroyed. `once`: no task of Proxmox is begun twice for one VM. `nodes` are as many as have joined
+    when the fault ends. `open` says what is wrong still.
     """
 
     fault: str

@@ -1,7 +1,7 @@
 """What runs for long on a machine: its baseline, kubeadm's verbs, etcd's snapshot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 from cpcd.model.desired import Cluster
@@ -55,7 +55,7 @@ class Init(Job):
     """Make the cluster: kubeadm init on the elected machine, once and for good.
 
     `attempt` is what the ledger keeps of an init that has not ended well yet: whose, with which names in its
-    certificate, and how often it has failed.
+    certificate, and how often it has failed. `additions` is what the ledger keeps of what kubeadm was told more.
     """
 
     verb: ClassVar[str] = "init"
@@ -63,6 +63,7 @@ class Init(Job):
 
     given: Mapping[str, Any]
     attempt: Mapping[str, Any]
+    additions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -72,7 +73,8 @@ class Init(Job):
         return {f"control-plane:{self.row.cluster}": 1}
 
     def changes(self, _view: View) -> tuple[Change, ...]:
-        return (PutFact(f"init/{self.row.cluster}", self.attempt),)
+        name = self.row.cluster
+        return (PutFact(f"init/{name}", self.attempt), PutFact(f"kubeadm/{name}", self.additions))
 
     def asked(self, _op: OpId) -> Mapping[str, Any]:
         return self.given

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from cpcd.spec.quantities import Bool, Count, Duration, Int, Label, refuse
 from cpcd.spec.schema.common import Metadata, Model, Reference, Taint
+from cpcd.spec.schema.kubeadm import KubeadmConfigSpec
 from cpcd.spec.schema.machine import Machine
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "Deletion",
     "Drill",
     "Etcd",
-    "KubeadmConfigSpec",
     "MachineDeployment",
     "Retention",
     "RollingUpdate",
@@ -35,25 +35,6 @@ def _odd(replicas: int) -> int:
         why = "etcd needs a majority, and an even member adds risk but no tolerance"
         raise refuse(f"must be odd (1, 3 or 5), not {replicas}", why)
     return replicas
-
-
-class KubeadmConfigSpec(Model):
-    """Additions to what kubeadm is told."""
-
-    cluster_configuration: Free = Field(default={})
-    """Additions to kubeadm's ClusterConfiguration (v1beta4), for the cluster's init; later they cannot change."""
-    init_configuration: Free = Field(default={})
-    """Additions to kubeadm's InitConfiguration."""
-    join_configuration: Free = Field(default={})
-    """Additions to kubeadm's JoinConfiguration."""
-    files: tuple[Free, ...] = ()
-    """Files written before kubeadm runs."""
-    pre_kubeadm_commands: tuple[str, ...] = ()
-    """Commands before kubeadm."""
-    post_kubeadm_commands: tuple[str, ...] = ()
-    """Commands after kubeadm."""
-    patches: Free = Field(default={})
-    """Strategic merge patches that kubeadm applies on control planes, by target: etcd, kube-apiserver and the like."""
 
 
 class Before(Model):
