@@ -235,11 +235,13 @@ class FreshEvidence(Invariant):
         self._read.pop(run.number, None)
         self._uids.pop(run.number, None)
 
-    @staticmethod
-    def _subjects(call: Call) -> tuple[str, ...]:
+    def _subjects(self, call: Call) -> tuple[str, ...]:
         """What a call writes to, nothing for one that writes to nothing that is judged here."""
         if call.port == "guests":
-            changing = call.verb == "etcd_remove" or call.given.get("verb") in {"join", "reset"}
+            row = self.row_of(call)
+            # A worker joins and is reset without etcd's members hearing of it.
+            told = row is None or row.role is Role.CONTROL_PLANE
+            changing = call.verb == "etcd_remove" or (told and call.given.get("verb") in {"join", "reset"})
             return ("etcd", f"member of {call.uid}") if changing else ()
         if not call.writes:
             return ()
