@@ -39,7 +39,8 @@ class Seen(Generic[T]):
 
     `code` is the failure's, where there was one.
 
-    `began` is when the read began: evidence from before a write proves nothing about it.
+    `began` is when the read began: evidence from before a write proves nothing about it. `took` is how many seconds it
+    lasted.
     """
 
     value: T | None
@@ -47,6 +48,7 @@ class Seen(Generic[T]):
     complete: bool
     why: str = ""
     code: Code | None = None
+    took: float = field(default=0.0, compare=False)
 
     @property
     def refused(self) -> bool:

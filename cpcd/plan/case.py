@@ -18,6 +18,7 @@ __all__ = [
     "acting",
     "because",
     "departed",
+    "leisure",
     "lost",
     "machine_key",
     "offline",
@@ -27,6 +28,8 @@ __all__ = [
     "usurped",
     "waiting",
 ]
+
+LEISURE = 2.0  # times as long as an answer took until the next question: a third of the machine's time at most
 
 
 def machine_key(machine: Machine) -> Key:
@@ -113,6 +116,12 @@ def because(view: View, scope: Scope) -> str:
     """Return `: why` of a scope that could not be seen, "" when nobody has said why."""
     seen = view.bulk.get(scope)
     return f": {seen.why}" if seen is not None and not seen.complete and seen.why else ""
+
+
+def leisure(view: View, scope: Scope) -> float:
+    """Return in how many seconds to ask again what is still at work: whoever answers slowly has no time for questions."""
+    seen = view.bulk.get(scope)
+    return max(1.0, LEISURE * seen.took) if seen is not None else 1.0
 
 
 def acting(reason: str, action: Action) -> Plan:

@@ -6,7 +6,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Facts
 from cpcd.plan import effects, kubeadm, scopes
-from cpcd.plan.case import Case, acting, waiting
+from cpcd.plan.case import Case, acting, leisure, waiting
 
 __all__ = ["baseline", "prepare"]
 
@@ -23,7 +23,11 @@ def prepare(case: Case) -> Plan | None:
     if facts.hostname.split(".")[0] != case.row.name:
         return waiting("HostnameWrong", f"{case.row.name} calls itself {facts.hostname} still", after=10)
     if facts.cloud_init == "running":
-        return waiting("CloudInit", f"{case.row.name}: cloud-init is still at work", after=1)
+        return waiting(
+            "CloudInit",
+            f"{case.row.name}: cloud-init is still at work",
+            after=leisure(case.view, scopes.guest(case.row)),
+        )
     if abs(facts.clock_skew) > MAX_SKEW:
         return waiting("ClockSkew", f"{case.row.name}: its clock is {facts.clock_skew:+.0f} s off", after=10)
     wanted = kubeadm.profile(case.cluster, case.group.machine.timezone)

@@ -60,7 +60,8 @@ class Reader:
         """Return what a scope is now; raises Failure when its Proxmox cannot be asked."""
         began = Instant(self._clock.now())
         try:
-            seen = Seen(await self._read(scope), began, complete=True)
+            value = await self._read(scope)
+            seen = Seen(value, began, complete=True, took=self._clock.now() - began)
         except Failure as failure:
             self._answered(scope, failure)
             # A token that is refused is as good as silence: its keys park (ADR 0016).

@@ -828,3 +828,14 @@ def test_a_task_that_runs_past_its_own_limit_is_called_late(verb: str, limit: st
         late.append(isinstance(verdict, Running) and verdict.late)
 
     assert [False, True] == late
+
+
+@pytest.mark.parametrize(("took", "after"), [(0.2, 1.0), (4.0, 8.0)])
+def test_a_machine_that_answers_slowly_is_asked_more_seldom(took: float, after: float) -> None:
+    """Each question is work for it too, beside the job that it is asked about."""
+    asked = op(ROW, "join", age=30)
+    polled = {scopes.guestop(ROW, asked.id): replace(seen({"state": "running"}), took=took)}
+    verdict = resolve(asked, view(rows=[ROW], ops=[asked], bulk=polled), NOW)
+
+    assert isinstance(verdict, Running)
+    assert after == verdict.after
