@@ -94,16 +94,18 @@ def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], p
 
 
 def figures(report: Report, history: list[dict[str, Any]], ended: datetime, jobs: dict[str, int]) -> None:
-    """Report what `bare` does by hand, each from the step's beginning until the next one begins, the join by itself."""
+    """Report what `bare` does by hand, each from the step's beginning until the next one begins, the join by itself.
+
+    As by hand, the init ends with the kubeconfig.
+    """
     begun: dict[str, list[datetime]] = {}
     for event in history:
         begun.setdefault(event["reason"], []).append(datetime.fromisoformat(event["at"]))
     (init,) = begun["Init"]
-    after = min(at for moments in begun.values() for at in moments if at > init)
     for what, since, until_ in (
         ("clone → SSH", min(begun["Clone"]), max(begun["Prepare"])),
         ("prepare", min(begun["Prepare"]), init),
-        ("init", init, after),
+        ("init", init, min(begun["WriteKubeconfig"])),
         ("build", min(begun["Clone"]), ended),
     ):
         report.figure(what, (until_ - since).total_seconds())
