@@ -10,15 +10,23 @@ from typing import Any, Final
 
 __all__ = ["CLUSTER", "PATCHES", "SPEC", "files"]
 
+# Who cannot renew its lease in time ends itself, and is started anew: ten seconds are nothing here.
+_LEASE: Final = {
+    "leader-elect-lease-duration": "90s", "leader-elect-renew-deadline": "60s", "leader-elect-retry-period": "10s",
+}  # fmt: skip
+_AT_ONCE: Final = {"kube-api-qps": "200", "kube-api-burst": "400"}
+
+
+def _args(given: dict[str, str]) -> dict[str, Any]:
+    return {"extraArgs": [{"name": name, "value": value} for name, value in given.items()]}
+
+
 CLUSTER: Final[dict[str, Any]] = {
     "encryptionAlgorithm": "ECDSA-P256",
-    "etcd": {"local": {"extraArgs": [{"name": "unsafe-no-fsync", "value": "true"}]}},
-    "controllerManager": {
-        "extraArgs": [{"name": "kube-api-qps", "value": "200"}, {"name": "kube-api-burst", "value": "400"}]
-    },
+    "etcd": {"local": _args({"unsafe-no-fsync": "true"})},
+    "controllerManager": _args(_AT_ONCE | _LEASE),
+    "scheduler": _args(_LEASE),
 }
-
-
 _PROBES: Final = {
     "startupProbe": {"timeoutSeconds": 30, "failureThreshold": 60},
     "livenessProbe": {"periodSeconds": 30, "timeoutSeconds": 30, "failureThreshold": 20},
