@@ -49,7 +49,7 @@ async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None
     what = f"a second pass, asked for, has begun no task and taken no step: {sum(calls)} calls by SSH to {len(calls)} machines"
     report.add(f"{what}, {ssh.octets / 1000:,.0f} kB in {ssh.frames} frames", 60)
 
-    assert all(calls)
+    assert calls[0]  # whose etcd is asked; a worker that is Ready is not
     assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
     assert steps == await stage.steps()
 
