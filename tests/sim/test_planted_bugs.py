@@ -423,7 +423,7 @@ BUGS = (
     Bug("fresh-evidence", decides_on_old_news("addon"), BUILT.partition("  addons:")[0]),
     Bug("fresh-evidence", resets_a_listed_member, BUILT.replace("replicas: 3", "replicas: 5")),
     Bug("fresh-evidence", evicts_from_every_node, text(workers=1)),
-    Bug("drained-only", evicts_what_stays, text(workers=1), says="kube-proxy-"),
+    Bug("drained-only", evicts_what_stays, text(workers=1), says="belongs to its Node"),
     Bug("consent-given", without(guards.consent), text(workers=1, destroy="Approve")),
     Bug("consent-given", retires_what_is_wanted, BUILT),
     Bug("blast-radius", without(guards.blast_radius), text(workers=0).replace("spec:", f"spec:\n  {ONE_AN_HOUR}")),
