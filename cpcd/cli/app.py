@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import click
@@ -104,6 +105,25 @@ def cli(ctx: click.Context, socket: str, no_color: bool) -> None:
     ctx.obj = Session(socket)
 
 
+class _Metadata(ModuleType):
+    """Stands for `importlib.metadata` until somebody uses it: a fifteenth of `cpcd validate`, where nobody does.
+
+    pydantic imports it for its plugins' sake, also where there are none: `from importlib.metadata import entry_points`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("importlib.metadata")
+        self.__path__ = [f"{home}/metadata" for home in importlib.__path__]  # asked for by every import from it
+
+    def __getattr__(self, name: str) -> Any:
+        del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def entry_points(self, **chosen: Any) -> Any:
+        """Be imported from, and import when it is called."""
+        return self.__getattr__("entry_points")(**chosen)
+
+
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code.
 
@@ -113,6 +133,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     gc.disable()
     # pydantic would read the metadata of every package that is installed, for plugins; none has a say in what a spec is.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    if "importlib.metadata" not in sys.modules:
+        importlib.metadata = sys.modules["importlib.metadata"] = _Metadata()
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - `>&-`: nobody listens, nothing is wrong
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

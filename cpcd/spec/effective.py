@@ -7,30 +7,36 @@ which a comment, an order of keys or a default written out does not change.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from cpcd.spec.scalars import resolve
-from cpcd.spec.schema import ClusterDocument
+from cpcd.spec.schema import ClusterDocument, ControlPlane, Machine, MachineDeployment
 
 __all__ = ["digest", "effective", "show_defaults"]
+
+Group = TypeVar("Group", ControlPlane, MachineDeployment)
 
 
 def effective(document: ClusterDocument) -> dict[str, Any]:
     """Return the whole document as plain values; each `machine` is what the machines of that group really are."""
-    whole = document.model_dump(mode="json", by_alias=True)
+    spec, defaults = document.spec, document.spec.machine_defaults
+    groups = tuple(_filled(group, defaults) for group in spec.workers.machine_deployments)
+    filled = {
+        "control_plane": _filled(spec.control_plane, defaults),
+        "workers": spec.workers.model_copy(update={"machine_deployments": groups}),
+    }
+    # As a whole: to dump a part by itself, pydantic would first build what it needs for that.
+    whole = document.model_copy(update={"spec": spec.model_copy(update=filled)}).model_dump(mode="json", by_alias=True)
     for template in whole["spec"]["templates"]:
         if template["templateID"] is not None:
             del template["os"]  # it says which tag is looked for, and none is
-    spec, defaults = document.spec, document.spec.machine_defaults
-    control_plane = defaults.overridden_by(spec.control_plane.machine)
-    whole["spec"]["controlPlane"]["machine"] = control_plane.model_dump(mode="json", by_alias=True)
-    for shown, group in zip(
-        whole["spec"]["workers"]["machineDeployments"], spec.workers.machine_deployments, strict=True
-    ):
-        shown["machine"] = defaults.overridden_by(group.machine).model_dump(mode="json", by_alias=True)
     return whole
+
+
+def _filled(group: Group, defaults: Machine) -> Group:
+    return group.model_copy(update={"machine": defaults.overridden_by(group.machine)})
 
 
 def show_defaults(document: ClusterDocument) -> str:
@@ -48,7 +54,7 @@ def digest(documents: Iterable[ClusterDocument], referred: Mapping[str, bytes]) 
 def _sorted(value: Any) -> Any:
     """Return the value with lists of named things in the order of their names: their order in the file says nothing."""
     if isinstance(value, dict):
-        return {key: _sorted(child) for key, child in value.items()}
+        return {key: _sorted(child) if isinstance(child, dict | list) else child for key, child in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         return sorted((_sorted(item) for item in value), key=lambda item: str(item["name"]))
     return value

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from cpcd.spec.paths import Path
@@ -51,7 +50,8 @@ _SPELLED: Final = {
 
 def spelled(name: str) -> str:
     """Return the file's word for a Python attribute."""
-    return _SPELLED.get(name) or to_camel(name)
+    first, *others = name.split("_")
+    return _SPELLED.get(name) or first + "".join(map(str.capitalize, others))
 
 
 class Model(BaseModel):

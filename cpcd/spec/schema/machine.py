@@ -4,7 +4,6 @@ An override says only what differs: `Machine.overridden_by` merges what was writ
 value of `machineDefaults`.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -257,26 +256,23 @@ class Machine(Model):
 
     def overridden_by(self, other: "Machine") -> "Machine":
         """Return this machine with everything that `other` says in the file; lists are replaced, not joined."""
-        if not other.model_fields_set:
-            return self
-        base, over = self.written(), other.written()
-        if any(over.get(choice) is not None for choice in _CHOICES.values()):
+        base = self
+        if any(getattr(other, choice) is not None for choice in other.model_fields_set & _CHOICES.keys()):
             # One way to choose replaces the other, or both would be there, which nobody wrote and which is refused.
-            base = {key: value for key, value in base.items() if key not in _CHOICES.values()}
-        return Machine.model_validate(_merged(base, over))
+            base = self.model_copy(update=dict.fromkeys(_CHOICES))
+        merged: Machine = _merged(base, other)
+        return merged
 
     def choices(self) -> list[str]:
         """Return the fields, in the file's words, that choose a template; one is enough."""
         return [word for attribute, word in _CHOICES.items() if getattr(self, attribute) is not None]
 
-    def written(self) -> dict[str, Any]:
-        """Return what the file says, without defaults, in the file's words."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in over.items()
-    }
-    return {**base, **both}
+def _merged(base: Model, over: Model) -> Any:
+    """Return a part with everything that another one says; both were checked, and no field of a part is about another."""
+    said = {}
+    for field in over.model_fields_set:
+        old, new = getattr(base, field), getattr(over, field)
+        parts = isinstance(old, Model) and isinstance(new, Model) and not isinstance(new, Reference)
+        said[field] = _merged(old, new) if parts else new  # of a reference one kind replaces the other
+    return base.model_copy(update=said)

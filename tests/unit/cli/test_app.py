@@ -32,6 +32,27 @@ def test_help_imports_nothing_heavy() -> None:
     assert "[]" == done.stderr.strip()
 
 
+USES = """
+import importlib.metadata
+import importlib.metadata._meta
+from importlib.metadata import entry_points, version
+print(entry_points(group="console_scripts", name="cpcd")["cpcd"].value, version("click") == importlib.metadata.version("click"))
+"""
+
+
+def test_validate_reads_no_metadata_of_packages() -> None:
+    """Pydantic only imports what would; to whoever does use it, it is as ever."""
+    code = (
+        "import os, sys; from cpcd.cli import app\n"
+        "def left(code):\n print('email' in sys.modules, end=' ')\n exec(sys.argv[1])\n sys.stdout.flush()\n"
+        "os._exit = left; app.main(['validate', sys.argv[2]])"
+    )
+    spec = str(Path(__file__).parents[3] / "specs" / "minimal.yaml")
+    done = subprocess.run([sys.executable, "-c", code, USES, spec], capture_output=True, text=True, check=True)
+
+    assert "False cpcd.cli:main True" == done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("args", "words", "hint"),
     [
