@@ -5,7 +5,7 @@ all of it is there nothing is added to the cluster and no control plane is elect
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from cpcd.model.desired import Cluster
@@ -51,13 +51,17 @@ class Recover(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identify(Action):
-    """Remember which cluster it is that its control planes serve; without `identity`, that there is none yet."""
+    """Remember which cluster it is that its control planes serve; without `identity`, that there is none yet.
+
+    What kubeadm was told more is believed of the file: only digests are ever kept of it (`additions`).
+    """
 
     verb: ClassVar[str] = "identify"
     local: ClassVar[bool] = True
 
     identity: Mapping[str, str] | None
     serving: tuple[Machine, ...] = ()
+    additions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -65,10 +69,13 @@ class Identify(Action):
             return f"begin {self.key.cluster}: none of its machines has ever been a control plane"
         return f"recognise {self.key.cluster} by its CA and kube-system as served by {self.serving[0].name}"
 
-    def changes(self, _view: View) -> tuple[Change, ...]:
-        known = (PutFact(f"identity/{self.key.cluster}", dict(self.identity)),) if self.identity is not None else ()
+    def changes(self, view: View) -> tuple[Change, ...]:
+        name, known = self.key.cluster, []
+        if self.identity is not None:
+            told = view.facts.get(f"kubeadm/{name}", self.additions)
+            known = [PutFact(f"identity/{name}", dict(self.identity)), PutFact(f"kubeadm/{name}", dict(told))]
         members = (PutMachine(replace(row, joined=True)) for row in self.serving)
-        return (*known, *members, DropFact(f"recovered/{self.key.cluster}"))
+        return (*known, *members, DropFact(f"recovered/{name}"))
 
 
 def recover(key: Key, view: View, cluster: Cluster) -> Plan | None:
@@ -104,7 +111,8 @@ def _identify(key: Key, view: View, cluster: Cluster) -> Plan:
     serving = tuple(row for row, facts in inside.items() if facts is not None and facts.readyz == 200)
     identity = _identity(view, cluster.name)
     if serving and identity is not None:
-        return Plan(steps=(Identify(key=key, identity=identity, serving=serving),))
+        step = Identify(key=key, identity=identity, serving=serving, additions=cluster.additions)
+        return Plan(steps=(step,))
     # Each has answered: one that is silent may be the control plane.
     if inside and all(facts is not None and facts.untouched for facts in inside.values()):
         return Plan(steps=(Identify(key=key, identity=None),))

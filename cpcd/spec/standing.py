@@ -52,8 +52,8 @@ def _added(reading: Reading, cluster: Cluster, ledger: Ledger) -> Iterator[Mista
     runs = any(op.verb == "init" and op.key.cluster == cluster.name for op in ledger.ops.values())
     if not runs and f"identity/{cluster.name}" not in ledger.facts:
         return
-    before: dict[str, str] = ledger.facts.get(f"kubeadm/{cluster.name}", {})
     now = cluster.additions
+    before: dict[str, str] = ledger.facts.get(f"kubeadm/{cluster.name}", now)  # as of all that nobody remembers
     for word in sorted(before.keys() | now.keys()):
         if before.get(word) != now.get(word):
             message = (

@@ -430,8 +430,12 @@ def test_a_lost_ledger_is_not_an_empty_proxmox(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", ["everything else", "nothing", "an older ledger"])
 def test_a_lost_ledger_is_made_again_from_the_machines(tmp_path: Path, kept: str) -> None:
-    """With consent: the same machines under the same marks, members again, and the next edit is carried out."""
+    """With consent: the same machines under the same marks, members again, and the next edit is carried out.
+
+    What kubeadm was told more is believed of the file then, and held from then on.
+    """
     before: list[set[str]] = []
+    refused: list[str] = []
     ledger, backup = tmp_path / "ledger.db", tmp_path / "backup.db"
 
     async def tale(street: Street) -> None:
@@ -440,7 +444,7 @@ def test_a_lost_ledger_is_made_again_from_the_machines(tmp_path: Path, kept: str
         await street.crash()
         shutil.copy(ledger, backup)
         await street.start()
-        street.file.commit(spec(workers=3))
+        street.file.commit(added(spec(workers=3)))
         await asyncio.sleep(15)
         await street.converged(limit=1200)
         before.append(uids(street))
@@ -457,17 +461,28 @@ def test_a_lost_ledger_is_made_again_from_the_machines(tmp_path: Path, kept: str
         await asyncio.sleep(15)
         await street.converged(limit=600)
         assert uids(street) == before[0]
-        street.file.commit(spec(workers=4))
+        street.file.commit(added(spec(workers=4)))
         await asyncio.sleep(15)
         await street.converged(limit=1200)
 
-    street = tell(tmp_path, tale)
+        street.file.commit(spec(workers=4))
+        await asyncio.sleep(15)
+        refused.append(street.status())
+
+    street = tell(tmp_path, tale, text=added(spec()))
     view = street.alive().state.view
 
+    assert "cannot change: the cluster was initialised with another" in refused[0]
     assert uids(street) > before[0]
     assert all(row.joined for row in view.machines.values())
     assert sorted(row.name for row in view.machines.values()) == [*NAMES, "demo-general-3", "demo-general-4"]
     assert street.hurt == []
+
+
+def added(text: str) -> str:
+    """Return the spec with something more for kubeadm."""
+    more = "kubeadmConfigSpec: {patches: {kube-apiserver: {metadata: {labels: {tier: gold}}}}}"
+    return text.replace("controlPlane: {", f"controlPlane: {{{more}, ")
 
 
 def test_a_lost_ledger_of_a_cluster_that_never_began(tmp_path: Path) -> None:

@@ -71,14 +71,15 @@ def test_what_kubeadm_is_told_more_is_held_from_the_init_on_and_never_shown(vali
     added = "kubeadmConfigSpec: {clusterConfiguration: {apiServer: {extraArgs: [{name: v, value: hunter2}]}}}"
     edited = valid.replace("controlPlane: {", f"controlPlane: {{{added}, ")
     before, _ = compiled(edited, Ledger())
-    machines, made = begun(valid, ROW), begun(valid, ROW, identity=True)
+    machines, recovered = begun(valid, ROW), begun(valid, ROW, identity=True)
+    made = replace(recovered, facts={**recovered.facts, "kubeadm/home": {}})
     known = replace(made, facts={**made.facts, "kubeadm/home": before.clusters["home"].additions})
     init = Op(OpId("o1"), Key("home", Kind.MACHINE, "u1"), "init", Scope("guest", "home", "u1"), Wall(0))
-    runs = replace(machines, ops={init.id: init})
+    runs = replace(machines, facts={**machines.facts, "kubeadm/home": {}}, ops={init.id: init})
 
     place = "c.yaml:11:72: spec.controlPlane.kubeadmConfigSpec.clusterConfiguration.apiServer:"
     other = f"{place} cannot change: the cluster was initialised with another"
-    assert [] == compiled(edited, machines)[1] == compiled(edited, known)[1]
+    assert [] == compiled(edited, machines)[1] == compiled(edited, recovered)[1] == compiled(edited, known)[1]
     assert [other] == compiled(edited, made)[1]
     assert [other] == [one.replace("11:3:", "11:72:") for one in compiled(valid, known)[1]]
     assert [f"{place} is read by an init that runs: wait for its end"] == compiled(edited, runs)[1]
