@@ -116,7 +116,8 @@ class _Metadata(ModuleType):
         self.__path__ = [f"{home}/metadata" for home in importlib.__path__]  # asked for by every import from it
 
     def __getattr__(self, name: str) -> Any:
-        del sys.modules[self.__name__]
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
     def entry_points(self, **chosen: Any) -> Any:

@@ -35,8 +35,11 @@ def test_help_imports_nothing_heavy() -> None:
 USES = """
 import importlib.metadata
 import importlib.metadata._meta
-from importlib.metadata import entry_points, version
-print(entry_points(group="console_scripts", name="cpcd")["cpcd"].value, version("click") == importlib.metadata.version("click"))
+from importlib.metadata import PackageNotFoundError, entry_points, version
+try:
+    version("no-such-package")
+except PackageNotFoundError:
+    print(entry_points(group="console_scripts", name="cpcd")["cpcd"].value)
 """
 
 
@@ -50,7 +53,7 @@ def test_validate_reads_no_metadata_of_packages() -> None:
     spec = str(Path(__file__).parents[3] / "specs" / "minimal.yaml")
     done = subprocess.run([sys.executable, "-c", code, USES, spec], capture_output=True, text=True, check=True)
 
-    assert "False cpcd.cli:main True" == done.stdout.splitlines()[-1]
+    assert "False cpcd.cli:main" == done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
