@@ -126,16 +126,17 @@ def staged(loop: SimLoop, directory: Path, text: str, *, found: Callable[[House]
 
 @dataclass
 class Played:
-    """How a scenario went."""
+    """How a scenario went; `told` is what was said while the fault lasted."""
 
     stage: Stage
+    told: list[str] = field(default_factory=list)
     before: dict[str, str] = field(default_factory=dict)
     writes: int = 0
     nodes: list[str] = field(default_factory=list)
 
 
 async def perform(stage: Stage, scenario: Scenario, played: Played) -> None:
-    """Play a story with its fault, and let it end when the fault has."""
+    """Play a story with its fault, which is "" where there is none, and let it end when the fault has."""
     house, (given, wanted) = stage.house, scenario.story.value
     if given:
         await house.start()
@@ -144,13 +145,14 @@ async def perform(stage: Stage, scenario: Scenario, played: Played) -> None:
     stage.told.clear()
     stage.failed.clear()
     began = stage.writes
-    house.faults.arm(named(scenario.fault))
+    if scenario.fault:
+        house.faults.arm(named(scenario.fault))
     ear = asyncio.ensure_future(stage.listen())
     house.file.commit(wanted)
     if not given:
         await house.start()
     await asyncio.sleep(scenario.lasts)
-    played.writes, played.nodes = stage.writes - began, stage.nodes()
+    played.told, played.writes, played.nodes = list(stage.told), stage.writes - began, stage.nodes()
     ear.cancel()
     house.faults.clear()
     await house.until(house.settled, limit=800 if scenario.open else 3000, what=f"{scenario.fault}: the end")

@@ -326,12 +326,25 @@ class PausedIsStill(Invariant):
     def __init__(self, house: "House", breach: Callable[[str], None]) -> None:
         super().__init__(house, breach)
         self._since: dict[str, int] = {}
+        self._by_file: set[Run] = set()
+
+    def began(self, run: Run) -> None:
+        if self._says_file(run):
+            self._by_file.add(run)
+
+    def ended(self, run: Run) -> None:
+        self._by_file.discard(run)
 
     def calling(self, call: Call) -> None:
-        paused = self._since.get(call.run.key.cluster) if call.run else None
-        late = paused is not None and call.run is not None and call.run.number > paused
-        if late and call.writes and not self._remembers(call):
-            self.breach(f"paused since pass {paused}; {call}")
+        if call.run is None or not call.writes or self._remembers(call):
+            return
+        since = self._since.get(call.run.key.cluster, call.run.number)
+        if call.run.number > since or (call.run in self._by_file and self._says_file(call.run)):
+            self.breach(f"paused before pass {call.run.number} began; {call}")
+
+    def _says_file(self, run: Run) -> bool:
+        cluster = self.cluster(run.key.cluster)
+        return cluster is not None and cluster.paused
 
     @staticmethod
     def _remembers(call: Call) -> bool:

@@ -152,8 +152,9 @@ def _played(figures: dict[str, Any]) -> Iterator[str]:
     yield f"\n- Played: seeds {figures['first']} to {figures['first'] + next(iter(stories))['seeds'] - 1} of each story ({total['seeds']:,} runs, {minutes[0]:.0f} min), {futures:,}"
     yield f"  futures of the sweep ({minutes[1]:.0f} min), and {figures['ways']} ways to {len(PATHS)} ends."
     yield f"- Left out of the sweep: {total['futures_left_out']:,} deaths before a read that follows another read within {MOMENT * 1000:.0f} ms, with no"
-    yield "  write, commit or effect of one in between. Disk and world are the same at both, and what differs dies with the"
-    yield "  daemon; the losses of those reads' replies are all played."
+    yield "  write, commit or effect of one in between. Disk and world are the same at both, but for what the lab does by itself"
+    yield "  in that moment, and what differs dies with the daemon; the losses of those reads' replies are all played. A commit of"
+    yield "  history alone, for which nobody waits, is no point of the sweep."
     if every > 1:
         yield f"- Left out besides: all but one in {every} points."
     yield f"- Three resyncs in their own time (33 min of the lab), with no write and nothing that grows, were sat through by {total['seeds_sat']:,}"

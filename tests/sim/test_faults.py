@@ -37,11 +37,21 @@ def test_a_fault_is_survived(tmp_path: Path, scenario: Scenario) -> None:
     assert len(replaced) == scenario.replaced
     assert 1 <= struck <= (scenario.most or struck)
     assert scenario.said or scenario.quiet
-    assert not scenario.said or any(map(re.compile(scenario.said).search, stage.told))
+    assert not scenario.said or any(map(re.compile(scenario.said).search, played.told))
     assert not scenario.quiet or stage.failed == []
     assert not scenario.still or played.writes == 0
     assert not scenario.once or stage.twice() == []
     assert scenario.nodes in {None, len(played.nodes)}
+
+
+@pytest.mark.parametrize("story", Story, ids=lambda story: story.name)
+def test_nothing_of_it_is_said_without_a_fault(tmp_path: Path, story: Story) -> None:
+    """Else a scenario's words would be no sign of its fault."""
+    played = play(tmp_path, Scenario(fault="", story=story))
+    words = [one.said for one in SCENARIOS if one.story is story and one.said]
+
+    assert played.told
+    assert [] == [said for said in words if any(map(re.compile(said).search, played.stage.told))]
 
 
 def test_every_fault_is_played() -> None:

@@ -434,6 +434,7 @@ BUGS = (
     Bug("limits", counts_no_clones, text(workers=12), says="3 clones run on"),
     Bug("a-worker-is-left", writes_at_once, text(workers=24)),
     Bug("paused-is-still", paused),
+    Bug("paused-is-still", without(guards.paused), f"{text(workers=4)}  paused: true\n"),
     Bug("no-secrets", logs_what_it_joins_with, says="a log line"),
     Bug("no-secrets", lets_a_library_log, BUILT, says="a library's log line"),
     Bug("no-secrets", keeps_a_fact, BUILT, says="the ledger has"),
