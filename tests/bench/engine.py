@@ -51,7 +51,7 @@ def noop() -> Iterator[Row]:
     note = f"{len(keys)} objects decided about, each once in ten minutes; median of {RUNS}"
     yield Row(f"no-op pass over {MACHINES} machines", median(map(cpu_of, [decide] * RUNS)), "ms CPU", 50, note)
     whole = _Passes(tick, [key for _, key in keys])
-    note = f"the same by the loop, with what each of them reads and watches; median of {RUNS}"
+    note = f"the same by the loop, with what each of them reads and watches (ADR 0022); median of {RUNS}"
     yield Row(f"no-op pass over {MACHINES} machines, whole", median(map(cpu_of, [whole] * RUNS)), "ms CPU", None, note)
     tick.close()
 
