@@ -77,8 +77,8 @@ class Bare:
         await self.kubectl("apply", "-f", "-", stdin=text)
 
     async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> None:
-        """Clone, configure and start one, until its cloud-init is done."""
-        self.hosts[name] = await self.hand.machine(vmid, name, self.public, cores=cores, memory=memory)
+        """Clone in full, as the daemon does, configure and start one, until its cloud-init is done."""
+        self.hosts[name] = await self.hand.machine(vmid, name, self.public, full=True, cores=cores, memory=memory)
 
     async def prepare(self, *names: str) -> None:
         """Play cpcd's playbook on them, at once."""
@@ -101,8 +101,8 @@ class Bare:
         _, told = await played(directory)
         assert told.count("failed=0 ") == len(names), told
 
-    async def init(self) -> None:
-        """Make the control plane, as cpcd configures it."""
+    async def init(self) -> float:
+        """Make the control plane, as cpcd configures it; return the seconds until its kubeconfig is here."""
         host = self.hosts[PLANE]
         first = {
             "apiVersion": API, "kind": "InitConfiguration",
@@ -118,28 +118,35 @@ class Bare:
         config = shlex.quote(f"{json.dumps(first)}\n---\n{json.dumps(whole)}\n")
         patches = [f"echo {shlex.quote(text)} > /root/patches/{name}" for name, text in patience.files().items()]
         await self.root(PLANE, " && ".join(["mkdir -p /root/patches", *patches, f"echo {config} > /root/init.yaml"]))
+        began = time.monotonic()
         await self.root(PLANE, "kubeadm init --config /root/init.yaml")
         (self.place / "kubeconfig").write_text(await self.root(PLANE, "cat /etc/kubernetes/admin.conf"))
+        return time.monotonic() - began
 
-    async def join(self, name: str) -> None:
-        """Join a worker."""
+    async def join(self, name: str) -> float:
+        """Join a worker; return the seconds that kubeadm took, by the machine's own clock."""
         command = await self.root(PLANE, "kubeadm token create --print-join-command")
-        await self.root(name, command)
+        timed = await self.root(name, f"set -e; began=$(date +%s.%N); {command}; echo; date +%s.%N; echo $began")
+        ended, began = map(float, timed.splitlines()[-2:])
+        return ended - began
 
     async def ready(self, *names: str) -> None:
         """Wait until these Nodes, and no others, are Ready."""
 
         async def look() -> bool:
-            lines = (await self.kubectl("get", "nodes", "--no-headers")).splitlines()
+            try:
+                lines = (await self.kubectl("get", "nodes", "--no-headers")).splitlines()
+            except RuntimeError:
+                return False  # an API that answers slowly is asked again
             return {tuple(line.split()[:2]) for line in lines} == {(name, "Ready") for name in names}
 
         await until(look, f"Ready: {', '.join(names)}")
 
     async def leave(self, vmid: int, name: str) -> None:
-        """Drain a worker, delete its Node, shut it down and destroy it."""
+        """Drain a worker, stop it as the daemon does, delete its Node and destroy it."""
         await self.kubectl("drain", name, "--ignore-daemonsets", "--delete-emptydir-data")
+        assert await self.hand.ended(await self.hand.proxmox.power(NODE, vmid, "stop")) == "OK"
         await self.kubectl("delete", "node", name)
-        assert await self.hand.ended(await self.hand.proxmox.power(NODE, vmid, "shutdown")) == "OK"
         assert await self.hand.ended(await self.hand.proxmox.destroy(NODE, vmid)) == "OK"
         del self.hosts[name]
 
@@ -162,7 +169,7 @@ async def bare(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bar
             await transport.close()
 
 
-async def took(report: Report, what: str, *steps: Awaitable[None]) -> None:
+async def took(report: Report, what: str, *steps: Awaitable[Any]) -> None:
     """Take steps at once, and report how long the longest took."""
     began = time.monotonic()
     await asyncio.gather(*steps)
@@ -176,9 +183,9 @@ async def build(bare: Bare, report: Report) -> None:
         bare.machine(111, PLANE, cores=2, memory=4096), bare.machine(112, "worker-1", cores=1, memory=2048),
     )  # fmt: skip
     await took(report, "prepare", bare.prepare(PLANE, "worker-1"))
-    await took(report, "init", bare.init())
+    report.figure("init", await bare.init())
     await bare.apply(*flannel(PODS))
-    await took(report, "join", bare.join("worker-1"))
+    report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 
 

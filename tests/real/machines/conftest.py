@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
     network.bridge()
     made = request.config.stash[KEPT] = Path(tempfile.mkdtemp(prefix="cpcd-machines-"))
     yield made
-    for disk in made.glob("*/*.qcow2"):
+    for disk in made.rglob("*.qcow2"):
         disk.unlink()
 
 
@@ -85,5 +85,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(kept)
         return
-    for told in sorted(one for one in kept.glob("*/*") if one.name.endswith((".log", ".b64"))):
+    for told in sorted(one for one in kept.rglob("*") if one.name.endswith((".log", ".b64"))):
         terminalreporter.write_line(f"kept: {told}")

@@ -1,10 +1,13 @@
-"""The control plane's endpoint, as a load balancer before it: a connection goes to the first machine that takes it.
+"""The control plane's endpoint, as a load balancer before it: a connection goes to the first machine that is ready.
 
-kube-vip's image is not among what can be built, so that this tier has an endpoint of the kind `external`. It takes
-connections also while no machine does, as load balancers do, and ends them then.
+kube-vip's image is not among what can be built, so that this tier has an endpoint of the kind `external`. It asks for
+`/readyz` as kubeadm's guide to such ones does, and three times before it believes a no. It takes connections also while
+no machine does, as load balancers do, and ends them then.
 """
 
 import asyncio
+import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -12,6 +15,9 @@ from typing import Final
 __all__ = ["endpoint"]
 
 _CONNECT_S: Final = 3.0
+_EVERY_S: Final = 5.0
+_ANSWER_S: Final = 10.0
+_BELIEVED: Final = 3
 _CHUNK: Final = 64 * 1024
 
 
@@ -19,6 +25,7 @@ _CHUNK: Final = 64 * 1024
 async def endpoint(address: str, port: int, machines: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Take connections until the end of the block; `machines` says whom to ask, each time anew."""
     open_: set[asyncio.Task[None]] = set()
+    refused: Counter[str] = Counter()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -26,16 +33,42 @@ async def endpoint(address: str, port: int, machines: Callable[[], Iterable[str]
         open_.add(task)
         task.add_done_callback(open_.discard)
         with suppress(asyncio.CancelledError):  # the block is over, which is no failure of a connection
-            await _serve(reader, writer, machines(), port)
+            await _serve(reader, writer, sorted(machines(), key=lambda each: refused[each] >= _BELIEVED), port)
         writer.close()
 
     server = await asyncio.start_server(serve, address, port)
+    asking = asyncio.create_task(_ask(machines, port, refused))
     try:
         yield
     finally:
         server.close()
-        for task in open_:
+        for task in (asking, *open_):
             task.cancel()
+
+
+async def _ask(machines: Callable[[], Iterable[str]], port: int, refused: Counter[str]) -> None:
+    """Count how often in a row each has not been ready; one alone is not asked, since there is no choice."""
+    while True:
+        asked = list(machines())
+        if len(asked) > 1:
+            for machine, ready in zip(
+                asked, await asyncio.gather(*(_ready(each, port) for each in asked)), strict=True
+            ):
+                refused[machine] = 0 if ready else refused[machine] + 1
+        await asyncio.sleep(_EVERY_S)
+
+
+async def _ready(machine: str, port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError, ssl.SSLError):
+        async with asyncio.timeout(_ANSWER_S):
+            reader, writer = await asyncio.open_connection(machine, port, ssl=context)
+            writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+            said = await reader.readline()
+            writer.close()
+            return b" 200 " in said
+    return False
 
 
 async def _serve(

@@ -69,12 +69,13 @@ class Hand:
         return str(status["exitstatus"])
 
     async def machine(
-        self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6, **config: Any
-    ) -> Host:
+        self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6, full: bool = False,
+        **config: Any,
+    ) -> Host:  # fmt: skip
         """Clone, configure, grow and start a machine; return it when cloud-init is done, its host key pinned."""
         address = f"{NETWORK}.{vmid % 200}"
         cloned = await self.proxmox.clone(
-            NODE, template, newid=vmid, name=name, description="", pool="", full=False, target=NODE
+            NODE, template, newid=vmid, name=name, description="", pool="", full=full, target=NODE
         )
         assert await self.ended(cloned) == "OK"
         before = await self.proxmox.config(NODE, vmid)

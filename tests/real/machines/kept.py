@@ -38,7 +38,7 @@ def host(lab: Lab, vm: Vm, user: str) -> Host:
 
 async def collect(lab: Lab, key: Path, user: str) -> None:
     """Keep what each machine that runs can tell, beside its console; one that tells nothing is passed by, with a word."""
-    for vmid in lab.machines.running:
+    for vmid in list(lab.machines.running):
         vm = lab.pve.vms[vmid]
         try:
             async with asyncio.timeout(_PATIENCE_S):

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +115,8 @@ class Plain:
     def kill(self, op: str) -> None:
         """Kill a run as a power cut on the daemon's side does: its process, and all that it started."""
         for pid in [json.loads((self.run(op) / "pid.json").read_text())["pid"], *marked(self.run(op))]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(pid, signal.SIGKILL)
 
     async def reset(self) -> None:
         """Press the machine's reset button."""

@@ -8,7 +8,7 @@ There is no KVM in it, and no firmware: kernel and initrd come from the template
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -100,6 +100,8 @@ class Machines:
         """See Backend: no process and no file is left."""
         self._kill(vm.vmid)
         self.images.pop(vm.vmid, None)
+        with suppress(OSError):  # one that never started has none
+            shutil.copy(self.console(vm.vmid), self.place / f"console-{vm.vmid}-{vm.name}.log")
         shutil.rmtree(self._home(vm.vmid), ignore_errors=True)
 
     def cloned(self, source: Vm, target: Vm) -> None:

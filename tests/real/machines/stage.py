@@ -126,7 +126,7 @@ class Stage:
     async def killed_in(self, name: str, step: str) -> None:
         """Wait until the daemon has begun a step of a machine, kill it a moment later, and start another one."""
         await until(lambda: self._begun(name, step), f"{step} of {name} is begun", patience=_BUILT_S)
-        await asyncio.sleep(3)  # a step is told before its first byte leaves
+        await asyncio.sleep(3)  # a step is told when its job is on its way
         self.daemon.kill()
         say(f"the daemon is killed in the {step} of {name}")
         await asyncio.sleep(3)
@@ -159,10 +159,10 @@ class Stage:
                 try:
                     yield stage
                 finally:
+                    stage.daemon.kill()  # first: what is kept is to stand still
                     if failed():
                         await kept.collect(lab, stage.key, USER)
                     follower.cancel()
-                    stage.daemon.kill()
 
     async def _follow(self) -> None:
         """Tell what is new in the daemon's log, each second."""
