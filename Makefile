@@ -43,10 +43,10 @@ test: $(STAMP)
 compiled: $(STAMP)
 	@$(BIN)/pytest tests --collect-only -qq > /dev/null
 
-# The contract suite of the Kubernetes port on a real Kubernetes, built at the first time: docs/lab.md.
+# The contract suites of the Kubernetes port and of etcd's members on real ones, built at the first time: docs/lab.md.
 test-kube: $(STAMP)
 	nice $(BIN)/python -m tests.real.binaries
-	$(BIN)/pytest tests/real/kube_port.py
+	$(BIN)/pytest tests/real/kube_port.py tests/real/etcd_port.py
 
 # Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
 # Each story goes on where the one before ended, so that the first failure ends them all.

@@ -158,6 +158,7 @@ def main() -> None:
         for name in family.programs:
             done = subprocess.run([place / name, "--version"], capture_output=True, text=True, check=True)
             say(f"{place / name}: {done.stdout.splitlines()[0]}")
+    made(ETCD_TOOLS)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ class Cluster:
     def etcd_up(self, kubelet: Kubelet) -> bool:
         """Tell whether etcd runs on a machine; its data directory exists from the first time on."""
         since = kubelet.static_since("etcd", self.lags.static_pod)
-        running = kubelet.alive and kubelet.member is not None and since is not None and since <= self.now
+        member = kubelet.member not in {None, *self.etcd.removed}
+        running = kubelet.alive and member and since is not None and since <= self.now
         # Stays when etcd stops: the data is what a second init or join stumbles over.
         kubelet.etcd_data = kubelet.etcd_data or running
         return running
@@ -126,7 +127,9 @@ class Cluster:
         since = self.api_since(kubelet)
         if since is None or not self.api_up(kubelet):
             return 0
-        return 200 if self.healthy() and self.now >= since + self.lags.api_ready else 500
+        # Its own etcd is the only one that it asks.
+        fit = self.healthy() and self.etcd_up(kubelet)
+        return 200 if fit and self.now >= since + self.lags.api_ready else 500
 
     def healthy(self) -> bool:
         """Tell whether etcd has quorum among the running members: only then reads and writes are answered."""

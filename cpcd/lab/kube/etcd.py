@@ -34,6 +34,7 @@ class Etcd:
 
     def __init__(self, up: Callable[[Kubelet], bool], rng: random.Random) -> None:
         self.members: list[Member] = []
+        self.removed: set[int] = set()
         self._up = up
         self._random = rng
         self._leader: int | None = None
@@ -105,11 +106,22 @@ class Etcd:
 
     @recorded(272)
     def remove(self, member_id: int) -> None:
-        """Remove a member by id."""
+        """Remove a member by id; its etcd ends and does not come back."""
         self._linearizable()
         if all(member.id != member_id for member in self.members):
             raise EtcdRefused("etcdserver: member not found")
+        self._may_go(next(member for member in self.members if member.id == member_id))
         self.members = [member for member in self.members if member.id != member_id]
+        self.removed.add(member_id)
+
+    @source("tests/real/etcd_port.py", "etcd 3.6, server/etcdserver/server.go: mayRemoveMember")
+    def _may_go(self, leaving: Member) -> None:
+        """Refuse to take away a voter that lives where too few would."""
+        voters = [member for member in self.members if not member.learner]
+        if leaving.learner or not self.up(leaving):
+            return
+        if sum(map(self.up, voters)) - 1 < 1 + (len(voters) - 1) // 2:
+            raise EtcdRefused("etcdserver: unhealthy cluster")
 
     @recorded(337)
     def move_leader(self, member_id: int) -> None:
