@@ -9,9 +9,11 @@ import base64
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from cpcd.lab.kube.budgets import is_ready
 from cpcd.lab.kube.kinds import BUILTIN, group
@@ -584,7 +586,8 @@ async def test_cordoned_node_is_tainted_for_as_long_as_it_is(site: Site) -> None
 
 async def test_approved_request_is_signed(site: Site) -> None:
     """The request is a kubelet's own; a second approval changes nothing."""
-    text = base64.b64encode(signing_request("w1", "127.66.0.7").encode()).decode()
+    asked = signing_request("w1", "127.66.0.7")
+    text = base64.b64encode(asked.encode()).decode()
     spec = {
         "request": text,
         "signerName": "kubernetes.io/kubelet-serving",
@@ -601,7 +604,12 @@ async def test_approved_request_is_signed(site: Site) -> None:
 
     status = (await eventually(site, signed))["status"]
     assert ["Approved"] == [condition["type"] for condition in status["conditions"]]
-    assert base64.b64decode(status["certificate"]).startswith(b"-----BEGIN CERTIFICATE-----")
+    request = x509.load_pem_x509_csr(asked.encode())
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(status["certificate"]))
+    assert (request.subject, request.public_key()) == (certificate.subject, certificate.public_key())
+    assert [
+        one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value for one in (request, certificate)
+    ] == [x509.SubjectAlternativeName([x509.DNSName("w1"), x509.IPAddress(ip_address("127.66.0.7"))])] * 2
 
 
 async def test_status_of_a_deployment_leaves_out_what_is_none(site: Site) -> None:
