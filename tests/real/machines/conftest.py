@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
+from cpcd.adapters.playbooks import Playbooks
 from cpcd.adapters.proxmox import ProxmoxApi
-from tests.real.machines import image, network
+from tests.real.machines import image, kept, network
+from tests.real.machines.hand import USER, Hand
 from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
 from tests.real.machines.report import Report
@@ -44,11 +47,18 @@ async def lab(place: Path, template: Image) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
-async def proxmox(lab: Lab) -> AsyncIterator[ProxmoxApi]:
-    """Return the adapter that the daemon uses, on it."""
+async def hand(lab: Lab, place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Hand]:
+    """Return what makes machines by hand, with the adapters that the daemon uses; its private key is `place / "key"`."""
+    key = place / "key"
     transport = AiohttpTransport([lab.url], ca_file="", fingerprint=lab.fingerprint)
-    yield ProxmoxApi(transport, "machines", lambda: lab.token)
-    await transport.close()
+    guests = GuestsOverSsh(key=key, playbooks=Playbooks(place / "playbooks", key=key))
+    try:
+        yield Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests)
+    finally:
+        if request.session.testsfailed:
+            await kept.collect(lab, key, USER)
+        await guests.close()
+        await transport.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -79,11 +89,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Name the consoles of a run that failed, and leave nothing of one that did not."""
-    kept = config.stash.get(KEPT, None)
-    if kept is None:
+    made = config.stash.get(KEPT, None)
+    if made is None:
         return
     if exitstatus == pytest.ExitCode.OK:
-        shutil.rmtree(kept)
+        shutil.rmtree(made)
         return
-    for told in sorted(one for one in kept.rglob("*") if one.name.endswith((".log", ".b64"))):
+    for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64"))):
         terminalreporter.write_line(f"kept: {told}")

@@ -2,19 +2,18 @@
 
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cpcd.adapters.guests import GuestsOverSsh
-from cpcd.adapters.playbooks import Playbooks
-from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.ports.guests import Host
 from tests.real import binaries
 from tests.real.machines import image
 from tests.real.machines.hand import Hand, new_key, shell, until
 from tests.real.machines.image import Image
+from tests.real.machines.report import Report
 
 GIVEN = {"version": binaries.KUBERNETES, "packages": [], "timezone": "", "profile": "p1"}
 
@@ -25,19 +24,18 @@ def template() -> Image:
     return image.made(kubernetes=True)
 
 
-async def test_baked_machine_is_prepared_and_then_left_alone(proxmox: ProxmoxApi, tmp_path: Path) -> None:
+async def test_baked_machine_is_prepared_and_then_left_alone(hand: Hand, place: Path, report: Report) -> None:
     """Ansible configures what is there; a second run changes nothing, and kubeadm then finds all it wants."""
-    public = new_key(tmp_path / "key")
-    playbooks = Playbooks(tmp_path / "playbooks", key=tmp_path / "key")
-    hand = Hand(proxmox, GuestsOverSsh(key=tmp_path / "key", playbooks=playbooks))
-    host = await hand.machine(101, "m1", public, cores=2, memory=2048)
+    host = await hand.machine(101, "m1", new_key(place / "key"), cores=2, memory=2048)
     results = []
     for op in ("first", "second"):
+        began = time.monotonic()
         await hand.guests.submit(host, op, "prepare", GIVEN)
         results.append(await until(lambda op=op: ended(hand, host, op), f"the {op} prepare"))
+        report.add(f"the {op} prepare: {results[-1]['output'].get('changed')} changed", time.monotonic() - began)
     facts = await until(lambda: hand.guests.call(host, "facts", {}), "its facts")
-    await hand.guests.close()
-    wrong = await preflight(host, tmp_path / "key")
+    wrong = await preflight(host, place / "key")
+    report.add("kubeadm's preflight finds nothing wrong", time.monotonic() - report.began)
 
     assert ["done", "done"] == [each["state"] for each in results], results
     assert [True, False] == [bool(each["output"]["changed"]) for each in results]
