@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cpcd.lab.guests import Guest, VerbFailed
 from cpcd.lab.kube import ApiError, Cluster, UnknownKindError
+from cpcd.lab.kube.bookmarks import bookmark, moments
 from cpcd.lab.pve import SECONDS
 from cpcd.lab.world import World
 from cpcd.model.errors import Code, Failure, NotServed, Unreachable
@@ -22,7 +23,6 @@ __all__ = ["LabGuests", "LabKube", "LabTransport"]
 API: Final = 0.002  # seconds of latency on each side of an API call
 SSH: Final = 0.05
 REFUSED: Final = 0.01
-BOOKMARK: Final = 60.0  # seconds between two events of a watch that only say how far it is (make bench-kube, v1.35.4)
 HANG: Final = 30.0  # seconds until a client gives up on a read that has no quorum
 REASONS: Final = {
     "NoQuorum": Code.TIMEOUT,
@@ -210,20 +210,17 @@ class LabKube:
 
     async def watch(self, gvk: GVK, *, since: str, timeout: float = 300) -> AsyncIterator[tuple[str, Object]]:
         """Yield changes until the time is over; looks twice a second, as often as anybody could notice."""
-        end, bookmark = self._world.events.now + timeout, self._world.events.now + BOOKMARK
-        while self._world.events.now < end:
+        began, marks = self._world.events.now, [*moments(timeout)]
+        while self._world.events.now < began + timeout:
             cluster = await self._serving()
             with self._mapped():
                 changes = cluster.store.changes(gvk, since)
             for change in changes:
                 since = change.revision if isinstance(change.revision, str) else str(change.revision)
                 yield change.type, change.obj
-            if self._world.events.now >= bookmark:
-                bookmark += BOOKMARK
-                yield (
-                    "BOOKMARK",
-                    {"apiVersion": gvk.api_version, "kind": gvk.kind, "metadata": {"resourceVersion": since}},
-                )
+            if marks and self._world.events.now >= began + marks[0]:
+                marks.pop(0)
+                yield bookmark(gvk, since)
             await self._sleep(0.5)
 
     async def close(self) -> None:

@@ -222,9 +222,10 @@ async def _watch(api: Api, request: web.Request, gvk: GVK, namespace: str) -> we
     stream = web.StreamResponse(headers={"Content-Type": "application/json"})
     stream.enable_chunked_encoding()
     await stream.prepare(request)
-    limit = api.sleep(float(request.query.get("timeoutSeconds", _WATCH)))
-    since = request.query.get("resourceVersion", "")
-    async with aclosing(lines(api.store, gvk, namespace, since, limit=limit)) as changes:
+    timeout = float(request.query.get("timeoutSeconds", _WATCH))
+    since, marked = request.query.get("resourceVersion", ""), request.query.get("allowWatchBookmarks") == "true"
+    events = lines(api.store, gvk, namespace, since, sleep=api.sleep, timeout=timeout, marked=marked)
+    async with aclosing(events) as changes:
         async for line in changes:
             await stream.write(line)
     await stream.write_eof()

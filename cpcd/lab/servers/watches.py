@@ -5,9 +5,10 @@ Changes come from the store's log, so that nothing is missed between two reads. 
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
+from cpcd.lab.kube.bookmarks import bookmark, moments
 from cpcd.lab.kube.errors import ApiError
 from cpcd.lab.kube.store import Store
 from cpcd.ports.kube import GVK
@@ -16,13 +17,33 @@ __all__ = ["lines"]
 
 
 async def lines(
-    store: Store, gvk: GVK, namespace: str, since: str, *, limit: Coroutine[Any, Any, None]
+    store: Store,
+    gvk: GVK,
+    namespace: str,
+    since: str,
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+    timeout: float,
+    marked: bool,
 ) -> AsyncGenerator[bytes]:
-    """Yield one JSON line a change after `since` until `limit` has run; a compacted `since` ends it with ERROR."""
+    """Yield one JSON line a change after `since` for `timeout` seconds of the lab; a compacted `since` ends it with ERROR.
+
+    With `marked` there are bookmarks, too.
+    """
     seen = since if since not in {"", "0"} else str(store.objects.revision)
-    news = asyncio.Event()
+    due, news = list[float](), asyncio.Event()
+
+    async def limit() -> None:
+        passed = 0.0
+        for moment in moments(timeout) if marked else ():
+            await sleep(moment - passed)
+            passed = moment
+            due.append(moment)
+            news.set()
+        await sleep(timeout - passed)
+
     unsubscribe = store.subscribe(news.set)
-    over = asyncio.ensure_future(limit)
+    over = asyncio.ensure_future(limit())
     over.add_done_callback(lambda _: news.set())
     try:
         while not over.done():
@@ -32,6 +53,9 @@ async def lines(
                 seen = str(change.revision)
                 if namespace in {"", change.obj["metadata"].get("namespace", "")}:
                     yield _line(change.type, change.obj)
+            if due:
+                due.clear()
+                yield _line(*bookmark(gvk, seen))
             await news.wait()
     except ApiError as error:
         yield _line("ERROR", error.body)
