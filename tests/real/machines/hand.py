@@ -12,6 +12,7 @@ import asyncssh
 
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.proxmox import ProxmoxApi
+from cpcd.lab.pve.errors import Refused
 from cpcd.model.errors import Failure
 from cpcd.ports.guests import Host
 from tests.real.cache import say
@@ -26,15 +27,18 @@ HOST_KEY: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: float = PATIENCE_S) -> Any:
-    """Look each second until there is something, and return it; says how long that took."""
+    """Look each second until there is something, and return it; says how long that took.
+
+    Whoever is asked may be starting, or too busy to answer: that is looked at again. Raises TimeoutError with the last word.
+    """
     began, last = time.monotonic(), ""
     while time.monotonic() < began + patience:
         try:
             if found := await look():
                 say(f"{what}: after {time.monotonic() - began:.1f} s")
                 return found
-        except Failure as failure:
-            last = str(failure)
+        except (Failure, Refused, asyncssh.Error, OSError) as error:
+            last = str(error)
         await asyncio.sleep(1)
     raise TimeoutError(f"{what}: {last}")
 
