@@ -24,6 +24,7 @@ from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.ports.guests import Host
 from cpcd.spec.presets import flannel
 from tests.real import binaries
+from tests.real.cache import say
 from tests.real.machines import image, kept, patience
 from tests.real.machines.hand import USER, Hand, new_key, shell, until
 from tests.real.machines.lab import NODE, Lab
@@ -39,6 +40,7 @@ PLANE = "hand-cp-1"  # routed to by its name
 PODS = "10.244.0.0/16"
 GIVEN = {"version": binaries.KUBERNETES, "packages": [], "timezone": "", "profile": "by hand"}
 API = "kubeadm.k8s.io/v1beta4"
+TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +61,26 @@ class Bare:
         return str(done.stdout).strip()
 
     async def kubectl(self, *words: str, stdin: str = "") -> str:
-        """Let kubectl run here, as a person does; raises RuntimeError with its words."""
+        """Let kubectl run here, as a person does, again when the API was too busy; raises RuntimeError with its words."""
         argv = [
             str(binaries.made(binaries.MACHINE) / "kubectl"),
             "--kubeconfig",
             str(self.place / "kubeconfig"),
             *words,
         ]
-        done = await asyncio.to_thread(subprocess.run, argv, input=stdin, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"kubectl {words[0]}: {done.stderr}")
-        return done.stdout
+        for _ in range(TRIES):
+            done = await asyncio.to_thread(
+                subprocess.run, argv, input=stdin, capture_output=True, text=True, check=False
+            )
+            if not done.returncode:
+                return done.stdout
+            say(f"kubectl {words[0]}: {done.stderr.strip()}")
+        raise RuntimeError(f"kubectl {words[0]}: {done.stderr}")
 
     async def apply(self, *objects: Any) -> None:
-        """Let kubectl apply objects."""
+        """Let kubectl apply objects; to describe every field to it, an emulated API server takes longer than it waits."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        await self.kubectl("apply", "-f", "-", stdin=text)
+        await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
     async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> None:
         """Clone in full, as the daemon does, configure and start one, until its cloud-init is done."""
