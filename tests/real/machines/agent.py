@@ -15,7 +15,7 @@ __all__ = ["Agent", "AgentError", "monitor"]
 
 PING_S: Final = 3.0  # seconds that Proxmox waits for a ping
 ANSWER_S: Final = 10.0
-_PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 2.0  # each ping is a process's turn in a machine that has none to spare
 _SENTINEL: Final = b"\xff"
 _FILE_MOST: Final = 16 * 1024**2
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.real import binaries
 from tests.real.cache import say
-from tests.real.machines import oci
+from tests.real.machines import oci, patience
 
 __all__ = ["PACKAGES", "install"]
 
@@ -49,6 +49,12 @@ EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 """,
+    **{
+        f"{name}.service.d/30-garbage.conf": "".join(
+            ["[Service]\n", *(f"Environment={key}={value}\n" for key, value in patience.GARBAGE.items())]
+        )
+        for name in ("containerd", "kubelet")
+    },
     "kubelet.service.d/20-configured.conf": "[Unit]\nConditionPathExists=/var/lib/kubelet/config.yaml\n",
 }
 # containerd runs in the root as it will in the machine; it and its mounts end with the namespaces.
