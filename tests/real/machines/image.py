@@ -17,7 +17,7 @@ from typing import Final
 
 from tests.real import binaries
 from tests.real.cache import alone, cache, say
-from tests.real.machines import archive, oci, patience, payload
+from tests.real.machines import archive, oci, payload
 from tests.real.machines.network import NETWORK
 
 __all__ = ["GIB", "SUITES", "Image", "made"]
@@ -79,8 +79,8 @@ def made(*, suite: str = SUITE, kubernetes: bool = False) -> Image:
 def _contents() -> str:
     """Return what the second image depends on: how it is made and, by their names, the programs in it."""
     families = (binaries.CONTROL_PLANE, binaries.ETCD, binaries.CNI, binaries.COREDNS, binaries.FLANNELD, binaries.OWN)
-    how = [Path(module.__file__ or "").read_text() for module in (oci, payload, patience)]
-    return "".join([*how, *(binaries.made(family).name for family in families)])
+    how = [Path(module.__file__ or "").read_text() for module in (oci, payload)]
+    return "".join([*how, repr(payload.UNITS), *(binaries.made(family).name for family in families)])
 
 
 def _make(place: Path, image: Image, suite: str, packages: tuple[str, ...], install: Callable[[Path], None]) -> None:
