@@ -27,19 +27,21 @@ HOST_KEY: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: float = PATIENCE_S) -> Any:
-    """Look each second until there is something, and return it; says how long that took.
+    """Look until there is something, and return it; says how long that took.
+
+    A second passes between two looks, and more where a look takes long: who looks may be what it waits for.
 
     Whoever is asked may be starting, or too busy to answer: that is looked at again. Raises TimeoutError with the last word.
     """
     began, last = time.monotonic(), ""
-    while time.monotonic() < began + patience:
+    while (looked := time.monotonic()) < began + patience:
         try:
             if found := await look():
                 say(f"{what}: after {time.monotonic() - began:.1f} s")
                 return found
         except (Failure, Refused, asyncssh.Error, OSError) as error:
             last = str(error)
-        await asyncio.sleep(1)
+        await asyncio.sleep(max(1.0, 2 * (time.monotonic() - looked)))
     raise TimeoutError(f"{what}: {last}")
 
 

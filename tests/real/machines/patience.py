@@ -8,11 +8,11 @@ for each of three components, each of them a TLS handshake.
 import json
 from typing import Any, Final
 
-__all__ = ["CLUSTER", "PATCHES", "SPEC", "files"]
+__all__ = ["CLUSTER", "GARBAGE", "KUBELET", "PATCHES", "SPEC", "files"]
 
 # Who cannot renew its lease in time ends itself, and is started anew: ten seconds are nothing here.
 _LEASE: Final = {
-    "leader-elect-lease-duration": "90s", "leader-elect-renew-deadline": "60s", "leader-elect-retry-period": "10s",
+    "leader-elect-lease-duration": "90s", "leader-elect-renew-deadline": "60s", "leader-elect-retry-period": "20s",
 }  # fmt: skip
 # To /readyz an etcd that takes more than two seconds to answer is none.
 _ETCD: Final = {"etcd-readycheck-timeout": "30s", "etcd-healthcheck-timeout": "30s"}
@@ -25,18 +25,23 @@ def _args(given: dict[str, str]) -> dict[str, Any]:
 
 CLUSTER: Final[dict[str, Any]] = {
     "encryptionAlgorithm": "ECDSA-P256",
-    "etcd": {"local": _args({"unsafe-no-fsync": "true"})},
+    "etcd": {
+        "local": _args({"unsafe-no-fsync": "true", "heartbeat-interval": "1000", "election-timeout": "10000"}),
+    },
     "apiServer": _args(_ETCD),
     "controllerManager": _args(_AT_ONCE | _LEASE),
     "scheduler": _args(_LEASE),
 }
 _PROBES: Final = {
     "startupProbe": {"timeoutSeconds": 30, "failureThreshold": 60},
-    "livenessProbe": {"periodSeconds": 30, "timeoutSeconds": 30, "failureThreshold": 20},
-    "readinessProbe": {"periodSeconds": 10, "timeoutSeconds": 30, "failureThreshold": 6},
+    "livenessProbe": {"periodSeconds": 60, "timeoutSeconds": 30, "failureThreshold": 10},
+    "readinessProbe": {"periodSeconds": 30, "timeoutSeconds": 30, "failureThreshold": 3},
 }
-
-
+# Of every machine: what a kubelet counts and measures each ten seconds though nobody wants to know it.
+KUBELET: Final = {
+    "housekeeping-interval": "60s", "node-status-update-frequency": "30s", "volume-stats-agg-period": "1h",
+    "eviction-hard": "memory.available<0%,nodefs.available<0%,nodefs.inodesFree<0%,imagefs.available<0%",
+}  # fmt: skip
 # There is memory to spare, and no time to collect it often.
 GARBAGE: Final = {"GOGC": "400"}
 

@@ -26,6 +26,15 @@ PLUGIN: Final = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"
 _TABLES: Final = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 _PROXY: Final = tuple(f"/usr/sbin/{name}" for name in (*_TABLES, "nft", "conntrack"))
 _MATCHES: Final = "usr/lib/x86_64-linux-gnu/xtables"  # iptables loads them by name, so that no linker tells of them
+
+
+def _environment(**given: str) -> str:
+    """Return a unit's drop-in; a percent sign is systemd's own."""
+    return "[Service]\n" + "".join(
+        f'Environment="{name}={value.replace("%", "%%")}"\n' for name, value in given.items()
+    )
+
+
 # The packages' own units, and one line more: an emulated processor has better to do than to start, each 10 s, a
 # kubelet that has no configuration yet.
 UNITS: Final = {
@@ -49,13 +58,11 @@ EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 """,
-    **{
-        f"{name}.service.d/30-garbage.conf": "".join(
-            ["[Service]\n", *(f"Environment={key}={value}\n" for key, value in patience.GARBAGE.items())]
-        )
-        for name in ("containerd", "kubelet")
-    },
     "kubelet.service.d/20-configured.conf": "[Unit]\nConditionPathExists=/var/lib/kubelet/config.yaml\n",
+    "kubelet.service.d/30-patience.conf": _environment(
+        KUBELET_EXTRA_ARGS=" ".join(f"--{name}={value}" for name, value in patience.KUBELET.items()), **patience.GARBAGE
+    ),
+    "containerd.service.d/30-patience.conf": _environment(**patience.GARBAGE),
 }
 # containerd runs in the root as it will in the machine; it and its mounts end with the namespaces.
 IMPORT: Final = """

@@ -57,6 +57,7 @@ class Stage:
         self.lab, self.daemon = lab, daemon
         self.began = time.monotonic()
         self.document: dict[str, Any] = _document(lab)
+        self._clients: dict[str, KubeApi] = {}
 
     @contextmanager
     def edit(self) -> Iterator[dict[str, Any]]:
@@ -79,13 +80,14 @@ class Stage:
 
     @asynccontextmanager
     async def kube(self) -> AsyncIterator[KubeApi]:
-        """Yield the cluster's API, asked with the kubeconfig that the daemon wrote; FileNotFoundError before that."""
+        """Yield the cluster's API, asked with the kubeconfig that the daemon wrote; FileNotFoundError before that.
+
+        By one client as long as that is the same: to shake hands with a new one at each look costs what is looked at most.
+        """
         text = (self.daemon.state / "kubeconfigs" / f"{NAME}.yaml").read_text()
-        api = KubeApi(text, endpoint="kube:real", cache_dir=self.daemon.directory)
-        try:
-            yield api
-        finally:
-            await api.close()
+        if text not in self._clients:
+            self._clients[text] = KubeApi(text, endpoint="kube:real", cache_dir=self.daemon.directory)
+        yield self._clients[text]
 
     async def nodes(self) -> dict[str, Any]:
         """Return the Nodes by name, none before there is an API."""
@@ -163,6 +165,8 @@ class Stage:
                     if failed():
                         await kept.collect(lab, stage.key, USER)
                     follower.cancel()
+                    for client in stage._clients.values():
+                        await client.close()
 
     async def _follow(self) -> None:
         """Tell what is new in the daemon's log, each second."""
