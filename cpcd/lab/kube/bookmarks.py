@@ -4,14 +4,16 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
+from cpcd.lab.provenance import source
 from cpcd.ports.kube import GVK
 
 __all__ = ["bookmark", "moments"]
 
-_EACH: Final = 60.0  # seconds (make bench-kube, v1.35.4)
-_BEFORE_END: Final = 2.0  # seconds (make test-kube, v1.35.4)
+_EACH: Final = 60.0  # seconds
+_BEFORE_END: Final = 2.0  # seconds
 
 
+@source("cacheWatcher: nextBookmarkTime; make bench-kube and make test-kube, v1.35.4")
 def moments(timeout: float) -> Iterator[float]:
     """Yield after how many seconds of a watch: each minute, and shortly before its end."""
     last = timeout - _BEFORE_END
@@ -20,6 +22,7 @@ def moments(timeout: float) -> Iterator[float]:
         yield last
 
 
+@source("Kubernetes API concepts: watch bookmarks; make test-kube, v1.35.4")
 def bookmark(gvk: GVK, revision: str) -> tuple[str, dict[str, Any]]:
     """Return the event: of an object it has the kind and a revision, and no name."""
     return "BOOKMARK", {"apiVersion": gvk.api_version, "kind": gvk.kind, "metadata": {"resourceVersion": revision}}

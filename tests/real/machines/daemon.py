@@ -32,7 +32,7 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """Where it says what it does, life after life."""
+        """Where it says what it does, each pass of it, life after life."""
         return self.directory / "cpcd.log"
 
     @property
@@ -58,7 +58,7 @@ class Daemon:
         argv = [
             *_WITH_US, str(_CPCD), "--socket", str(self.directory / "control.sock"), "run",
             "--spec", str(self.directory / "tree" / "cluster.yaml"), "--state-dir", str(self.state),
-            "--listen", "127.0.0.1:9470", "--log-format", "pretty",
+            "--listen", "127.0.0.1:9470", "--log-format", "pretty", "--verbose",
         ]  # fmt: skip
         with self.log.open("ab") as log:
             environment = {**os.environ, "LAB_TOKEN": self.token}

@@ -169,10 +169,10 @@ class Stage:
                         await client.close()
 
     async def _follow(self) -> None:
-        """Tell what is new in the daemon's log, each second."""
+        """Tell what is new in the daemon's log, each second, but not the passes without news."""
         with self.daemon.log.open(errors="replace") as stream:
             while True:
-                for line in stream:
+                for line in (line for line in stream if "[debug" not in line):
                     say(f"{time.monotonic() - self.began:6.0f} s  {line.rstrip()}")
                 await asyncio.sleep(1)
 
