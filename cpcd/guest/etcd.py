@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Ran, Refused
 _PKI: Final = f"{KUBERNETES}/pki/etcd"
 _ETCD: Final = [f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/server.crt", f"--key={_PKI}/server.key"]
 _LOCAL: Final = "https://127.0.0.1:2379"
+_DATA: Final = "/var/lib/etcd"  # kubeadm's
 _SNAPSHOT_S: Final = 3600.0  # a large database on a slow disk; past `policy.timeouts.command` it is only called late
 _KEPT: Final = 3
 
@@ -31,16 +32,28 @@ def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
     ran = machine.run(argv, timeout=timeout)
     if ran.rc != 127:
         return ran
-    ctr = ["ctr", "-n", "k8s.io"]
-    named = machine.run([*ctr, "containers", "ls", "-q", 'labels."io.kubernetes.container.name"==etcd']).out.split()
-    tasks = [line.split() for line in machine.run([*ctr, "tasks", "ls"]).out.splitlines()]
-    # A container that has ended stays listed under the same name.
-    running = [task[0] for task in tasks if task[0] in named and task[-1] == "RUNNING"]
-    if not running:
+    container = next(containers(machine), "")
+    if not container:
         return Ran(1, err="no running etcd container and no etcdctl on this machine")
     # An exec id may be in use once only in a container.
-    exec_id = f"cpcd-{time.time_ns()}"
-    return machine.run([*ctr, "tasks", "exec", "--exec-id", exec_id, running[0], *argv], timeout=timeout)
+    exec_id = ["--exec-id", f"cpcd-{time.time_ns()}"]
+    return machine.run(["ctr", "-n", "k8s.io", "tasks", "exec", *exec_id, container, *argv], timeout=timeout)
+
+
+def containers(machine: Machine) -> Iterator[str]:
+    """Yield the ids of containers in which this machine's etcd runs, as their processes tell them.
+
+    Any pod may have an etcd of its own: kubeadm's is the one with kubeadm's data directory (recorded [145]). By
+    either cgroup driver, and under cgroup v1 and v2, a process's last cgroup is named after its container.
+    """
+    for process in machine.path("/proc").glob("[0-9]*"):
+        command = machine.read(f"/proc/{process.name}/cmdline").split("\0")
+        if command[0].rpartition("/")[2] == "etcd" and f"--data-dir={_DATA}" in command:
+            found = re.search(
+                r"([0-9a-f]{64})(?:\.scope)?$", machine.read(f"/proc/{process.name}/cgroup"), re.MULTILINE
+            )
+            if found:
+                yield found.group(1)
 
 
 def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:
@@ -119,7 +132,7 @@ def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
 
     It is made inside /var/lib/etcd because the etcd container sees that directory.
     """
-    fresh = "/var/lib/etcd/cpcd-snapshot.db"
+    fresh = f"{_DATA}/cpcd-snapshot.db"
     source, target = machine.path(fresh), machine.path(given["path"])
     try:
         # Not by `etcdctl`: told of a time, it would end there in the middle of a save, which has none by itself.

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -26,6 +24,8 @@ def ca_hash(machine: Machine) -> str:
     """Return `sha256:…` of the CA's public key as kubeadm pins it (recorded [240])."""
     path = str(machine.path(f"{KUBERNETES}/pki/ca.crt"))
     pem = machine.checked("ca_hash", ["openssl", "x509", "-noout", "-pubkey", "-in", path])
+    import hashlib
+
     body = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
     return "sha256:" + hashlib.sha256(base64.b64decode(body)).hexdigest()
 
@@ -54,6 +54,8 @@ def secret_file(machine: Machine, text: str) -> Iterator[str]:
     """Yield the path of a 0600 file on tmpfs that is gone afterwards."""
     directory = machine.path(VOLATILE)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    import tempfile
+
     descriptor, path = tempfile.mkstemp(dir=directory, suffix=".yaml")
     try:
         os.write(descriptor, text.encode())

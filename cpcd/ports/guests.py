@@ -19,7 +19,7 @@ PLAY_S: Final = 3600.0  # twice the usual `policy.timeouts.ansible`: only a play
 # verb -> (input keys, output keys); the contract suite holds every implementation to it.
 SHORT_VERBS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "facts": (
-        (),
+        ("names",),  # which of them; all when there are none
         (
             "hostname",
             "machine_id",

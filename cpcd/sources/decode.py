@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from cpcd.model.errors import Code, Failure
 from cpcd.model.seen import Asked, Csr, Facts, Member, Members, Node, Pod, Quorum, Resource, Task, Vm
 
 __all__ = [
-    "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "shared_storages", "task", "understood", "vm",
+    "FACTS", "csr", "facts", "made", "members", "node", "pending", "pod", "quorum", "reference", "resources", "shared_storages", "task", "understood", "vm",
     "with_disks", "with_made",
 ]  # fmt: skip
 
@@ -119,6 +119,12 @@ def with_disks(given: Resource, config: JSON, shared: frozenset[str]) -> Resourc
     everywhere = bool(disks) and all(value.partition(":")[0] in shared for value in disks.values())
     drive = any(DISK.fullmatch(slot) and "cloudinit" in str(value) for slot, value in config.items())
     return replace(given, disks=tuple(sorted(disks.items())), shared=everywhere, cloudinit=drive)
+
+
+# What `facts` reads below; the guest knows more, and starts programs to tell it.
+FACTS: Final = (
+    "hostname", "machine_id", "boot_id", "clock", "cloud_init", "kubeadm", "certificates", "prepared", "readyz", "root",
+)  # fmt: skip
 
 
 @understood("what a machine says of itself")

@@ -233,7 +233,7 @@ class Reader:
 
     async def _guest(self, scope: Scope) -> Any:
         row, asked = self._row(scope.name), self._clock.wall()
-        facts = await self._ports.guests.call(self._ports.host(row), "facts", {})
+        facts = await self._ports.guests.call(self._ports.host(row), "facts", {"names": decode.FACTS})
         return decode.facts(facts, asked, self._clock.wall())
 
     async def _guestop(self, scope: Scope) -> Mapping[str, Any]:

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 PLAYBOOKS = Path(__file__).parents[2] / "cpcd" / "playbooks"
-# A list of units has no module; and what follows at once, so that the next task finds it done, is no handler's.
-LEFT_OUT = ("command-instead-of-module", "no-handler")
+# A list of units has no module; what follows at once, so that the next task finds it done, is no handler's; and Debian's
+# sh has no pipefail: what must not fail is taken into a variable first.
+LEFT_OUT = ("command-instead-of-module", "no-handler", "risky-shell-pipe")
 
 
 def test_playbooks_pass_the_linter(tmp_path: Path) -> None:
-    """At its strictest but for two rules; nothing is fetched."""
+    """At its strictest but for three rules; nothing is fetched."""
     shutil.copytree(PLAYBOOKS, tmp_path / "playbooks")
     tools = Path(sys.executable).parent
     argv = [tools / "ansible-lint", "--offline", "--nocolor", "--profile=production", "-q", "-x", ",".join(LEFT_OUT)]

@@ -5,6 +5,7 @@ Each site has one machine that is the only control plane of its cluster. START H
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.lab.guests import Guest
 from cpcd.lab.inprocess import LabGuests
 from cpcd.lab.rack import VERSION, Rack
+from cpcd.lab.servers.https import Authority
 from cpcd.lab.servers.ssh import Machine
 from cpcd.ports.guests import Guests, Host
 from tests.integration.sshd import ME, running, write_key
@@ -32,7 +34,6 @@ __all__ = ["SITES", "Site"]
 
 ADDRESS: Final = "127.66.2.1"
 USER: Final = "admin"
-PEM: Final = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"
 
 
 @dataclass
@@ -170,7 +171,7 @@ esac
 touch WORLD/begun
 while [ ! -e WORLD/go ]; do sleep 0.02; done
 case "$1" in
-init) echo made > /etc/kubernetes/admin.conf ;;
+init) mkdir -p /etc/kubernetes/pki; cp WORLD/ca.crt /etc/kubernetes/pki; echo made > /etc/kubernetes/admin.conf ;;
 join) cat WORLD/join.err >&2; exit 1 ;;
 reset) rm -rf /etc/kubernetes/* ;;
 esac
@@ -187,7 +188,6 @@ case "$*" in
 *"member remove"*) cat WORLD/remove.err >&2; exit 1 ;;
 esac""",
     "etcdutl": "cat WORLD/snapshot",
-    "openssl": f'case "$*" in *-pubkey*) echo "{PEM}" ;; *-enddate*) echo "notAfter=Jan  1 00:00:00 2030 GMT" ;; esac',
     "kubectl": "exit 0",
 }
 
@@ -202,7 +202,8 @@ def _furnished(world: Path) -> None:
         (world / name).mkdir(parents=True)
     (world / "boot_id").write_text(f"{uuid.uuid4()}\n")
     (world / "etc/kubernetes/admin.conf").write_text("apiVersion: v1\nkind: Config\n")
-    (world / "etc/kubernetes/pki/ca.crt").write_text("stands for a certificate\n")
+    (world / "ca.crt").write_text(Authority("kubernetes").pem)
+    shutil.copy(world / "ca.crt", world / "etc/kubernetes/pki")
     told = {
         "members": _recorded(170), "status": _recorded(171), "health": _recorded(236),
         "snapshot": _recorded(415).splitlines()[2],

@@ -14,6 +14,7 @@ from tests.unit.guest.recorded import machine, put, recorded
 
 KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 GIVEN: Mapping[str, Any] = {
+    "names": [],
     "ttl": "15m",
     "control_plane": True,
     "id": "1",

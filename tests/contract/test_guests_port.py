@@ -26,6 +26,7 @@ ABSENT = {"state": "absent", "boot_id": "", "rc": None, "output": {}, "error": {
 WAYS = ("call", "submit", "poll")
 BACKUP = "/var/lib/cpcd/backup.db"
 GIVEN: Mapping[str, Mapping[str, Any]] = {
+    "facts": {"names": []},
     "join_secrets": {"ttl": "15m0s", "control_plane": True},
     "etcd_remove": {"id": "4660"},
     "release_endpoint": {"address": "10.9.9.9"},
@@ -77,6 +78,11 @@ async def test_facts_are_of_one_shape(site: Site) -> None:
     assert facts["root"]["size"] > 0
     assert facts["root"]["disk"] is None or facts["root"]["disk"] > 0
     assert re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", facts["boot_id"])
+
+
+async def test_only_the_facts_that_are_named_are_told(site: Site) -> None:
+    """Some take a program to tell."""
+    assert {"boot_id", "readyz"} == set(await site.guests.call(site.host, "facts", {"names": ["boot_id", "readyz"]}))
 
 
 async def test_facts_show_what_kubeadm_left(site: Site) -> None:

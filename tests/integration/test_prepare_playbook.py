@@ -42,7 +42,7 @@ STANDINS = {
     "systemctl": 'case "$1" in show) echo LoadState=loaded; echo ActiveState=active; echo UnitFileState=enabled;; '
     "is-enabled) echo enabled;; list-units) ;; esac",
     "swapoff": "",
-    "modprobe": 'mkdir "/sys/module/$1"',
+    "modprobe": 'mkdir "/sys/module/$2"',
     "sysctl": 'case "$1" in --values) [ -e "$0.set" ] && printf "1\\n1\\n1\\n" || printf "0\\n0\\n0\\n";; '
     '--load*) touch "$0.set";; esac',
     "apt-mark": 'touch "$0.held"',
@@ -129,7 +129,7 @@ def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(
     cni = tomllib.loads(config)["plugins"]["io.containerd.grpc.v1.cri"]["cni"]
     assert cni == {"bin_dir": "/opt/cni/bin", "conf_dir": "/etc/cni/net.d"}, "not where Debian's containerd looks"
     calls = (world / "calls").read_text()
-    assert calls.count("modprobe br_netfilter") == 1
+    assert calls.count("modprobe --all br_netfilter\n") == 1
     assert "apt-get" not in calls
     assert calls.count("dpkg --configure -a") == 2
     assert calls.count("apt-mark hold kubelet kubeadm kubectl") == 1
@@ -141,7 +141,7 @@ def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> No
 
     Docker's package of containerd disables it (`failures.md` K09).
     """
-    play(world, runs=1, containerd="v2.1.4", begin="Ask kubeadm for its pause image")
+    play(world, runs=1, containerd="v2.1.4", begin="See what is installed")
 
     text = (world / "left" / "config.toml").read_text()
     assert "version = 3" in text

@@ -58,12 +58,8 @@ class _Watch:
 
 
 def _message(result: Mapping[str, JSON]) -> str:
-    """Return a failed task's words: its message, what a server answered and which, what was printed.
-
-    The first task gathers facts by modules of its own, whose words stand one level below.
-    """
-    told = (result, *result.get("failed_modules", {}).values())
-    parts = [str(each.get(part, "")).strip() for each in told for part in _TOLD]
+    """Return a failed task's words: its message, what a server answered and which, what was printed."""
+    parts = [str(result.get(part, "")).strip() for part in _TOLD]
     return "\n".join(part for part in parts if part) or "no message"
 
 

@@ -25,12 +25,12 @@ Answer = tuple[dict[str, Any], float]
 
 
 @source("guest/facts.py")
-def facts(machine: Machine, _given: Given) -> Answer:
-    """Return everything that a decision needs about a machine."""
+def facts(machine: Machine, given: Given) -> Answer:
+    """Return the facts that `names` names, or all there are."""
     disk = machine.disk
     ready = disk.cluster.readyz(disk.kubelet) if disk.cluster and disk.kubelet else 0
     prepared = bool(disk.prepared)
-    return {
+    known = {
         "hostname": disk.hostname,
         "machine_id": disk.machine_id,
         "boot_id": machine.boot_id,
@@ -48,7 +48,8 @@ def facts(machine: Machine, _given: Given) -> Answer:
         "addresses": _addresses(machine),
         "readyz": ready,
         "root": {"size": disk.root_gib * GIB, "disk": machine.hardware.disk_gib * GIB},
-    }, machine.durations.facts
+    }
+    return {name: known[name] for name in given.get("names") or known}, machine.durations.facts
 
 
 @recorded(24, 27)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,19 +130,30 @@ def test_the_leader_is_not_moved_to_itself(tmp_path: Path) -> None:
     assert not any("move-leader" in call for call in still.run.calls)
 
 
-def test_without_etcdctl_the_running_etcd_container_is_asked(tmp_path: Path) -> None:
-    """Kubeadm's machines have no etcdctl; a stopped container of the same pod is passed over."""
-    programs = Programs(
-        {
-            "ctr -n k8s.io containers ls": Ran(0, "old\nnew\n"),
-            "ctr -n k8s.io tasks ls": Ran(0, "TASK PID STATUS\nold 1 STOPPED\nother 2 RUNNING\nnew 3 RUNNING\n"),
-            "ctr -n k8s.io tasks exec": Ran(0),
-        }
-    )
+OF_KUBEADM, OF_A_POD = "etcd\0--name=cp1\0--data-dir=/var/lib/etcd\0", "/usr/bin/etcd\0--data-dir=/data\0"
+NESTED = (
+    "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{}.scope\n"  # cgroup v2, systemd's driver: a machine's own
+)
+FLAT = "12:pids:/kubepods/burstable/pod1/{0}\n1:name=systemd:/kubepods/burstable/pod1/{0}\n"  # v1, cgroupfs's driver
+
+
+@pytest.mark.parametrize("cgroup", [NESTED, FLAT])
+def test_without_etcdctl_the_running_etcd_container_is_asked(tmp_path: Path, cgroup: str) -> None:
+    """Kubeadm's machines have no etcdctl; an etcd that serves some pod is passed over, and one outside of containers."""
+    own, other = "0a" * 32, "0b" * 32
+    for pid, command, place in (
+        (7, OF_A_POD, cgroup.format(other)),
+        (8, OF_KUBEADM, cgroup.format(own)),
+        (9, OF_KUBEADM, "0::/system.slice/etcd.service\n"),
+        (10, "", ""),
+    ):
+        put(tmp_path, f"/proc/{pid}/cmdline", command)
+        put(tmp_path, f"/proc/{pid}/cgroup", place)
+    programs = Programs({"ctr -n k8s.io tasks exec": Ran(0)})
 
     etcd_remove(Machine(root=tmp_path, run=programs), {"id": "255"}, "")
 
-    assert " new etcdctl --cacert=" in programs.calls[-1]
+    assert f" {own} etcdctl --cacert=" in programs.calls[-1]
 
 
 def test_no_etcd_at_all_is_said(tmp_path: Path) -> None:
@@ -222,7 +232,7 @@ def test_a_snapshot_is_given_its_time(tmp_path: Path) -> None:
         heard.append((argv, given.get("timeout", 120)))
         return within.run(argv, **given)
 
-    etcd_snapshot(replace(within, run=run), {"path": "/var/backups/cpcd/s.db"})
+    etcd_snapshot(within._replace(run=run), {"path": "/var/backups/cpcd/s.db"})
 
     assert [3600, 3600] == [seconds for _, seconds in heard]
     assert not any(word.startswith("--command-timeout") for argv, _ in heard for word in argv)

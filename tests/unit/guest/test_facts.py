@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cpcd.guest.facts import (
     api_port,
     certificates,
     cloud_init,
+    end_of,
     facts,
     kubeadm,
     modules,
@@ -196,7 +198,7 @@ def test_the_api_is_asked_at_the_port_of_its_manifest(tmp_path: Path) -> None:
 
 
 def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
-    """Files below pki and the certificates inside kubeconfigs, by the real openssl."""
+    """Files below pki and the certificates inside kubeconfigs; what is no whole certificate has no end."""
     make = [
         "openssl",
         "req",
@@ -212,13 +214,28 @@ def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
     put(tmp_path, "/etc/kubernetes/pki/etcd/server.crt")
     crt = tmp_path / "etc/kubernetes/pki/etcd/server.crt"
     subprocess.run([*make, "-keyout", "/dev/null", "-out", crt, "-days", "2"], check=True, capture_output=True)
-    (tmp_path / "etc/kubernetes/admin.conf").write_text(f"client-certificate-data: {_base64(crt)}\n")
+    put(tmp_path, "/etc/kubernetes/admin.conf", f"client-certificate-data: {_base64(crt)}\n")
+    put(tmp_path, "/etc/kubernetes/pki/ca.crt", crt.read_text()[:100])
+    put(tmp_path, "/etc/kubernetes/pki/front-proxy-ca.crt", "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----")
     real = Machine(root=tmp_path, run=run_command)
 
     ends = certificates(real)
 
     assert set(ends) == {"etcd-server", "admin.conf"}
     assert ends["etcd-server"] - crt.stat().st_mtime == pytest.approx(2 * 86400, abs=60)
+
+
+@pytest.mark.parametrize("days", [1, 365, 3650, 36500, 365000])
+def test_an_end_is_read_as_openssl_reads_it(tmp_path: Path, days: int) -> None:
+    """In this century and in later ones, which certificates write in another form."""
+    crt = tmp_path / "x.crt"
+    make = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x", "-days", str(days)]
+    subprocess.run([*make, "-keyout", "/dev/null", "-out", crt], check=True, capture_output=True)
+    told = subprocess.run(
+        ["openssl", "x509", "-noout", "-enddate", "-in", crt], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert ssl.cert_time_to_seconds(told.strip().removeprefix("notAfter=")) == end_of(crt.read_text())
 
 
 def _base64(path: Path) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cpcd.ports.guests import SHORT_VERBS
 from cpcd.sources import decode
 
 
@@ -54,3 +55,17 @@ def test_a_node_is_removed_only_by_a_list_that_is_whole(rows: list[dict[str, obj
     quorum = decode.quorum(rows)
 
     assert removed == [name for name in ("pve1", "pve2", "pve3") if quorum.removed(name)]
+
+
+def test_of_a_machine_is_asked_what_is_read_of_it() -> None:
+    """No less, and no more: to tell some of it a machine starts programs."""
+    read: list[str] = []
+
+    class Told(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            read.append(key)
+            return super().get(key, default)
+
+    decode.facts(Told(), 1000.0, 1000.0)
+
+    assert set(decode.FACTS) == set(read) <= set(SHORT_VERBS["facts"][1])
