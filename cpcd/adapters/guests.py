@@ -1,5 +1,7 @@
 """Machines over SSH: the port `Guests` on asyncssh, one multiplexed connection a machine.
 
+The remote command answers any number of requests, so that one that has answered is kept for the next as long as its
+connection: to start it anew took an emulated machine three seconds, and an idle one a tenth.
 Host keys are the pinned ones, always; nothing is retried and nothing is left on a machine (`guest/wire.py`). `prepare`
 is Ansible's and goes to `adapters/playbooks`, except for machines that answer it on the wire (the lab's).
 """
@@ -15,7 +17,7 @@ from typing import Any, Final, Protocol
 import asyncssh
 
 from cpcd.adapters.answers import part, reason, words
-from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
+from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request, opening
 from cpcd.model.errors import Code, Failure, Unreachable
 from cpcd.ports.guests import LONG_VERBS, SHORT_VERBS, Guests, Host
 
@@ -27,6 +29,7 @@ PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
 # asyncssh sends none unless it is told to.
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
+_SAID: Final = 2000  # bytes of what is no reply: banners come first, what went wrong comes last
 IDLE_MOST: Final = 64  # connections kept open without use: twenty kilobytes each, and a cluster has a thousand machines
 
 # A refused verb is the machine's answer (EXECUTION) unless its reason says more.
@@ -64,10 +67,11 @@ class Playing(Protocol):
 
 @dataclass(slots=True)
 class _Line:
-    """One machine's connection, who uses it, and when it is closed for idleness."""
+    """One machine's connection, the command that waits on it, who uses it, and when it is closed for idleness."""
 
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: asyncssh.SSHClientConnection | None = None
+    session: "asyncssh.SSHClientProcess[bytes] | None" = None
     user: str = ""
     uses: int = 0
     idle: asyncio.TimerHandle | None = None
@@ -75,7 +79,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How the remote command ended; rc None when the connection was cut."""
+    """A reply, or how the remote command ended without one; rc None when the connection was cut."""
 
     rc: int | None
     stdout: bytes
@@ -149,14 +153,13 @@ class GuestsOverSsh(Guests):
 
     async def _ask(self, host: Host, verb: str, given: Mapping[str, JSON], *, op: str = "") -> Mapping[str, JSON]:
         async with self._connected(host) as line:
-            assert line.connection is not None
-            ended = await self._run(host, line.connection, encode_request(bundle(), verb, given, op=op))
+            ended = await self._run(host, line, encode_request(verb, given, op=op))
         return _output(host, verb, ended)
 
-    async def _run(self, host: Host, connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
+    async def _run(self, host: Host, line: _Line, request: bytes) -> _Ended:
         try:
             async with asyncio.timeout(host.answer / self._scale):
-                return await _exchange(connection, request)
+                return await _exchange(line, request)
         except TimeoutError:
             what = f"no answer to a command in {host.answer:g} s"
             raise Failure(Code.TIMEOUT, what, target=host.name) from None
@@ -176,6 +179,7 @@ class GuestsOverSsh(Guests):
             async with line.opening:
                 if line.connection is None or line.connection.is_closed():
                     line.connection, line.user = await self._open(host)
+                    line.session = None
             yield line
         finally:
             line.uses -= 1
@@ -243,15 +247,41 @@ class GuestsOverSsh(Guests):
         )
 
 
-async def _exchange(connection: asyncssh.SSHClientConnection, request: bytes) -> _Ended:
-    """Run the one command; when cancelled, its channel is closed without waiting (`failures.md` S05)."""
-    # As bytes: what a login shell prints beside the reply need not be UTF-8.
-    process = await connection.create_process(COMMAND, encoding=None)
+async def _exchange(line: _Line, request: bytes) -> _Ended:
+    """Ask the command that waits, or a new one, which waits from then on unless another one does.
+
+    When cancelled, its channel is closed without waiting (`failures.md` S05).
+    """
+    assert line.connection is not None
+    connection, session, line.session = line.connection, line.session, None
+    if session is None or session.is_closing() or session.stdout.at_eof():
+        # As bytes: what a login shell prints beside the replies need not be UTF-8.
+        session = await connection.create_process(COMMAND, encoding=None)
+        request = opening(bundle()) + request
+    kept = False
     try:
-        stdout, stderr = await process.communicate(request)
-        return _Ended(process.exit_status, bytes(stdout or b""), bytes(stderr or b""))
+        session.stdin.write(request)
+        ended, kept = await _answer(session)
+        return ended
     finally:
-        process.close()
+        if kept and line.session is None and line.connection is connection:
+            line.session = session
+        else:
+            session.close()
+
+
+async def _answer(session: "asyncssh.SSHClientProcess[bytes]") -> tuple[_Ended, bool]:
+    """Return what was said until a reply, or until the command's end, and whether that was a reply."""
+    said = b""
+    while (heard := await session.stdout.readline()).endswith(b"\n"):
+        try:
+            decode_reply(heard)
+        except ValueError:
+            said = (said + heard)[-_SAID:]
+        else:
+            return _Ended(None, heard, b""), True
+    rest, complaints = await session.communicate()
+    return _Ended(session.exit_status, said + heard + bytes(rest or b""), bytes(complaints or b"")), False
 
 
 def _hang_up(line: _Line) -> None:
@@ -312,8 +342,7 @@ def _check_job(output: Mapping[str, JSON]) -> None:
 
 def _no_reply(host: Host, verb: str, ended: _Ended) -> Failure:
     """Return what a missing reply means: cut off, no right to be root, still booting, no python, or unknown."""
-    # The end of it: banners come first, what went wrong comes last.
-    text = words((ended.stderr + ended.stdout)[-2000:].decode(errors="replace").strip()[-500:])
+    text = words((ended.stderr + ended.stdout)[-_SAID:].decode(errors="replace").strip()[-500:])
     # First, because what was cut off may have said anything until then.
     if ended.rc is None:
         return Unreachable(f"guest:{host.uid}", f"{host.name} was cut off while it ran {verb}")

@@ -108,9 +108,11 @@ def init(machine: Machine, given: JSON) -> JSON:
 
 
 def uploaded(machine: Machine) -> list[str]:
-    """Return which ConfigMaps of the late phases of init are there; one that cannot be asked for counts as missing."""
+    """Return which ConfigMaps of the late phases of init are there, none if they cannot be asked for."""
     kubectl = ["kubectl", "--kubeconfig", f"{KUBERNETES}/admin.conf", "--request-timeout=30s", "get", "configmap"]
-    return [name for namespace, name in UPLOADED if machine.run([*kubectl, "-n", namespace, name]).rc == 0]
+    columns = ["--all-namespaces", "--no-headers", "--output=custom-columns=:metadata.namespace,:metadata.name"]
+    found = {tuple(line.split()) for line in machine.run([*kubectl, *columns]).out.splitlines()}
+    return [name for namespace, name in UPLOADED if (namespace, name) in found]
 
 
 def join(machine: Machine, given: JSON) -> JSON:

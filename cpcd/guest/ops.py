@@ -102,12 +102,14 @@ def answer(machine: Machine, request: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def main(argv: list[str]) -> None:
-    """Run as the unit (one argument: the job's file) or answer the request on stdin."""
+    """Run as the unit (one argument: the job's file) or answer requests on stdin, until there are no more."""
     if len(argv) > 1:
         execute(Machine(), Path(argv[1]))
         return
-    reply = answer(Machine(source=SOURCE), json.loads(sys.stdin.buffer.read()))
-    sys.stdout.write(json.dumps(reply) + "\n")
+    machine = Machine(source=SOURCE)
+    for line in sys.stdin.buffer:
+        sys.stdout.write(json.dumps(answer(machine, json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-r"""The wire between cpcd and a machine: one remote command, one request on stdin, one JSON line on stdout.
+r"""The wire between cpcd and a machine: one remote command, on its stdin requests, on its stdout a line for each.
 
-The command is always `COMMAND`; stdin is `<length of bundle>\n<bundle><JSON request>`; see `encode_request` and
-`encode_reply`. Everything variable, secrets too, travels on stdin, never in argv. Shared by `adapters/guests.py` and
-by whoever plays a machine (the lab's SSH server); the other end on real machines is `ops.py`.
+The command is always `COMMAND`; stdin begins with `<length of bundle>\n<bundle>`, see `opening`, and then has one line
+for each request, in turn, until whoever asks hangs up; see `encode_request` and `encode_reply`. Everything variable,
+secrets too, travels on stdin, never in argv. Shared by `adapters/guests.py` and by whoever plays a machine (the lab's
+SSH server); the other end on real machines is `ops.py`.
 """
 
 import functools
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["COMMAND", "bundle", "decode_reply", "decode_request", "encode_reply", "encode_request"]
+__all__ = ["COMMAND", "bundle", "decode_reply", "decode_request", "encode_reply", "encode_request", "opening"]
 
 JSON = Any
 
@@ -34,20 +35,22 @@ def bundle() -> bytes:
     return ("from __future__ import annotations\n" + "\n".join(_OWN_IMPORT.sub("", text) for text in texts)).encode()
 
 
-def encode_request(source: bytes, verb: str, given: Mapping[str, JSON], *, op: str = "") -> bytes:
-    r"""Return what is written to the remote command's stdin: `<length of source>\n<source><JSON request>`.
+def opening(source: bytes) -> bytes:
+    r"""Return what is written to the remote command's stdin first: `<length of source>\n<source>`."""
+    return b"%d\n%b" % (len(source), source)
 
-    The request is `{"verb", "given", "op"}`. A short verb has an empty op; a long verb with an op submits it; verb
-    `poll` with an op asks for its state.
+
+def encode_request(verb: str, given: Mapping[str, JSON], *, op: str = "") -> bytes:
+    """Return the line of a request, `{"verb", "given", "op"}`.
+
+    A short verb has an empty op; a long verb with an op submits it; verb `poll` with an op asks for its state.
     """
-    request = json.dumps({"verb": verb, "given": dict(given), "op": op}).encode()
-    return b"%d\n%b%b" % (len(source), source, request)
+    return json.dumps({"verb": verb, "given": dict(given), "op": op}).encode() + b"\n"
 
 
-def decode_request(stdin: bytes) -> tuple[str, dict[str, JSON], str]:
-    """Return `(verb, given, op)` of an encoded request, skipping the source; ValueError where it is none."""
-    length, _, rest = stdin.partition(b"\n")
-    request = json.loads(rest[int(length) :])
+def decode_request(line: bytes) -> tuple[str, dict[str, JSON], str]:
+    """Return `(verb, given, op)` of an encoded request; ValueError or KeyError where it is none."""
+    request = json.loads(line)
     return request["verb"], request["given"], request["op"]
 
 
@@ -58,14 +61,13 @@ def encode_reply(output: Mapping[str, JSON] | None, *, reason: str = "", message
     return json.dumps({"ok": True, "output": dict(output)}).encode() + b"\n"
 
 
-def decode_reply(stdout: bytes) -> dict[str, JSON]:
-    """Return the reply: the last line, for a login shell may print its own before; ValueError where there is none.
+def decode_reply(line: bytes) -> dict[str, JSON]:
+    """Return the reply in a line, ValueError where it is none, as what a login shell prints before the first.
 
     One is `{"ok": true, "output": {…}}` or `{"ok": false, "reason": "…", "message": "…"}`, in UTF-8, and nothing else.
     """
-    lines = stdout.strip().splitlines()
     try:
-        reply = json.loads(lines[-1].decode()) if lines else None
+        reply = json.loads(line.decode())
         json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()  # no half characters, no NaN
     except RecursionError:
         raise ValueError("no reply: it nests too deep") from None

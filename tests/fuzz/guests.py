@@ -7,10 +7,11 @@ import functools
 import json
 import random
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from cpcd.adapters.guests import _Ended, _output
+from cpcd.adapters.guests import _answer, _Ended, _output
 from cpcd.guest.wire import encode_reply
 from cpcd.model.errors import Failure
 from cpcd.model.seen import Facts, Members
@@ -94,10 +95,35 @@ def _stdout(rng: random.Random, output: dict[str, Any]) -> bytes:
             return mutate.encoded(rng, {"ok": True, "output": mutate.tree(rng, output)}) + b"\n"
 
 
+class _Session:
+    """Stands for the remote command: what it says is there, and it never makes anybody wait."""
+
+    def __init__(self, case: Case) -> None:
+        self._case, self._lines, self.stdout, self.exit_status = case, BytesIO(case.stdout), self, case.rc
+
+    async def readline(self) -> bytes:
+        return self._lines.readline()
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        return self._lines.read(), self._case.stderr
+
+
+def _ended(case: Case) -> _Ended:
+    """Read what the command says, as it comes."""
+    session: Any = _Session(case)
+    reading = _answer(session)
+    try:
+        reading.send(None)
+    except StopIteration as stopped:
+        ended: _Ended = stopped.value[0]
+        return ended
+    raise AssertionError("it waits")
+
+
 def check(case: Case) -> None:
     """Hold one case to what is promised for every end."""
     try:
-        output = _output(HOST, case.verb, _Ended(case.rc, case.stdout, case.stderr))
+        output = _output(HOST, case.verb, _ended(case))
         demand(conforms(output, dict[str, Any]), "an output that is none")
         found = _decoded(case.verb, output)
     except Failure as failure:

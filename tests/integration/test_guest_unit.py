@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request
+from cpcd.guest.wire import COMMAND, bundle, decode_reply, encode_request, opening
 
 NAMESPACE = ["unshare", "--mount", "--user", "--map-root-user"] if os.getuid() else ["unshare", "--mount"]
 SCRIPT = """
@@ -41,9 +41,9 @@ def test_a_submitted_verb_outlives_its_connection_and_leaves_its_result(tmp_path
     for name, body in STANDINS.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {name} >> $WORLD/calls\n{body}\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    join = encode_request(bundle(), "join", {"config": "token: s3cret\n", "manifests": {}}, op="op1")
-    for number, request in enumerate((join, join, encode_request(bundle(), "poll", {}, op="op1"))):
-        (tmp_path / f"request.{number}").write_bytes(request)
+    join = encode_request("join", {"config": "token: s3cret\n", "manifests": {}}, op="op1")
+    for number, request in enumerate((join, join, encode_request("poll", {}, op="op1"))):
+        (tmp_path / f"request.{number}").write_bytes(opening(bundle()) + request)
     # The bundle gives programs a plain environment: WORLD is written into the stand-ins.
     for name in STANDINS:
         text = (tmp_path / "bin" / name).read_text()

@@ -234,6 +234,41 @@ async def test_calls_that_overlap_share_one_connection(sshd: Sshd, guests: Guest
     assert len(sshd.sessions()) == 1
 
 
+async def test_a_command_that_has_answered_waits_for_the_next_call(tmp_path: Path) -> None:
+    """To start one is most of what a call costs a machine; of those that overlapped one stays. A greeting hides nothing."""
+    begun = tmp_path / "begun"
+    force = f'echo $$ >> {begun}; echo Welcome!; exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    with running(tmp_path, force=force) as server:
+        guests, host = GuestsOverSsh(key=server.key), server.host()
+        for _ in range(3):
+            await guests.poll(host, "op1")
+        alone = begun.read_text().split()
+        await asyncio.gather(*(guests.poll(host, "op1") for _ in range(3)))
+        overlapped = begun.read_text().split()
+        await until(lambda: len([pid for pid in overlapped if Path(f"/proc/{pid}").exists()]) == 1)
+        await guests.poll(host, "op1")
+        await guests.close()
+
+    assert (1, 3) == (len(alone), len(overlapped))
+    assert overlapped == begun.read_text().split()
+
+
+async def test_a_waiting_command_that_died_is_not_asked(tmp_path: Path) -> None:
+    """As when a machine has no memory left; the connection may live on."""
+    begun = tmp_path / "begun"
+    force = f'echo $$ >> {begun}; exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    with running(tmp_path, force=force) as server:
+        guests, host = GuestsOverSsh(key=server.key), server.host()
+        await guests.poll(host, "op1")
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        await until(lambda: (session := guests._lines[host].session) is not None and session.stdout.at_eof())
+        state = await guests.poll(host, "op1")
+        connections = len(server.sessions())
+        await guests.close()
+
+    assert ("absent", 1) == (state["state"], connections)
+
+
 async def test_an_idle_connection_is_closed_and_opened_again_when_needed(sshd: Sshd) -> None:
     """Idle machines cost nothing."""
     guests = GuestsOverSsh(key=sshd.key, idle=0.1)

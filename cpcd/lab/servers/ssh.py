@@ -4,6 +4,7 @@ Only the catalogue's command is carried out (`guest/wire.py`), for known users w
 forwarding and every other command are refused. What a verb does is the guest model's. Next: `serve.py`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -16,7 +17,7 @@ from cpcd.ports.guests import LONG_VERBS
 
 __all__ = ["Machine", "answer"]
 
-_STDIN: Final = 4 * 1024 * 1024  # source, manifests and configuration are some 100 KiB
+_SOURCE: Final = 1024 * 1024  # bytes; it has some 50 thousand
 _SYNTAX: Final = 2
 _NOT_FOUND: Final = 127
 
@@ -70,16 +71,21 @@ class Machine:
             process.exit(_NOT_FOUND)
             return
         try:
-            verb, given, op = decode_request(await _read(process))
-        except (ValueError, KeyError):
+            await _skip_opening(process)
+            while line := await process.stdin.readline():
+                process.stdout.write(await self._reply(*decode_request(line)))
+            process.exit(0)
+        except (ValueError, KeyError, asyncio.IncompleteReadError):
             process.stderr.write(b"refused: stdin holds no request\n")
             process.exit(_SYNTAX)
-            return
+        except asyncssh.Error:
+            return  # the machine lost its power, or whoever asked hung up
+
+    async def _reply(self, verb: str, given: Mapping[str, Any], op: str) -> bytes:
         self._calls[f"ssh {'submit ' if op and verb != 'poll' else ''}{verb}"] += 1
         reply, seconds = answer(self.guest, verb, given, op)
         await self._sleep(seconds)
-        process.stdout.write(reply)
-        process.exit(0)
+        return reply
 
 
 class _Login(asyncssh.SSHServer):
@@ -125,11 +131,9 @@ def answer(guest: Guest, verb: str, given: Mapping[str, Any], op: str) -> tuple[
     return encode_reply(output), seconds
 
 
-async def _read(process: asyncssh.SSHServerProcess[bytes]) -> bytes:
-    """Read stdin to its end, as far as any request can be long."""
-    stdin = bytearray()
-    while piece := await process.stdin.read(65536):
-        stdin += piece
-        if len(stdin) > _STDIN:
-            raise ValueError("too long")
-    return bytes(stdin)
+async def _skip_opening(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Read past the source, as far as any can be long: a modelled machine has its own."""
+    length = int(await process.stdin.readline())
+    if length > _SOURCE:
+        raise ValueError("too long")
+    await process.stdin.readexactly(length)

@@ -83,8 +83,12 @@ class Bare:
         await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
     async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> None:
-        """Clone in full, as the daemon does, configure and start one, until its cloud-init is done."""
-        self.hosts[name] = await self.hand.machine(vmid, name, self.public, full=True, cores=cores, memory=memory)
+        """Clone in full, as the daemon does, configure and start one, until it can be trusted."""
+        self.hosts[name] = await self.hand.trusted(vmid, name, self.public, full=True, cores=cores, memory=memory)
+
+    async def settled(self, *names: str) -> None:
+        """Wait until their cloud-init is done."""
+        await asyncio.gather(*(self.hand.settled(self.hosts[name]) for name in names))
 
     async def prepare(self, *names: str) -> None:
         """Play cpcd's playbook on them, at once."""
@@ -188,6 +192,7 @@ async def build(bare: Bare, report: Report) -> None:
         report, "clone → SSH",
         bare.machine(111, PLANE, cores=2, memory=4096), bare.machine(112, "worker-1", cores=1, memory=2048),
     )  # fmt: skip
+    await bare.settled(PLANE, "worker-1")
     await took(report, "prepare", bare.prepare(PLANE, "worker-1"))
     report.figure("init", await bare.init())
     await bare.apply(*flannel(PODS))
@@ -198,6 +203,7 @@ async def build(bare: Bare, report: Report) -> None:
 async def change(bare: Bare) -> None:
     """Replace the worker: its successor is Ready before it is drained."""
     await bare.machine(113, "worker-2", cores=1, memory=2048)
+    await bare.settled("worker-2")
     await bare.prepare("worker-2")
     await bare.join("worker-2")
     await bare.ready(PLANE, "worker-1", "worker-2")

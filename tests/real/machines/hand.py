@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -74,11 +74,21 @@ class Hand:
         status = await until(lambda: self._stopped(upid), upid.split(":")[5])
         return str(status["exitstatus"])
 
-    async def machine(
+    async def machine(self, vmid: int, name: str, public: str, **more: Any) -> Host:
+        """Clone, configure, grow and start a machine; return it when cloud-init is done, its host key pinned."""
+        host = await self.trusted(vmid, name, public, **more)
+        await self.settled(host)
+        return host
+
+    async def settled(self, host: Host) -> None:
+        """Wait until its cloud-init is done."""
+        await until(lambda: self._done(host), "cloud-init done, by SSH with that key")
+
+    async def trusted(
         self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6, full: bool = False,
         **config: Any,
     ) -> Host:  # fmt: skip
-        """Clone, configure, grow and start a machine; return it when cloud-init is done, its host key pinned."""
+        """Clone, configure, grow and start a machine; return it when its sshd listens and its host key is known."""
         address = f"{NETWORK}.{vmid % 200}"
         cloned = await self.proxmox.clone(
             NODE, template, newid=vmid, name=name, description="", pool="", full=full, target=NODE
@@ -95,15 +105,15 @@ class Hand:
         await self.proxmox.configure(NODE, vmid, {**network, **person, **config}, digest=before["digest"])
         assert await self.ended(await self.proxmox.resize(NODE, vmid, "scsi0", f"{gib}G")) == "OK"
         assert await self.ended(await self.proxmox.power(NODE, vmid, "start")) == "OK"
+        host = Host(str(vmid), name, address, 22, (USER,), "")
+        await until(lambda: self.guests.listens(host), "its sshd")
         key = await until(lambda: self.proxmox.agent_file_read(NODE, vmid, HOST_KEY), "its host key by the agent")
-        host = Host(str(vmid), name, address, 22, (USER,), key.rsplit(" ", 1)[0])
-        await until(lambda: self._done(host), "cloud-init done, by SSH with that key")
-        return host
+        return replace(host, host_key=key.rsplit(" ", 1)[0])
 
     async def _stopped(self, upid: str) -> Any:
         status = await self.proxmox.task_status(NODE, upid)
         return status if status and status["status"] == "stopped" else None
 
     async def _done(self, host: Host) -> bool:
-        facts = await self.guests.call(host, "facts", {})
+        facts = await self.guests.call(host, "facts", {"names": ["cloud_init"]})
         return facts["cloud_init"]["status"] == "done"

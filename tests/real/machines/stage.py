@@ -142,12 +142,6 @@ class Stage:
         done = await shell(await asyncio.to_thread(self.host, name), self.key, f"sudo sh -c {shlex.quote(_JOBS)}")
         return sorted((verb, int(seconds)) for verb, seconds in re.findall(r"(\S+) (\d+)\n", str(done.stdout)))
 
-    async def calls(self, name: str, since: int) -> int:
-        """Return how often the daemon has called a machine by SSH since a moment, as the machine's sudo logged it."""
-        script = f"sudo journalctl --output=cat --since=@{since} _COMM=sudo"
-        done = await shell(await asyncio.to_thread(self.host, name), self.key, script)
-        return len(re.findall("COMMAND=.*python3", str(done.stdout)))
-
     @classmethod
     @asynccontextmanager
     async def playing(cls, place: Path, image: Image, *, failed: Callable[[], bool]) -> AsyncIterator["Stage"]:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = ["Carried", "carried"]
@@ -16,17 +16,28 @@ _SSH: Final = (22).to_bytes(2, "big")
 
 @dataclass(slots=True)
 class Carried:
-    """Frames of SSH, and all their bytes, of both directions."""
+    """Frames of SSH and all their bytes, of both directions, and how often a machine answered, which is a round trip."""
 
     frames: int = 0
     octets: int = 0
+    trips: int = 0
+    _asked: set[bytes] = field(default_factory=set)
 
     def count(self, frame: bytes) -> None:
         """Count a frame where it is one of SSH."""
-        ports = frame[14 + (frame[14] & 15) * 4 :][:4]
-        if (frame[12:14], frame[23]) == _IPV4_TCP and _SSH in (ports[:2], ports[2:]):
-            self.frames += 1
-            self.octets += len(frame)
+        segment = frame[14 + (frame[14] & 15) * 4 : 14 + int.from_bytes(frame[16:18])]
+        source, target = segment[:2], segment[2:4]
+        if (frame[12:14], frame[23]) != _IPV4_TCP or _SSH not in (source, target):
+            return
+        self.frames += 1
+        self.octets += len(frame)
+        if len(segment) == (segment[12] >> 4) * 4:
+            return  # nothing but an acknowledgement
+        if target == _SSH:
+            self._asked.add(source + frame[30:34])
+        elif target + frame[26:30] in self._asked:
+            self._asked.remove(target + frame[26:30])
+            self.trips += 1
 
 
 @asynccontextmanager
