@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -25,35 +24,31 @@ _KEPT: Final = 3
 
 
 def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
-    """Run a tool of etcd on the machine or, where it is not installed, in the running etcd container.
+    """Run a tool of etcd that is on the machine or, where it is not installed, one that came with the running etcd.
 
     kubeadm installs no etcdctl; its etcd image has etcdctl and etcdutl and mounts pki/etcd and /var/lib/etcd.
     """
     ran = machine.run(argv, timeout=timeout)
-    if ran.rc != 127:
-        return ran
-    container = next(containers(machine), "")
-    if not container:
-        return Ran(1, err="no running etcd container and no etcdctl on this machine")
-    # An exec id may be in use once only in a container.
-    exec_id = ["--exec-id", f"cpcd-{time.time_ns()}"]
-    return machine.run(["ctr", "-n", "k8s.io", "tasks", "exec", *exec_id, container, *argv], timeout=timeout)
+    for place in tools(machine) if ran.rc == 127 else ():
+        ran = machine.run([f"{place}/{argv[0]}", *argv[1:]], timeout=timeout)
+        if ran.rc != 127:
+            return ran
+    return Ran(1, err="no running etcd container and no etcdctl on this machine") if ran.rc == 127 else ran
 
 
-def containers(machine: Machine) -> Iterator[str]:
-    """Yield the ids of containers in which this machine's etcd runs, as their processes tell them.
+def tools(machine: Machine) -> Iterator[str]:
+    """Yield where the tools of this machine's etcd are: beside its program, in the root of its process.
 
-    Any pod may have an etcd of its own: kubeadm's is the one with kubeadm's data directory (recorded [145]). By
-    either cgroup driver, and under cgroup v1 and v2, a process's last cgroup is named after its container.
+    Any pod may have an etcd of its own: kubeadm's is the one with kubeadm's data directory (recorded [145]). Its tools
+    are run from there and not inside of the container: they are static, its network and its files are the machine's,
+    and to enter it takes two more programs, seconds each on a busy machine.
     """
     for process in machine.path("/proc").glob("[0-9]*"):
         command = machine.read(f"/proc/{process.name}/cmdline").split("\0")
         if command[0].rpartition("/")[2] == "etcd" and f"--data-dir={_DATA}" in command:
-            found = re.search(
-                r"([0-9a-f]{64})(?:\.scope)?$", machine.read(f"/proc/{process.name}/cgroup"), re.MULTILINE
-            )
-            if found:
-                yield found.group(1)
+            with contextlib.suppress(OSError):  # it has ended
+                program = machine.path(f"/proc/{process.name}/exe").readlink()
+                yield f"/proc/{process.name}/root{program.parent}"
 
 
 def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:

@@ -131,29 +131,19 @@ def test_the_leader_is_not_moved_to_itself(tmp_path: Path) -> None:
 
 
 OF_KUBEADM, OF_A_POD = "etcd\0--name=cp1\0--data-dir=/var/lib/etcd\0", "/usr/bin/etcd\0--data-dir=/data\0"
-NESTED = (
-    "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{}.scope\n"  # cgroup v2, systemd's driver: a machine's own
-)
-FLAT = "12:pids:/kubepods/burstable/pod1/{0}\n1:name=systemd:/kubepods/burstable/pod1/{0}\n"  # v1, cgroupfs's driver
 
 
-@pytest.mark.parametrize("cgroup", [NESTED, FLAT])
-def test_without_etcdctl_the_running_etcd_container_is_asked(tmp_path: Path, cgroup: str) -> None:
-    """Kubeadm's machines have no etcdctl; an etcd that serves some pod is passed over, and one outside of containers."""
-    own, other = "0a" * 32, "0b" * 32
-    for pid, command, place in (
-        (7, OF_A_POD, cgroup.format(other)),
-        (8, OF_KUBEADM, cgroup.format(own)),
-        (9, OF_KUBEADM, "0::/system.slice/etcd.service\n"),
-        (10, "", ""),
-    ):
+def test_without_etcdctl_that_of_the_running_etcd_is_asked(tmp_path: Path) -> None:
+    """Kubeadm's machines have none; an etcd that serves some pod is passed over, and one that has just ended."""
+    for pid, command in ((7, OF_A_POD), (8, OF_KUBEADM), (9, OF_KUBEADM), (10, "")):
         put(tmp_path, f"/proc/{pid}/cmdline", command)
-        put(tmp_path, f"/proc/{pid}/cgroup", place)
-    programs = Programs({"ctr -n k8s.io tasks exec": Ran(0)})
+    for pid in (7, 9):
+        (tmp_path / f"proc/{pid}/exe").symlink_to("/usr/local/bin/etcd")
+    programs = Programs({"/proc/9/root/usr/local/bin/etcdctl": Ran(0)})
 
     etcd_remove(Machine(root=tmp_path, run=programs), {"id": "255"}, "")
 
-    assert f" {own} etcdctl --cacert=" in programs.calls[-1]
+    assert ["etcdctl", "/proc/9/root/usr/local/bin/etcdctl"] == [call.partition(" ")[0] for call in programs.calls]
 
 
 def test_no_etcd_at_all_is_said(tmp_path: Path) -> None:
