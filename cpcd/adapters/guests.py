@@ -7,7 +7,7 @@ is Ansible's and goes to `adapters/playbooks`, except for machines that answer i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -154,7 +154,7 @@ class GuestsOverSsh(Guests):
     async def _ask(self, host: Host, verb: str, given: Mapping[str, JSON], *, op: str = "") -> Mapping[str, JSON]:
         async with self._connected(host) as line:
             ended = await self._run(host, line, encode_request(verb, given, op=op))
-        return _output(host, verb, ended)
+        return _output(host, verb, ended, given.get("names") or ())
 
     async def _run(self, host: Host, line: _Line, request: bytes) -> _Ended:
         try:
@@ -254,7 +254,8 @@ async def _exchange(line: _Line, request: bytes) -> _Ended:
     """
     assert line.connection is not None
     connection, session, line.session = line.connection, line.session, None
-    if session is None or session.is_closing() or session.stdout.at_eof():
+    waited = session is not None and not session.is_closing() and not session.stdout.at_eof()
+    if session is None or not waited:
         # As bytes: what a login shell prints beside the replies need not be UTF-8.
         session = await connection.create_process(COMMAND, encoding=None)
         request = opening(bundle()) + request
@@ -262,7 +263,8 @@ async def _exchange(line: _Line, request: bytes) -> _Ended:
     try:
         session.stdin.write(request)
         ended, kept = await _answer(session)
-        return ended
+        # One that died while it waited, and was asked before that was known, has not heard of it.
+        return _Ended(None, b"", b"") if waited and not kept and not ended.stdout else ended
     finally:
         if kept and line.session is None and line.connection is connection:
             line.session = session
@@ -306,24 +308,27 @@ def _other_key(host: Host) -> Failure:
     return Failure(Code.AUTH, what, target=host.name, hint=hint)
 
 
-def _output(host: Host, verb: str, ended: _Ended) -> Mapping[str, JSON]:
-    """Return the output of a reply; raise what it refused, or what the shell said instead of a reply."""
+def _output(host: Host, verb: str, ended: _Ended, names: Iterable[str] = ()) -> Mapping[str, JSON]:
+    """Return the output of a reply; raise what it refused, or what the shell said instead of a reply.
+
+    `names` are those of its parts that were asked for: none are all.
+    """
     try:
         reply = decode_reply(ended.stdout)
     except ValueError:
         raise _no_reply(host, verb, ended) from None
     if reply["ok"]:
-        return _checked(host, verb, reply["output"])
+        return _checked(host, verb, reply["output"], names)
     if reply["reason"] == "busy":
         raise _busy(host)
     code = _CODES.get(reply["reason"], Code.EXECUTION)
     raise Failure(code, words(f"{verb} was refused: {reply['reason']}: {reply['message']}"), target=host.name)
 
 
-def _checked(host: Host, verb: str, output: Mapping[str, JSON]) -> Mapping[str, JSON]:
+def _checked(host: Host, verb: str, output: Mapping[str, JSON], names: Iterable[str]) -> Mapping[str, JSON]:
     """Hold an output to the catalogue; what its values mean is judged by whoever reads them (`sources/decode.py`)."""
     try:
-        for name in SHORT_VERBS[verb][1] if verb in SHORT_VERBS else ():
+        for name in names or (SHORT_VERBS[verb][1] if verb in SHORT_VERBS else ()):
             part(str if name in _TEXTS else object, output, name)
         if verb == "poll":
             _check_job(output)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ _KEPT: Final = 3
 
 
 def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
-    """Run a tool of etcd that is on the machine or, where it is not installed, one that came with the running etcd.
+    """Run a tool of etcd: the machine's or, where it has none, the one that came with the etcd that runs.
 
     kubeadm installs no etcdctl; its etcd image has etcdctl and etcdutl and mounts pki/etcd and /var/lib/etcd.
     """
@@ -39,16 +40,16 @@ def in_etcd(machine: Machine, argv: list[str], *, timeout: float = 120) -> Ran:
 def tools(machine: Machine) -> Iterator[str]:
     """Yield where the tools of this machine's etcd are: beside its program, in the root of its process.
 
-    Any pod may have an etcd of its own: kubeadm's is the one with kubeadm's data directory (recorded [145]). Its tools
-    are run from there and not inside of the container: they are static, its network and its files are the machine's,
-    and to enter it takes two more programs, seconds each on a busy machine.
+    Their files and their network are the machine's, and they are static: to enter the container instead takes two
+    programs more, seconds each on a busy machine. Any pod may have an etcd of its own, and anybody may call a process
+    so: kubeadm's is root's, and its data directory is the machine's own (recorded [145]).
     """
     for process in machine.path("/proc").glob("[0-9]*"):
-        command = machine.read(f"/proc/{process.name}/cmdline").split("\0")
-        if command[0].rpartition("/")[2] == "etcd" and f"--data-dir={_DATA}" in command:
-            with contextlib.suppress(OSError):  # it has ended
-                program = machine.path(f"/proc/{process.name}/exe").readlink()
-                yield f"/proc/{process.name}/root{program.parent}"
+        if machine.read(f"/proc/{process.name}/comm") == "etcd":
+            with contextlib.suppress(OSError):  # it has ended, or has no such directory
+                own = (process / "root" / _DATA.lstrip("/")).samefile(machine.path(_DATA))
+                if own and process.stat().st_uid == os.getuid():
+                    yield f"/proc/{process.name}/root{(process / 'exe').readlink().parent}"
 
 
 def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:
@@ -125,7 +126,7 @@ def etcd_move_leader(machine: Machine, given: JSON, _op: str) -> JSON:
 def etcd_snapshot(machine: Machine, given: JSON) -> JSON:
     """Save a snapshot, verify it, and only then give it its name; beside it the two before it are kept.
 
-    It is made inside /var/lib/etcd because the etcd container sees that directory.
+    It is made inside /var/lib/etcd, which is the same for a tool on the machine and one in the etcd container.
     """
     fresh = f"{_DATA}/cpcd-snapshot.db"
     source, target = machine.path(fresh), machine.path(given["path"])

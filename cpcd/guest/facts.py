@@ -96,7 +96,10 @@ def authority(machine: Machine) -> str:
 def certificates(machine: Machine) -> dict[str, float]:
     """Return when each certificate ends (epoch seconds), by kubeadm's own names."""
     base = machine.path(f"{KUBERNETES}/pki")
-    texts = {"-".join(file.relative_to(base).with_suffix("").parts): file.read_text() for file in base.rglob("*.crt")}
+    texts = {
+        "-".join(file.relative_to(base).with_suffix("").parts): file.read_text(errors="replace")
+        for file in base.rglob("*.crt")
+    }
     for name in ("admin", "super-admin", "controller-manager", "scheduler"):
         kubeconfig = machine.read(f"{KUBERNETES}/{name}.conf")
         found = re.search(r"client-certificate-data: *(\S+)", kubeconfig)
@@ -178,7 +181,7 @@ def api_port(machine: Machine) -> int:
 
 def readyz(machine: Machine) -> int:
     """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
-    import http.client  # with ssl a third of what a call costs a small machine, and most calls are polls
+    import http.client  # with ssl a third of what the first call costs a small machine
     import ssl
 
     # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.

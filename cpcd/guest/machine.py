@@ -1,7 +1,7 @@
 """The machine under the bundle: its root, its commands, its files; what tests replace by a recorded one.
 
 Must never raise for what a command does: how it ended is a value. Python 3.9, standard library: of it only what starts
-fast, because each call begins with all imports of the bundle (`dataclasses` and `socket` were a quarter of a call).
+fast, because all imports of the bundle come before the first answer (`dataclasses` and `socket` were a quarter of that).
 """
 
 from __future__ import annotations

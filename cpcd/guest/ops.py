@@ -11,13 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cpcd.guest.etcd import etcd_members, etcd_move_leader, etcd_remove, etcd_snapshot
 from cpcd.guest.facts import addresses, facts
 from cpcd.guest.jobs import host_lock, poll, submit
 from cpcd.guest.kubeadm import init, join, join_secrets, kubeconfig, reset
-from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Refused
+from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Ran, Refused, run_command
 from cpcd.guest.reasons import classify
 
 RELEASE: Final = 20.0  # seconds; a pod's grace is 30 s, and kube-vip needs a second
@@ -52,6 +52,14 @@ def guarded(attempt: Callable[[], dict[str, JSON]], failed: Callable[[Refused], 
         return failed(Refused(classify("", 1, "", str(error)), f"{type(error).__name__}: {error}"))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         return failed(Refused("Internal", f"{type(error).__name__}: {error}"))
+
+
+def told(argv: list[str], **more: Any) -> Ran:
+    """Run a command of a job; of one that fails the journal keeps all words, a result only the end."""
+    ran = run_command(argv, **more)
+    if ran.rc not in (0, 127):
+        sys.stderr.write(f"{' '.join(argv[:2])} ended with {ran.rc}\n{ran.out}{ran.err}")
+    return ran
 
 
 def execute(machine: Machine, job: Path) -> None:
@@ -104,7 +112,7 @@ def answer(machine: Machine, request: Mapping[str, JSON]) -> dict[str, JSON]:
 def main(argv: list[str]) -> None:
     """Run as the unit (one argument: the job's file) or answer requests on stdin, until there are no more."""
     if len(argv) > 1:
-        execute(Machine(), Path(argv[1]))
+        execute(Machine(run=told), Path(argv[1]))
         return
     machine = Machine(source=SOURCE)
     for line in sys.stdin.buffer:

@@ -29,6 +29,7 @@ rm -rf /var/lib/cpcd
 mkdir -p /var/lib/dpkg/updates && touch /var/lib/dpkg/updates/0000
 mount -t tmpfs tmpfs /sys/module
 mkdir /sys/module/overlay
+mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd
 """
 COLLECT = """
 mkdir "$WORLD/left"
@@ -40,7 +41,7 @@ ls /etc/apt/sources.list.d > "$WORLD/left/sources"
 # Each stand-in logs its call; state that a second run must see is a file beside it.
 STANDINS = {
     "systemctl": 'case "$1" in show) echo LoadState=loaded; echo ActiveState=active; echo UnitFileState=enabled;; '
-    "is-enabled) echo enabled;; list-units) ;; esac",
+    "is-enabled) echo enabled;; restart) touch /run/containerd/containerd.sock;; esac",
     "swapoff": "",
     "modprobe": 'mkdir "/sys/module/$2"',
     "sysctl": 'case "$1" in --values) [ -e "$0.set" ] && printf "1\\n1\\n1\\n" || printf "0\\n0\\n0\\n";; '
@@ -52,7 +53,7 @@ STANDINS = {
     "kubelet": "echo Kubernetes v1.35.4",
     "kubeadm": 'case "$1" in config) printf "registry.k8s.io/etcd:3.6.6-0\\nregistry.k8s.io/pause:3.10.1\\n";; '
     "*) echo v1.35.4;; esac",
-    "kubectl": "echo Client Version: v1.35.4",
+    "kubectl": 'echo \'Client Version: version.Info{GitVersion:"v1.35.4", GitCommit:"c"}\'',  # as old ones put it
     "containerd": "echo containerd github.com/containerd/containerd $CONTAINERD",
     "timedatectl": 'case "$1" in show) cat "$0.zone" 2>/dev/null || echo Etc/UTC;; *) echo "$2" > "$0.zone";; esac',
     "apt-get": "exit 1",
@@ -77,10 +78,12 @@ def world(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def play(world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str = "", **given: object) -> list[str]:
+def play(
+    world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str = "", after: str = "", **given: object
+) -> list[str]:
     """Play prepare.yml some times in one namespace and return each run's recap; what it left is in `left`.
 
-    It begins at the task `begin`, if one is named: each costs half a second of a processor.
+    It begins at the task `begin`, if one is named: each costs half a second of a processor. `after` runs after each.
     """
     variables = {"version": "1.35.4", "packages": [], "timezone": "", "profile": "p1", **given}
     bin_dir = Path(sys.executable).parent
@@ -98,8 +101,8 @@ def play(world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str =
         "ANSIBLE_PYTHON_INTERPRETER": shutil.which("python3", path="/usr/bin") or sys.executable,
     }
     if begin:
-        command = f"mkdir /var/lib/cpcd; {command} --start-at-task '{begin}'"
-    script = MOUNTS + f"{command}\n" * runs + COLLECT
+        command = f"mkdir -p /var/lib/cpcd; {command} --start-at-task '{begin}'"
+    script = MOUNTS + f"{command}\n{after}\n" * runs + COLLECT
     done = subprocess.run([*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if "unreachable=" in line]
@@ -134,6 +137,7 @@ def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(
     assert calls.count("dpkg --configure -a") == 2
     assert calls.count("apt-mark hold kubelet kubeadm kubectl") == 1
     assert calls.count("timedatectl set-timezone Europe/Berlin") == 1
+    assert calls.count("systemctl restart containerd") == 1
 
 
 def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> None:
@@ -151,3 +155,10 @@ def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> No
     assert cni == {"bin_dirs": ["/opt/cni/bin"], "conf_dir": "/etc/cni/net.d"}
     assert "disabled_plugins" not in text
     assert "systemctl restart containerd" in (world / "calls").read_text()
+
+
+def test_containerd_that_never_read_its_configuration_is_restarted(world: Path) -> None:
+    """A run that is cut between the file and the restart leaves the file right and containerd as it was."""
+    play(world, runs=2, begin="See what is installed", after="touch --date=@0 /run/containerd/containerd.sock")
+
+    assert 2 == (world / "calls").read_text().count("systemctl restart containerd")

@@ -22,6 +22,7 @@ from cpcd.adapters.kube import KubeApi
 from cpcd.model.errors import Code
 from tests.contract.kube_site import SPACE, Site, config, eventually, failure
 from tests.contract.test_kube_addons import *  # noqa: F403 - the suite is what this module is
+from tests.contract.test_kube_observer import *  # noqa: F403 - as above
 from tests.contract.test_kube_port import *  # noqa: F403 - as above
 from tests.contract.test_kube_tokens import *  # noqa: F403 - as above
 from tests.contract.test_kube_wire import *  # noqa: F403 - as above

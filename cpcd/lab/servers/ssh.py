@@ -78,7 +78,7 @@ class Machine:
         except (ValueError, KeyError, asyncio.IncompleteReadError):
             process.stderr.write(b"refused: stdin holds no request\n")
             process.exit(_SYNTAX)
-        except asyncssh.Error:
+        except (asyncssh.Error, OSError):
             return  # the machine lost its power, or whoever asked hung up
 
     async def _reply(self, verb: str, given: Mapping[str, Any], op: str) -> bytes:

@@ -83,8 +83,8 @@ class Bare:
         await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
     async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> None:
-        """Clone in full, as the daemon does, configure and start one, until it can be trusted."""
-        self.hosts[name] = await self.hand.trusted(vmid, name, self.public, full=True, cores=cores, memory=memory)
+        """Clone, configure and start one, until it can be trusted."""
+        self.hosts[name] = await self.hand.trusted(vmid, name, self.public, cores=cores, memory=memory)
 
     async def settled(self, *names: str) -> None:
         """Wait until their cloud-init is done."""
@@ -134,11 +134,10 @@ class Bare:
         return time.monotonic() - began
 
     async def join(self, name: str) -> float:
-        """Join a worker; return the seconds that kubeadm took, by the machine's own clock."""
-        command = await self.root(PLANE, "kubeadm token create --print-join-command")
-        timed = await self.root(name, f"set -e; began=$(date +%s.%N); {command}; echo; date +%s.%N; echo $began")
-        ended, began = map(float, timed.splitlines()[-2:])
-        return ended - began
+        """Join a worker; return the seconds that took, with the token that it needs."""
+        began = time.monotonic()
+        await self.root(name, await self.root(PLANE, "kubeadm token create --print-join-command"))
+        return time.monotonic() - began
 
     async def ready(self, *names: str) -> None:
         """Wait until these Nodes, and no others, are Ready."""

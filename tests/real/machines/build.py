@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
     pods = await until(lambda: running(stage), "every pod runs")
     history = await stage.history()
     told(report, history, nodes, pods)
-    figures(report, history, ended, dict(await stage.jobs(WORKER)))
+    figures(report, history, ended)
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -107,15 +107,15 @@ def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], p
     report.versions["images"] = ", ".join(sorted(image.rpartition("/")[2] for image in images))
 
 
-def preparing(history: list[dict[str, Any]], name: str) -> timedelta:
-    """Return how long `prepare` took on a machine: until what that began or waited for next."""
+def lasted(history: list[dict[str, Any]], name: str, verb: str) -> float:
+    """Return how many seconds a long verb took on a machine: until what that began or waited for next."""
     own = [event for event in history if event["name"] == name and "/machine/" in event["key"]]
-    later = list(itertools.dropwhile(lambda event: event["reason"] != "Prepare", own))
-    ended = next(event["at"] for event in later if event["reason"] not in {"Prepare", "Running"})
-    return datetime.fromisoformat(ended) - datetime.fromisoformat(later[0]["at"])
+    later = list(itertools.dropwhile(lambda event: event["reason"] != verb, own))
+    ended = next(event["at"] for event in later if event["reason"] not in {verb, "Running"})
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(later[0]["at"])).total_seconds()
 
 
-def figures(report: Report, history: list[dict[str, Any]], ended: datetime, jobs: dict[str, int]) -> None:
+def figures(report: Report, history: list[dict[str, Any]], ended: datetime) -> None:
     """Report what `bare` does by hand, each step by its own beginning and end.
 
     As by hand, of two machines at once the slower one counts, and the init ends with the kubeconfig.
@@ -130,5 +130,5 @@ def figures(report: Report, history: list[dict[str, Any]], ended: datetime, jobs
         ("build", min(begun["Clone"]), ended),
     ):
         report.figure(what, (until_ - since).total_seconds())
-    report.figure("prepare", max(preparing(history, name) for name in (PLANE, WORKER)).total_seconds())
-    report.figure("join", jobs["join"])
+    report.figure("prepare", max(lasted(history, name, "Prepare") for name in (PLANE, WORKER)))
+    report.figure("join", lasted(history, WORKER, "Join"))

@@ -28,6 +28,9 @@ def bridge(name: str = "vmbr0", addresses: tuple[str, ...] = _ADDRESSES) -> None
         *(("address", "add", address, "dev", name) for address in addresses), ("link", "set", name, "up"),
     ):  # fmt: skip
         subprocess.run(["ip", *argv], check=True)
+    # Who knows no way says so, as routers do: what is sent into nothing, such as a Service's address before kube-proxy has
+    # begun, is waited for in vain for 30 s otherwise.
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n", encoding="ascii")
     # A machine that gets no processor for 3 s is no machine that is gone: Linux says "No route to host" after that.
     for patience in ("mcast_solicit", "ucast_solicit"):
         Path(f"/proc/sys/net/ipv4/neigh/{name}/{patience}").write_text("60\n", encoding="ascii")

@@ -130,12 +130,19 @@ class Stage:
         await until(lambda: self._begun(name, step), f"{step} of {name} is begun", patience=_BUILT_S)
         await asyncio.sleep(3)  # a step is told when its job is on its way
         self.daemon.kill()
+        assert await self._at_work(name), f"the {step} of {name} was over before the daemon was killed"
         say(f"the daemon is killed in the {step} of {name}")
         await asyncio.sleep(3)
         self.daemon.start()
 
     async def _begun(self, name: str, step: str) -> bool:
         return (name, step) in await self.steps()
+
+    async def _at_work(self, name: str) -> list[str]:
+        """Return the jobs on a machine that have not left a result."""
+        script = "cd /var/lib/cpcd/ops && for job in *; do [ -e $job/result.json ] || echo $job; done"
+        done = await shell(await asyncio.to_thread(self.host, name), self.key, f"sudo sh -c {shlex.quote(script)}")
+        return str(done.stdout).split()
 
     async def jobs(self, name: str) -> list[tuple[str, int]]:
         """Return the long jobs that ever ended on a machine, as it remembers them itself: (verb, seconds)."""
@@ -187,7 +194,7 @@ def _document(lab: Lab) -> dict[str, Any]:
         "ipv4Config": {"addresses": [f"{NETWORK}.10-{NETWORK}.60"], "prefix": 24, "gateway": f"{NETWORK}.1"},
     }  # fmt: skip
     machine = {
-        "template": TEMPLATES[0], "numCores": 1, "memoryMiB": 2048, "disks": {"bootVolume": {"sizeGb": 6}},
+        "template": TEMPLATES[0], "full": False, "numCores": 1, "memoryMiB": 2048, "disks": {"bootVolume": {"sizeGb": 6}},
         "ssh": {"users": [USER]},
     }  # fmt: skip
     return {

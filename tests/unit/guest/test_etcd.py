@@ -1,4 +1,4 @@
-"""etcd: recorded member lists and refusals, on the machine and through the etcd container."""
+"""etcd: recorded member lists and refusals, by the machine's own tools and by those that came with etcd."""
 
 import errno
 import os
@@ -130,20 +130,39 @@ def test_the_leader_is_not_moved_to_itself(tmp_path: Path) -> None:
     assert not any("move-leader" in call for call in still.run.calls)
 
 
-OF_KUBEADM, OF_A_POD = "etcd\0--name=cp1\0--data-dir=/var/lib/etcd\0", "/usr/bin/etcd\0--data-dir=/data\0"
+def process(root: Path, pid: int, *, name: str = "etcd", data: str = "var/lib/etcd", program: str = "") -> None:
+    """Have a process on a machine, in whose root the machine's own data are, or a directory that has their name."""
+    put(root, f"/proc/{pid}/comm", f"{name}\n")
+    within = root / f"proc/{pid}/root/var/lib"
+    within.mkdir(parents=True)
+    (root / data).mkdir(parents=True, exist_ok=True)
+    (within / "etcd").symlink_to(root / data)
+    if program:
+        (root / f"proc/{pid}/exe").symlink_to(program)
 
 
 def test_without_etcdctl_that_of_the_running_etcd_is_asked(tmp_path: Path) -> None:
-    """Kubeadm's machines have none; an etcd that serves some pod is passed over, and one that has just ended."""
-    for pid, command in ((7, OF_A_POD), (8, OF_KUBEADM), (9, OF_KUBEADM), (10, "")):
-        put(tmp_path, f"/proc/{pid}/cmdline", command)
-    for pid in (7, 9):
-        (tmp_path / f"proc/{pid}/exe").symlink_to("/usr/local/bin/etcd")
-    programs = Programs({"/proc/9/root/usr/local/bin/etcdctl": Ran(0)})
+    """Kubeadm's machines have none. Passed over: an etcd of some pod, one that has just ended, who only has its data."""
+    process(tmp_path, 7, data="data-of-a-pod", program="/usr/bin/etcd")
+    process(tmp_path, 8)
+    process(tmp_path, 9, name="backup", program="/usr/bin/backup")
+    process(tmp_path, 10, program="/usr/local/bin/etcd")
+    programs = Programs({"/proc/10/root/usr/local/bin/etcdctl": Ran(0)})
 
     etcd_remove(Machine(root=tmp_path, run=programs), {"id": "255"}, "")
 
-    assert ["etcdctl", "/proc/9/root/usr/local/bin/etcdctl"] == [call.partition(" ")[0] for call in programs.calls]
+    assert ["etcdctl", "/proc/10/root/usr/local/bin/etcdctl"] == [call.partition(" ")[0] for call in programs.calls]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a process to somebody else")
+def test_somebody_elses_etcd_is_not_taken_for_the_machines(tmp_path: Path) -> None:
+    """Else whoever may start a process would have its program run by root."""
+    process(tmp_path, 7, program="/home/eve/etcd")
+    os.chown(tmp_path / "proc/7", 1000, 1000)
+    with pytest.raises(Refused) as refused:
+        etcd_remove(machine(tmp_path, {"/proc/7": Ran(0)}), {"id": "255"}, "")
+
+    assert refused.value.reason == "EtcdDown"
 
 
 def test_no_etcd_at_all_is_said(tmp_path: Path) -> None:
