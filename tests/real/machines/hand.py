@@ -85,13 +85,13 @@ class Hand:
         await until(lambda: self._done(host), "cloud-init done, by SSH with that key")
 
     async def trusted(
-        self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6, full: bool = False,
+        self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6,
         **config: Any,
     ) -> Host:  # fmt: skip
         """Clone, configure, grow and start a machine; return it when its sshd listens and its host key is known."""
         address = f"{NETWORK}.{vmid % 200}"
         cloned = await self.proxmox.clone(
-            NODE, template, newid=vmid, name=name, description="", pool="", full=full, target=NODE
+            NODE, template, newid=vmid, name=name, description="", pool="", full=False, target=NODE
         )
         assert await self.ended(cloned) == "OK"
         before = await self.proxmox.config(NODE, vmid)
