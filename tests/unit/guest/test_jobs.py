@@ -11,7 +11,7 @@ import pytest
 from cpcd.guest import jobs
 from cpcd.guest.jobs import poll, submit
 from cpcd.guest.machine import Machine, Ran, Refused
-from cpcd.guest.ops import answer, execute
+from cpcd.guest.ops import answer, execute, told
 from tests.unit.guest.recorded import Programs, machine, put
 
 GIVEN = {"config": "token: abcdef.0123456789abcdef"}
@@ -176,3 +176,13 @@ def test_an_op_id_that_could_leave_its_directory_is_refused(root: Path, op: str)
 def test_a_verb_that_a_machine_does_not_have_is_refused(root: Path, verb: str) -> None:
     """The catalogue is closed; prepare is a playbook."""
     assert answer(machine(root, {}), {"verb": verb, "given": {}, "op": "op1"})["reason"] == "InvalidInput"
+
+
+def test_all_words_of_a_command_that_failed_are_the_journals(capsys: pytest.CaptureFixture[str]) -> None:
+    """A result has only their end. Of one that went well, which may print a token, there are none."""
+    failed = told(["sh", "-c", "seq 2000; echo no >&2; exit 3"])
+    told(["sh", "-c", "echo token"])
+    told(["no-such-program"])
+
+    assert (3, "no\n") == (failed.rc, failed.err)
+    assert f"sh -c ended with 3\n{failed.out}no\n" == capsys.readouterr().err
