@@ -50,12 +50,13 @@ test-kube: $(STAMP)
 
 # Machines that boot, below the lab's Proxmox API, in a network of their own: `make test-machines PART=boot`; wants root.
 # Each story goes on where the one before ended, so that the first failure ends them all.
-# PART=ansible cuts runs at moments that SEED=7 repeats.
+# PART=full is every story of a cluster once; PART=ansible cuts runs at moments that SEED=7 repeats.
 PART := cni boot prepare
+PARTS_OF_MACHINES = $(patsubst full,crash upkeep successor,$(PART))
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
-	nice $(BIN)/python -m tests.real.machines.image $(PART)
-	unshare --net $(BIN)/pytest --capture=no --exitfirst $(PART:%=tests/real/machines/%.py)
+	nice $(BIN)/python -m tests.real.machines.image $(PARTS_OF_MACHINES)
+	unshare --net $(BIN)/pytest --capture=no --exitfirst $(patsubst %,tests/real/machines/%.py,$(PARTS_OF_MACHINES))
 
 # Simulated stories under other luck each: `make sim SEEDS=50 FIRST=0`; a failing seed is named with its command.
 sim: $(STAMP)

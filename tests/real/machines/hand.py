@@ -41,7 +41,7 @@ async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: floa
                 return found
         except (Failure, Refused, asyncssh.Error, OSError) as error:
             last = str(error)
-        await asyncio.sleep(max(1.0, 2 * (time.monotonic() - looked)))
+        await asyncio.sleep(max(1.0, 4 * (time.monotonic() - looked)))
     raise TimeoutError(f"{what}: {last}")
 
 
