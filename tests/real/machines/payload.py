@@ -60,9 +60,9 @@ ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELE
 """,
     "kubelet.service.d/20-configured.conf": "[Unit]\nConditionPathExists=/var/lib/kubelet/config.yaml\n",
     "kubelet.service.d/30-patience.conf": _environment(
-        KUBELET_EXTRA_ARGS=" ".join(f"--{name}={value}" for name, value in patience.KUBELET.items()), **patience.GARBAGE
+        KUBELET_EXTRA_ARGS=" ".join(f"--{name}={value}" for name, value in patience.KUBELET.items()), **patience.GO
     ),
-    "containerd.service.d/30-patience.conf": _environment(**patience.GARBAGE),
+    "containerd.service.d/30-patience.conf": _environment(**patience.GO),
 }
 # containerd runs in the root as it will in the machine; it and its mounts end with the namespaces.
 IMPORT: Final = """
