@@ -64,10 +64,11 @@ async def _ready(machine: str, port: int) -> bool:
     with suppress(OSError, ssl.SSLError):
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_connection(machine, port, ssl=context)
-            writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
-            said = await reader.readline()
-            writer.close()
-            return b" 200 " in said
+            try:
+                writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.transport.abort()  # who does not answer does not say goodbye either
     return False
 
 
