@@ -210,7 +210,7 @@ class LabKube:
 
     async def watch(self, gvk: GVK, *, since: str, timeout: float = 300) -> AsyncIterator[tuple[str, Object]]:
         """Yield changes until the time is over; looks twice a second, as often as anybody could notice."""
-        began, marks = self._world.events.now, [*moments(timeout)]
+        began, marks, first = self._world.events.now, [*moments(timeout)], since
         while self._world.events.now < began + timeout:
             cluster = await self._serving()
             with self._mapped():
@@ -220,7 +220,8 @@ class LabKube:
                 yield change.type, change.obj
             if marks and self._world.events.now >= began + marks[0]:
                 marks.pop(0)
-                yield bookmark(gvk, since)
+                for event in bookmark(gvk, first, since):
+                    yield event
             await self._sleep(0.5)
 
     async def close(self) -> None:

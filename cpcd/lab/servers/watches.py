@@ -31,7 +31,7 @@ async def lines(
     With `marked` there are bookmarks, too.
     """
     seen = since if since not in {"", "0"} else str(store.objects.revision)
-    due, news = list[float](), asyncio.Event()
+    due, news, first = list[float](), asyncio.Event(), seen
 
     async def limit() -> None:
         passed = 0.0
@@ -55,7 +55,8 @@ async def lines(
                     yield _line(change.type, change.obj)
             if due:
                 due.clear()
-                yield _line(*bookmark(gvk, seen))
+                for event in bookmark(gvk, first, seen):
+                    yield _line(*event)
             await news.wait()
     except ApiError as error:
         yield _line("ERROR", error.body)
