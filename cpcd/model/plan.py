@@ -56,7 +56,7 @@ class Wait:
     """Not now: waiting is no failure.
 
     The key is looked at again after `after` seconds and at once when one of the tokens in `on` is signalled
-    (a scope's or fact's name, or a slot such as `clone:pve1`).
+    (a scope's or fact's name, a slot such as `clone:pve1`, a cluster's `joined:lab`).
     """
 
     reason: str

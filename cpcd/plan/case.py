@@ -21,6 +21,7 @@ __all__ = [
     "leisure",
     "lost",
     "machine_key",
+    "membership",
     "offline",
     "progressing",
     "proof",
@@ -35,6 +36,11 @@ LEISURE = 2.0  # times as long as an answer took until the next question: a thir
 def machine_key(machine: Machine) -> Key:
     """Return the key of a row."""
     return Key(machine.cluster, Kind.MACHINE, machine.uid)
+
+
+def membership(cluster: str) -> str:
+    """Return the token that is signalled when a machine has become a member."""
+    return f"joined:{cluster}"
 
 
 def offline(row: Machine, view: View) -> bool:

@@ -8,7 +8,7 @@ from cpcd.model.ledger import Machine, PutMachine
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Claim, Facts, Members, Node
 from cpcd.plan import effects, kubeadm, scopes
-from cpcd.plan.case import Case, acting, machine_key, waiting
+from cpcd.plan.case import Case, acting, machine_key, membership, waiting
 
 __all__ = ["joined", "member", "peer"]
 
@@ -142,7 +142,8 @@ def _unhealthy(case: Case, members: Members) -> Plan:
     ill = ", ".join(m.name or m.peer for m in members.voters if not m.healthy)
     said = f": {ill} does not answer" if ill else ""
     sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
-    return waiting("EtcdUnhealthy", sentence, after=10)
+    # Before the first one is a member there is nobody to ask: the next joins when it has become one, not up to 10 s later.
+    return waiting("EtcdUnhealthy", sentence, after=10, on=(membership(case.row.cluster),))
 
 
 def _make_room(case: Case) -> Plan | None:

@@ -8,7 +8,7 @@ from cpcd.model.ledger import Change, CloseOp, DropFact, DropMachine, OpenOp, Pu
 from cpcd.model.seen import Node
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.case import machine_key
+from cpcd.plan.case import machine_key, membership
 
 __all__ = ["affected", "lasting", "stale", "tokens"]
 
@@ -20,6 +20,8 @@ def tokens(change: Change, before: View) -> Iterable[str]:
             return tuple(f"slot:{slot}" for slot in before.ops[op_id].slots)
         case PutFact(name, _) | DropFact(name):
             return (f"fact:{name}",)
+        case PutMachine(row) if row.joined and not (row.uid in before.machines and before.machines[row.uid].joined):
+            return (membership(row.cluster),)
         case _:
             return ()
 

@@ -11,6 +11,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.plan import Plan
 from cpcd.model.seen import Api, Claim, Resource, Vm
 from cpcd.plan import effects, kubeadm, scopes
+from cpcd.plan.case import membership
 from cpcd.plan.guards import GUARDS
 from cpcd.plan.member import member, peer
 from cpcd.plan.prepare import prepare
@@ -315,6 +316,15 @@ def test_a_join_waits_for_etcds_members_and_says_why(one: Any) -> None:
     assert plan is not None
     assert plan.wait is not None
     assert plan.wait.sentence == f"{one.name} waits: etcd's members cannot be listed now: the key is refused for root"
+
+
+def test_a_join_is_woken_by_the_first_member() -> None:
+    """Until there is one nobody mints a token, and etcd's list changes before that."""
+    plan = joining(WORKER, {ETCD: seen(members(*PEERS, sick=PEERS))})
+
+    assert plan is not None
+    assert plan.wait is not None
+    assert (membership(NAME),) == plan.wait.on
 
 
 def test_before_there_is_a_cluster_only_the_elected_machine_begins() -> None:

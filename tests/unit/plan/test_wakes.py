@@ -28,10 +28,12 @@ MACHINE, CLUSTER = Key(NAME, Kind.MACHINE, "u1"), Key(NAME, Kind.CLUSTER, NAME)
         (DropFact("paused/lab"), ("fact:paused/lab",)),
         (OpenOp(OP), ()),
         (PutMachine(ROW), ()),
+        (PutMachine(replace(ROW, uid=Uid("u2"))), (f"joined:{NAME}",)),
+        (PutMachine(replace(ROW, uid=Uid("u2"), joined=False)), ()),
     ],
 )
 def test_a_change_signals_its_tokens(change: Change, wanted: tuple[str, ...]) -> None:
-    """The slots that a closed op gives back, and facts by name."""
+    """The slots that a closed op gives back, facts by name, a machine that has joined."""
     assert wanted == tuple(tokens(change, VIEW))
 
 
