@@ -111,6 +111,17 @@ def test_a_known_op_is_not_started_twice(root: Path, later: dict[str, Ran]) -> N
     assert not any(call.startswith("systemd-run") for call in again.run.calls)
 
 
+def test_a_unit_that_has_processes_runs_whatever_systemd_would_say(root: Path) -> None:
+    """Without a program; once it has none systemd is asked."""
+    submit(machine(root, RUNNING), "join", GIVEN, "op1")
+    group = "/sys/fs/cgroup/system.slice/cpcd-op1.service/cgroup.procs"
+
+    put(root, group, "4711\n")
+    assert poll(machine(root, {}), {}, "op1")["state"] == "running"
+    put(root, group)
+    assert poll(machine(root, GONE), {}, "op1")["state"] == "lost"
+
+
 def test_a_unit_that_is_gone_without_a_result_is_lost(root: Path) -> None:
     """Killed: "no such unit" looks like success to systemctl (recorded [74, 99])."""
     submit(machine(root, RUNNING), "join", GIVEN, "op1")
