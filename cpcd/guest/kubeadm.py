@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -108,10 +109,14 @@ def init(machine: Machine, given: JSON) -> JSON:
 
 
 def uploaded(machine: Machine) -> list[str]:
-    """Return which ConfigMaps of the late phases of init are there, none if they cannot be asked for."""
-    kubectl = ["kubectl", "--kubeconfig", f"{KUBERNETES}/admin.conf", "--request-timeout=30s", "get", "configmap"]
-    columns = ["--all-namespaces", "--no-headers", "--output=custom-columns=:metadata.namespace,:metadata.name"]
-    found = {tuple(line.split()) for line in machine.run([*kubectl, *columns]).out.splitlines()}
+    """Return which ConfigMaps of the late phases of init are there, none if they cannot be asked for.
+
+    By their address: asked for by kind, a young API server first describes all its kinds, which takes it a second or two.
+    """
+    kubectl = ["kubectl", "--kubeconfig", f"{KUBERNETES}/admin.conf", "--request-timeout=30s"]
+    ran = machine.run([*kubectl, "get", "--raw", "/api/v1/configmaps"])
+    listed = json.loads(ran.out)["items"] if ran.rc == 0 else []
+    found = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in listed}
     return [name for namespace, name in UPLOADED if (namespace, name) in found]
 
 

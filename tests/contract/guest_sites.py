@@ -188,7 +188,9 @@ case "$*" in
 *"member remove"*) cat WORLD/remove.err >&2; exit 1 ;;
 esac""",
     "etcdutl": "cat WORLD/snapshot",
-    "kubectl": "echo kube-system kubeadm-config; echo kube-public cluster-info",
+    "kubectl": """\
+echo '{"items": [{"metadata": {"namespace": "kube-system", "name": "kubeadm-config"}},'
+echo ' {"metadata": {"namespace": "kube-public", "name": "cluster-info"}}]}'""",
 }
 
 

@@ -1,5 +1,6 @@
 """init, join, reset and join secrets: what kubeadm is asked, with which files, and what stays."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.unit.guest.recorded import Programs, machine, put, recorded
 VIP = "/etc/kubernetes/manifests/kube-vip.yaml"
 WHOLE = {
     "etcdctl": Ran(0, '{"members": [{"ID": 1, "name": "cp1"}]}'),
-    "kubectl": Ran(0, "configmap/kubeadm-config\n"),
+    "kubectl": Ran(0, '{"items": []}'),
 }
 SECRET = "token: abcdef.0123456789abcdef"
 
@@ -92,7 +93,8 @@ def test_init_hands_its_configuration_over_in_a_private_file_that_is_gone_afterw
 def test_init_tells_what_it_made(ca: Path, members: str, missing: str, wanted: tuple[int, list[str]]) -> None:
     """Voters, and the ConfigMaps of its late phases: whether that is a cluster is judged elsewhere."""
     there = {"kubeadm-config": "kube-system", "cluster-info": "kube-public", "kube-root-ca.crt": "default"}
-    kubectl = Ran(0, "".join(f"{namespace}   {name}\n" for name, namespace in there.items() if name != missing))
+    found = [{"metadata": {"namespace": place, "name": name}} for name, place in there.items() if name != missing]
+    kubectl = Ran(0, json.dumps({"kind": "ConfigMapList", "items": found}))
     listed = Ran(0, f'{{"members": {members}}}')
     real, _, _ = acting(ca, {"kubeadm init": Ran(0), "etcdctl": listed, "kubectl": kubectl})
 
