@@ -47,9 +47,20 @@ def tools(machine: Machine) -> Iterator[str]:
     for process in machine.path("/proc").glob("[0-9]*"):
         if machine.read(f"/proc/{process.name}/comm") == "etcd":
             with contextlib.suppress(OSError):  # it has ended, or has no such directory
-                own = (process / "root" / _DATA.lstrip("/")).samefile(machine.path(_DATA))
+                own = os.path.samestat(directory(process / "root", _DATA), machine.path(_DATA).stat())
                 if own and process.stat().st_uid == os.getuid():
                     yield f"/proc/{process.name}/root{(process / 'exe').readlink().parent}"
+
+
+def directory(root: Path, absolute: str) -> os.stat_result:
+    """Return what a directory in a process's root is; OSError for a link, which in a pod may lead to the machine's own."""
+    with contextlib.ExitStack() as held:
+        place = os.open(root, os.O_PATH | os.O_DIRECTORY)
+        held.callback(os.close, place)
+        for part in absolute.split("/")[1:]:
+            place = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+            held.callback(os.close, place)
+        return os.fstat(place)
 
 
 def etcdctl(machine: Machine, *argv: str, endpoints: str = _LOCAL) -> Ran:

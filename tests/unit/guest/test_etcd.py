@@ -130,20 +130,29 @@ def test_the_leader_is_not_moved_to_itself(tmp_path: Path) -> None:
     assert not any("move-leader" in call for call in still.run.calls)
 
 
-def process(root: Path, pid: int, *, name: str = "etcd", data: str = "var/lib/etcd", program: str = "") -> None:
-    """Have a process on a machine, in whose root the machine's own data are, or a directory that has their name."""
+def process(root: Path, pid: int, *, name: str = "etcd", pod: str = "", program: str = "") -> None:
+    """Have a process on a machine, which sees the machine's own data, or is in a pod that has a directory or a link so."""
     put(root, f"/proc/{pid}/comm", f"{name}\n")
-    within = root / f"proc/{pid}/root/var/lib"
-    within.mkdir(parents=True)
-    (root / data).mkdir(parents=True, exist_ok=True)
-    (within / "etcd").symlink_to(root / data)
+    (root / "var/lib/etcd").mkdir(parents=True, exist_ok=True)
+    within = root / f"proc/{pid}/root"
+    if not pod:
+        within.symlink_to(root)
+    elif pod == "directory":
+        (within / "var/lib/etcd").mkdir(parents=True)
+    else:
+        (within / pod).parent.mkdir(parents=True)
+        (within / pod).symlink_to(root / pod)
     if program:
         (root / f"proc/{pid}/exe").symlink_to(program)
 
 
 def test_without_etcdctl_that_of_the_running_etcd_is_asked(tmp_path: Path) -> None:
-    """Kubeadm's machines have none. Passed over: an etcd of some pod, one that has just ended, who only has its data."""
-    process(tmp_path, 7, data="data-of-a-pod", program="/usr/bin/etcd")
+    """Kubeadm's machines have none. Passed over: an etcd of some pod, one that has just ended, who only has its data.
+
+    A link out of a pod leads to the machine's own data, and what the pod has for an etcdctl would be root's there.
+    """
+    for pid, pod in ((4, "var"), (5, "var/lib"), (6, "var/lib/etcd"), (7, "directory")):
+        process(tmp_path, pid, pod=pod, program="/usr/bin/etcd")
     process(tmp_path, 8)
     process(tmp_path, 9, name="backup", program="/usr/bin/backup")
     process(tmp_path, 10, program="/usr/local/bin/etcd")
