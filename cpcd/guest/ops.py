@@ -18,7 +18,7 @@ from cpcd.guest.facts import addresses, facts
 from cpcd.guest.jobs import host_lock, poll, submit
 from cpcd.guest.kubeadm import init, join, join_secrets, kubeconfig, reset
 from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Ran, Refused, run_command
-from cpcd.guest.reasons import classify
+from cpcd.guest.reasons import classify, masked
 
 RELEASE: Final = 20.0  # seconds; a pod's grace is 30 s, and kube-vip needs a second
 SOURCE: bytes = globals().get("SOURCE", b"")  # put here by `wire.COMMAND`: a submitted job runs the same text
@@ -58,7 +58,7 @@ def told(argv: list[str], **more: Any) -> Ran:
     """Run a command of a job; of one that fails the journal keeps all words, a result only the end."""
     ran = run_command(argv, **more)
     if ran.rc not in (0, 127):
-        sys.stderr.write(f"{' '.join(argv[:2])} ended with {ran.rc}\n{ran.out}{ran.err}")
+        sys.stderr.write(masked(f"{' '.join(argv[:2])} ended with {ran.rc}\n{ran.out}{ran.err}"))
     return ran
 
 

@@ -100,4 +100,9 @@ def words(rc: int, stdout: str, stderr: str) -> str:
     """Return the lines of a failure that carry its cause, without secrets, at most 2,000 characters."""
     lines = [line.strip() for line in _REST.sub(r"\1 ", stderr + "\n" + stdout).splitlines() if line.strip()]
     causes = [line for line in lines if _CAUSE.match(line)]
-    return _SECRET.sub("<masked>", "; ".join(causes or lines[-5:] or [f"rc {rc}"]))[:2000]
+    return masked("; ".join(causes or lines[-5:] or [f"rc {rc}"]))[:2000]
+
+
+def masked(text: str) -> str:
+    """Return a text without bootstrap tokens, certificate keys and the like; kubeadm prints its token as it goes on."""
+    return _SECRET.sub("<masked>", text)

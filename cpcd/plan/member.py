@@ -126,6 +126,9 @@ def _join(case: Case, facts: Facts) -> Plan:
         sentence = f"{case.row.name} waits: etcd's members cannot be listed now"
         return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=10)
     friend = peer(case)
+    if friend is None and not any(row.joined for row in case.view.rows(case.row.cluster)):
+        sentence = f"{case.row.name} waits until the first control plane is a member"
+        return waiting("ControlPlaneInitializing", sentence, after=10, on=(membership(case.row.cluster),))
     if friend is None or (case.control_plane and not _all_healthy(case)):
         return _unhealthy(case, case.members)
     if not facts.untouched:
@@ -142,8 +145,7 @@ def _unhealthy(case: Case, members: Members) -> Plan:
     ill = ", ".join(m.name or m.peer for m in members.voters if not m.healthy)
     said = f": {ill} does not answer" if ill else ""
     sentence = f"{case.row.name} waits until every etcd member is healthy{said}"
-    # Before the first one is a member there is nobody to ask: the next joins when it has become one, not up to 10 s later.
-    return waiting("EtcdUnhealthy", sentence, after=10, on=(membership(case.row.cluster),))
+    return waiting("EtcdUnhealthy", sentence, after=10)
 
 
 def _make_room(case: Case) -> Plan | None:

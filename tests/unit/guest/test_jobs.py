@@ -190,10 +190,12 @@ def test_a_verb_that_a_machine_does_not_have_is_refused(root: Path, verb: str) -
 
 
 def test_all_words_of_a_command_that_failed_are_the_journals(capsys: pytest.CaptureFixture[str]) -> None:
-    """A result has only their end. Of one that went well, which may print a token, there are none."""
+    """A result has only their end. Of one that went well there are none, and no token of one that failed after it."""
     failed = told(["sh", "-c", "seq 2000; echo no >&2; exit 3"])
+    told(["sh", "-c", "echo '[bootstrap-token] Using token: abcdef.0123456789abcdef'; exit 1"])
     told(["sh", "-c", "echo token"])
     told(["no-such-program"])
 
     assert (3, "no\n") == (failed.rc, failed.err)
-    assert f"sh -c ended with 3\n{failed.out}no\n" == capsys.readouterr().err
+    said = [f"sh -c ended with 3\n{failed.out}no\n", "sh -c ended with 1\n[bootstrap-token] Using token: <masked>\n"]
+    assert "".join(said) == capsys.readouterr().err

@@ -319,9 +319,16 @@ def test_a_join_waits_for_etcds_members_and_says_why(one: Any) -> None:
 
 
 def test_a_join_is_woken_by_the_first_member() -> None:
-    """Until there is one nobody mints a token, and etcd's list changes before that."""
-    plan = joining(WORKER, {ETCD: seen(members(*PEERS, sick=PEERS))})
+    """Until there is one nobody mints a token, and etcd's list has changed before it is remembered."""
+    first = replace(PEERS[0], joined=False)
+    found = {
+        **alive([first], ONE),
+        scopes.guest(WORKER): seen(facts(WORKER)),
+        scopes.node(NAME, WORKER.name): seen(None),
+    }
+    plan = member(case(WORKER, view(ONE, rows=[first, WORKER], known=identity(), bulk=found)))
 
+    assert said(plan) == "ControlPlaneInitializing"
     assert plan is not None
     assert plan.wait is not None
     assert (membership(NAME),) == plan.wait.on
