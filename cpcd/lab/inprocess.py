@@ -210,18 +210,18 @@ class LabKube:
 
     async def watch(self, gvk: GVK, *, since: str, timeout: float = 300) -> AsyncIterator[tuple[str, Object]]:
         """Yield changes until the time is over; looks twice a second, as often as anybody could notice."""
-        began, marks, first = self._world.events.now, [*moments(timeout)], since
+        began, marks = self._world.events.now, [*moments(timeout)]
         while self._world.events.now < began + timeout:
             cluster = await self._serving()
             with self._mapped():
-                changes = cluster.store.changes(gvk, since)
+                # First: what comes while changes are handed out is of a later turn.
+                far, changes = str(cluster.store.objects.revision), cluster.store.changes(gvk, since)
             for change in changes:
                 since = change.revision if isinstance(change.revision, str) else str(change.revision)
                 yield change.type, change.obj
             if marks and self._world.events.now >= began + marks[0]:
                 marks.pop(0)
-                for event in bookmark(gvk, first, since):
-                    yield event
+                yield bookmark(gvk, far)
             await self._sleep(0.5)
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ async def lines(
     With `marked` there are bookmarks, too.
     """
     seen = since if since not in {"", "0"} else str(store.objects.revision)
-    due, news, first = list[float](), asyncio.Event(), seen
+    due, news = list[float](), asyncio.Event()
 
     async def limit() -> None:
         passed = 0.0
@@ -49,14 +49,14 @@ async def lines(
         while not over.done():
             # Before the log is read: what comes while it is written out is found in the next turn.
             news.clear()
+            far = str(store.objects.revision)
             for change in store.changes(gvk, seen):
                 seen = str(change.revision)
                 if namespace in {"", change.obj["metadata"].get("namespace", "")}:
                     yield _line(change.type, change.obj)
             if due:
                 due.clear()
-                for event in bookmark(gvk, first, seen):
-                    yield _line(*event)
+                yield _line(*bookmark(gvk, far))
             await news.wait()
     except ApiError as error:
         yield _line("ERROR", error.body)
