@@ -65,7 +65,7 @@ class Mismatch:
 class Report:
     """The counts; `uses` are (matched, in scope) by use and kind, `reasons` what took out how many uses.
 
-    `grounds` says how many situations of the lab's were told by what.
+    `grounds` says by use how many situations were told by what.
     """
 
     mismatches: list[Mismatch] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Report:
     out: int = 0
     uses: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
-    grounds: Counter[str] = field(default_factory=Counter)
+    grounds: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def in_scope(self) -> int:
@@ -101,8 +101,8 @@ class Report:
             good, judged = (sum(counts[part] for counts in found.values()) for part in (0, 1))
             text = ", ".join(f"{kind} {good}/{judged}" for kind, (good, judged) in found.items())
             yield f"{use}: {good} of {judged}: {text}"
-        told = ", ".join(f"{times} by the {ground}" for ground, times in sorted(self.grounds.items()))
-        yield f"situations of the lab: {told or 'none'}"
+            told = [f"{times} {ground}" for (of, ground), times in sorted(self.grounds.items()) if of == use]
+            yield f"{use}: what tells the situation: {', '.join(told) or 'nothing'}"
         yield f"matched {self.matched} of {self.in_scope} in scope, {self.out} out of scope"
 
 
@@ -119,7 +119,7 @@ def replay(transcripts: Iterable[Transcript], tried: Tried | None = None) -> Rep
         wrong = [found for use, kind in cases if (found := _judge(tried or Tried(), use, kind, transcript)) is not None]
         for use, kind in cases:
             report.count(use, kind, matched=not any((use, kind) == (found.use, found.kind) for found in wrong))
-        report.grounds.update(_ground(kind, transcript) for use, kind in cases if use == "lab")
+        report.grounds.update((use, _ground(use, kind, transcript)) for use, kind in cases)
         report.mismatches += wrong
         report.matched += bool(cases) and not wrong
         report.mismatched += bool(wrong)
@@ -152,12 +152,16 @@ def _deserved(kind: str, transcript: Transcript) -> tuple[str, Rule | None]:
     return (rule.deserves, rule) if rule else ("what no rule says", None)
 
 
-def _ground(kind: str, transcript: Transcript) -> str:
-    """Return what tells the lab's situation: a rule's evidence, or the note where a state is only looked at."""
-    _, rule = _deserved(kind, transcript)
-    if rule is not None and rule.lab:
-        return rule.ground
-    return "note" if kind == "unit" or named(transcript) else "command line"
+def _ground(use: str, kind: str, transcript: Transcript) -> str:
+    """Return what tells the situation: a rule's evidence, the status alone, or what a state that is looked at is told by."""
+    wanted, rule = _deserved(kind, transcript)
+    if use == "reading" and wanted == ANY:
+        return "by the status alone"
+    if rule is not None and (use == "reading" or rule.lab):
+        return f"by the {rule.ground}"
+    if use == "reading":
+        return "by the value itself"
+    return "by the note" if kind == "unit" or named(transcript) else "by the command line"
 
 
 def _reading(tried: Tried, kind: str, transcript: Transcript) -> str:
