@@ -44,24 +44,23 @@ class Ran(NamedTuple):
 def run_command(argv: list[str], *, stdin: str = "", timeout: float | None = 120) -> Ran:
     """Run a command with a plain environment; never raises for what the command does.
 
-    What it prints is held in memory that the kernel shows: of one that hangs, `tail /proc/PID/fd/1` tells what it said.
+    What it prints is held in memory that the kernel shows: of one that hangs, `cat /proc/PID/fd/1` tells what it said.
     """
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     # Words are classified by their text (`reasons.py`), so they come in one language; before 3.4 etcdctl spoke v2
     # unless told.
     env = {"PATH": path, "LC_ALL": "C", "HOME": "/root", "ETCDCTL_API": "3"}
-    with memory("out") as out, memory("err") as err:
-        try:
-            done = subprocess.run(
-                argv, input=stdin.encode(), stdout=out, stderr=err, timeout=timeout, env=env, check=False
-            )
-        except OSError as error:
-            return Ran(127, err=f"{argv[0]}: {error.strerror}")
-        except subprocess.TimeoutExpired:
-            return Ran(124, err=f"{argv[0]} gave no answer in {timeout:g} s")
-        out.seek(0)
-        err.seek(0)
-        return Ran(done.returncode, out.read(), err.read())
+    given = stdin.encode()
+    try:
+        with memory("out") as out, memory("err") as err:
+            done = subprocess.run(argv, input=given, stdout=out, stderr=err, timeout=timeout, env=env, check=False)
+            out.seek(0)
+            err.seek(0)
+            return Ran(done.returncode, out.read(), err.read())
+    except OSError as error:
+        return Ran(127, err=f"{argv[0]}: {error.strerror}")
+    except subprocess.TimeoutExpired:
+        return Ran(124, err=f"{argv[0]} gave no answer in {timeout:g} s")
 
 
 def memory(name: str) -> TextIO:

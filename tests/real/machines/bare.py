@@ -27,7 +27,7 @@ from cpcd.spec.presets import flannel
 from tests.real import binaries
 from tests.real.cache import say
 from tests.real.machines import image, kept, patience
-from tests.real.machines.hand import USER, Hand, new_key, shell, until
+from tests.real.machines.hand import USER, Hand, logged_in, new_key, until
 from tests.real.machines.lab import NODE, Lab
 from tests.real.machines.network import ENDPOINT
 from tests.real.machines.plain import played
@@ -56,10 +56,17 @@ class Bare:
 
     async def root(self, name: str, script: str) -> str:
         """Let root run a script and return what it printed; raises RuntimeError with its words."""
-        done = await shell(self.hosts[name], self.place / "key", f"sudo sh -c {shlex.quote(script)}")
+        printed, _ = await self.timed(name, script)
+        return printed
+
+    async def timed(self, name: str, script: str) -> tuple[str, float]:
+        """Return the seconds too: those of the script alone, as the daemon tells of a job when it is on its way."""
+        async with logged_in(self.hosts[name], self.place / "key") as line:
+            began = time.monotonic()
+            done = await line.run(f"sudo sh -c {shlex.quote(script)}")
         if done.exit_status:
-            raise RuntimeError(f"{name}: {done.stderr}{done.stdout}")
-        return str(done.stdout).strip()
+            raise RuntimeError(f"{name}: {done.stderr!s}{done.stdout!s}")
+        return str(done.stdout).strip(), time.monotonic() - began
 
     async def kubectl(self, *words: str, stdin: str = "") -> str:
         """Let kubectl run here, as a person does, again when the API was too busy; raises RuntimeError with its words."""
@@ -126,16 +133,16 @@ class Bare:
         config = shlex.quote(f"{json.dumps(first)}\n---\n{json.dumps(whole)}\n")
         patches = [f"echo {shlex.quote(text)} > /root/patches/{name}" for name, text in patience.files().items()]
         await self.root(PLANE, " && ".join(["mkdir -p /root/patches", *patches, f"echo {config} > /root/init.yaml"]))
-        began = time.monotonic()
-        await self.root(PLANE, "kubeadm init --config /root/init.yaml")
-        (self.place / "kubeconfig").write_text(await self.root(PLANE, "cat /etc/kubernetes/admin.conf"))
-        return time.monotonic() - began
+        printed, seconds = await self.timed(
+            PLANE, "kubeadm init --config /root/init.yaml >&2 && cat /etc/kubernetes/admin.conf"
+        )
+        (self.place / "kubeconfig").write_text(printed)
+        return seconds
 
     async def join(self, name: str) -> float:
-        """Join a worker; return the seconds that took, with the token that it needs."""
-        began = time.monotonic()
-        await self.root(name, await self.root(PLANE, "kubeadm token create --print-join-command"))
-        return time.monotonic() - began
+        """Join a worker; return the seconds that took, without the token that it needs."""
+        _, seconds = await self.timed(name, await self.root(PLANE, "kubeadm token create --print-join-command"))
+        return seconds
 
     async def ready(self, *names: str) -> None:
         """Wait until these Nodes, and no others, are Ready."""
@@ -185,12 +192,13 @@ async def took(report: Report, what: str, step: Awaitable[Any]) -> None:
 
 async def build(bare: Bare, report: Report) -> None:
     """Make the cluster: the worker is made beside the control plane, and joins once both are there."""
-    worker = asyncio.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
-    plane = await bare.machine(111, PLANE, cores=2, memory=4096)
-    report.figure("init", await bare.init())
-    await bare.apply(*flannel(PODS))
-    for what, *seconds in zip(("clone → SSH", "prepare"), plane, await worker, strict=True):
-        report.figure(what, max(seconds))
+    async with asyncio.TaskGroup() as hands:
+        worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
+        plane = await bare.machine(111, PLANE, cores=2, memory=4096)
+        report.figure("init", await bare.init())
+        await bare.apply(*flannel(PODS))
+    for what, own, others in zip(("clone → SSH", "prepare"), plane, worker.result(), strict=True):
+        report.figure(what, max(own, others))
     report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_killed_daemon_goes_on_where_it_was(stage: Stage, report: Report) -> None:
     """Neither is begun again, no machine is made twice: a job is its machine's own, and an op is remembered."""
-    assert not stage.vms(), "this wants an empty lab: name this part alone"
+    assert not stage.vms(), "this wants an empty lab: name this part first"
     for name, step in (("real-cp-1", "Init"), ("real-general-1", "Join")):
         await stage.killed_in(name, step)
         report.add(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,13 @@ from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.lab.pve.errors import Refused
 from cpcd.model.errors import Failure
+from cpcd.plan.case import LEISURE
 from cpcd.ports.guests import Host
 from tests.real.cache import say
 from tests.real.machines.lab import NODE, TEMPLATE
 from tests.real.machines.network import NETWORK
 
-__all__ = ["HOST_KEY", "USER", "Hand", "new_key", "shell", "until"]
+__all__ = ["HOST_KEY", "USER", "Hand", "logged_in", "new_key", "shell", "until"]
 
 USER: Final = "cpcd"
 PATIENCE_S: Final = 1800.0  # what takes half a minute on an idle machine may take long on a busy one
@@ -29,7 +31,8 @@ HOST_KEY: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
 async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: float = PATIENCE_S) -> Any:
     """Look until there is something, and return it; says how long that took.
 
-    A second passes between two looks, and more where a look takes long: who looks may be what it waits for.
+    A second passes between two looks, and more where a look takes long: who looks may be what it waits for. As the daemon
+    waits (`plan/case.py`), so that nobody is the faster for it.
 
     Whoever is asked may be starting, or too busy to answer: that is looked at again. Raises TimeoutError with the last word.
     """
@@ -41,7 +44,7 @@ async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: floa
                 return found
         except (Failure, Refused, asyncssh.Error, OSError) as error:
             last = str(error)
-        await asyncio.sleep(max(1.0, 4 * (time.monotonic() - looked)))
+        await asyncio.sleep(max(1.0, LEISURE * (time.monotonic() - looked)))
     raise TimeoutError(f"{what}: {last}")
 
 
@@ -53,12 +56,17 @@ def new_key(path: Path) -> str:
     return key.export_public_key().decode().strip()
 
 
+def logged_in(host: Host, key: Path) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
+    """Return a connection to a machine as its user."""
+    pinned = asyncssh.import_public_key(host.host_key)
+    return asyncssh.connect(
+        host.address, username=host.users[0], client_keys=[str(key)], known_hosts=([pinned], [], []), agent_path=None
+    )
+
+
 async def shell(host: Host, key: Path, command: str) -> asyncssh.SSHCompletedProcess:
     """Run a command on a machine as its user, whatever becomes of it."""
-    pinned = asyncssh.import_public_key(host.host_key)
-    async with asyncssh.connect(
-        host.address, username=host.users[0], client_keys=[str(key)], known_hosts=([pinned], [], []), agent_path=None
-    ) as line:
+    async with logged_in(host, key) as line:
         return await line.run(command)
 
 

@@ -69,7 +69,9 @@ def made(*, suite: str = SUITE, kubernetes: bool = False) -> Image:
     Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
     """
     packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
-    recipe = repr((suite, GIB, packages, BEFORE, AFTER + LATER.get(suite, ""), RESOLVER)) + (_contents() if kubernetes else "")
+    recipe = repr((suite, GIB, packages, BEFORE, AFTER + LATER.get(suite, ""), RESOLVER)) + (
+        _contents() if kubernetes else ""
+    )
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     with alone(place):

@@ -21,7 +21,7 @@ _ASKED: Final = {
     "journal.log": "sudo journalctl --no-pager --output short-precise",
     "containers.log": "sudo ctr --namespace k8s.io containers list; sudo ctr --namespace k8s.io tasks list; ip address; ip route",
     # Of one that still runs: what has ended is in the journal, or went well.
-    "kubeadm.log": "for each in $(pgrep -x kubeadm); do sudo tail --lines=+1 /proc/$each/fd/1 /proc/$each/fd/2; done",
+    "kubeadm.log": "for each in $(pgrep -x kubeadm); do sudo timeout 5 cat /proc/$each/fd/1 /proc/$each/fd/2; done",
     "left.tar.gz.b64": "sudo tar -C / -cz --ignore-failed-read var/log/pods var/lib/cpcd/ops etc/cni etc/kubernetes/manifests"
     " 2> /dev/null | base64",
 }

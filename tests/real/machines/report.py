@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,13 +64,26 @@ class Report:
 
     def _body(self) -> str:
         when = datetime.now(UTC).strftime("%Y-%m-%d")
-        about = f"`make test-machines PART={self.part}`, {when}, commit {_commit()}: {time.monotonic() - self.began:,.0f} s."
+        about = (
+            f"`make test-machines PART={_parts()}`, {when}, commit {_commit()}: {time.monotonic() - self.began:,.0f} s."
+        )
         host = f"{os.cpu_count()} processors, niceness {os.nice(0)}, load {', '.join(f'{each:.1f}' for each in os.getloadavg())}"
         told = "; ".join([host, *(f"{name} {version}" for name, version in self.versions.items())])
         return "\n".join([about, "", f"{told}.", "", "| seconds | what |", "|---:|---|", *self.lines])
 
 
+def _parts() -> str:
+    """Return what was named in this run, quoted where that is more than one: a part may go on with what others left."""
+    parts = [Path(word).stem for word in sys.argv[1:] if word.endswith(".py")]
+    return parts[0] if len(parts) == 1 else f'"{" ".join(parts)}"'
+
+
 def _commit() -> str:
-    done = subprocess.run(["git", "-C", _ROOT, "describe", "--always", "--dirty=, with changes on top", "--abbrev=12"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    return done.stdout.strip() or "unknown"
+    """Return the commit; reports of parts that went before are no changes."""
+    commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = _git("diff", "--quiet", "HEAD", "--", ".", f":(exclude){_PAGE.relative_to(_ROOT)}").returncode
+    return (commit or "unknown") + (", with changes on top" if changed else "")
+
+
+def _git(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(_ROOT), *words], capture_output=True, text=True, check=False)
