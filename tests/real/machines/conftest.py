@@ -29,8 +29,9 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
     network.bridge()
     made = request.config.stash[KEPT] = Path(tempfile.mkdtemp(prefix="cpcd-machines-"))
     yield made
-    for disk in made.rglob("*.qcow2"):
-        disk.unlink()
+    if not request.session.testsfailed:  # of a machine that was off, or said nothing any more, its disk is all there is
+        for disk in made.rglob("*.qcow2"):
+            disk.unlink()
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +89,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """Name the consoles of a run that failed, and leave nothing of one that did not."""
+    """Name the consoles and disks of a run that failed, and leave nothing of one that did not."""
     made = config.stash.get(KEPT, None)
     if made is None:
         return
     if exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(made)
         return
-    for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64"))):
+    for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64", ".qcow2"))):
         terminalreporter.write_line(f"kept: {told}")

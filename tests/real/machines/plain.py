@@ -185,12 +185,14 @@ async def standing(place: Path, *, failed: Callable[[], bool]) -> AsyncIterator[
             return made
 
         with mirror.serving():
-            async with asyncio.TaskGroup() as group:
-                made = [group.create_task(plain(number, suite)) for number, suite in enumerate(images)]
+            whole = False
             try:
+                async with asyncio.TaskGroup() as group:
+                    made = [group.create_task(plain(number, suite)) for number, suite in enumerate(images)]
+                whole = True
                 yield [each.result() for each in made]
             finally:
-                if failed():
+                if failed() or not whole:
                     await kept.collect(lab, key, USER)
                 await guests.close()
                 await transport.close()

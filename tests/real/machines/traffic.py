@@ -23,6 +23,10 @@ class Carried:
     trips: int = 0
     _asked: set[bytes] = field(default_factory=set)
 
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.trips} round trips by SSH, {self.octets / 1000:,.0f} kB in {self.frames} frames"
+
     def count(self, frame: bytes) -> None:
         """Count a frame where it is one of SSH."""
         segment = frame[14 + (frame[14] & 15) * 4 : 14 + int.from_bytes(frame[16:18])]
