@@ -212,9 +212,13 @@ async def change(bare: Bare) -> None:
     await bare.ready(PLANE, "worker-2")
 
 
-async def test_cluster_is_built_and_a_worker_replaced_by_hand(bare: Bare, report: Report) -> None:
-    """Two pods move with it."""
+async def test_cluster_is_built_by_hand(bare: Bare, report: Report) -> None:
+    """Both Nodes are Ready."""
     await took(report, "build", build(bare, report))
+
+
+async def test_worker_is_replaced_by_hand(bare: Bare, report: Report) -> None:
+    """Two pods move with it."""
     await bare.apply(budget(0), *workload()[1:])
     await took(report, "replace", change(bare))
     pods = await bare.kubectl("get", "pods", "--no-headers", "--output=wide", "--selector=app=kept")
