@@ -1,8 +1,6 @@
 """The daemon builds a cluster of real machines from a committed file, out of an empty lab."""
 
-import asyncio
 import itertools
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +11,6 @@ from tests.real import binaries
 from tests.real.machines.hand import until
 from tests.real.machines.report import Report
 from tests.real.machines.stage import Stage
-from tests.real.machines.traffic import carried
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PLANE, WORKER = "real-cp-1", "real-general-1"
@@ -39,49 +36,6 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
     }
 
 
-async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None:
-    """Nothing is left to do; a look at everything, asked for, begins no task and takes no step, and none for a minute."""
-    await until(lambda: settled(stage), "nothing is left to do")
-    tasks, steps, looks = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps(), await passes(stage)
-    began = time.monotonic()
-    async with carried() as ssh:
-        await stage.daemon.post("/reconcile", key="real")
-        await until(lambda: looked(stage, looks), "everything was looked at")
-    report.add(f"a second pass over {len(looks)} objects, asked for: {ssh}; no task, no step", time.monotonic() - began)
-    await asyncio.sleep(60)
-
-    assert ssh.trips  # etcd is asked
-    assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
-    assert steps == await stage.steps()
-
-
-async def test_daemon_that_knows_nothing_changes_nothing(stage: Stage, report: Report) -> None:
-    """It has its ledger, and looks at everything anew."""
-    tasks, steps, looks = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps(), await passes(stage)
-    stage.daemon.kill()
-    began = time.monotonic()
-    async with carried() as ssh:
-        stage.daemon.start()
-        await until(lambda: looked(stage, looks), "everything was looked at by another daemon")
-        await until(lambda: settled(stage), "nothing is left to do")
-    report.add(f"the first pass of a daemon that was started again: {ssh}; no task, no step", time.monotonic() - began)
-
-    assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
-    assert steps == await stage.steps()
-
-
-async def passes(stage: Stage) -> dict[tuple[str, str], str]:
-    """Return the last pass over each object of the cluster, by its run."""
-    objects = (await stage.daemon.get("/status"))["objects"]
-    return {(each["kind"], each["id"]): each["run"] for each in objects if each.get("cluster") == "real"}
-
-
-async def looked(stage: Stage, before: dict[tuple[str, str], str]) -> bool:
-    """Tell whether each of the objects was looked at since."""
-    now = await passes(stage)
-    return all(now.get(key, run) != run for key, run in before.items())
-
-
 def uuid(config: Any) -> str:
     """Return the UUID that Proxmox gives a machine."""
     return str(config["smbios1"]).partition("uuid=")[2].partition(",")[0].lower()
@@ -98,12 +52,6 @@ async def running(stage: Stage) -> dict[str, Any] | None:
 def conditions(found: Any) -> dict[str, str]:
     """Return an object's conditions."""
     return {each["type"]: each["status"] for each in found["status"].get("conditions", ())}
-
-
-async def settled(stage: Stage) -> Any:
-    """Return the plan once it has no steps."""
-    plan = await stage.daemon.get("/plan")
-    return None if plan["steps"] else plan
 
 
 def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], pods: dict[str, Any]) -> None:
