@@ -66,7 +66,7 @@ _RULES: Final = (
 )
 _BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Killed"}
 _SIGKILL: Final = frozenset({137, -9})
-_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E: |dpkg: error|fatal)")
+_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E:|dpkg: error|fatal)")
 _WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
 REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(
     _BY_RC.values(), (reason.lstrip("|") for reason, _ in _RULES)

@@ -6,6 +6,7 @@ and leaves `result.json` by rename. Must never leave a process or, after success
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ __all__ = ["main"]
 
 JSON = Any
 
+_JOINED: Final = re.compile(r"(?:, |: )(?=[EW]:)")  # what apt said, which Ansible puts into one line
 _TOLD: Final = ("msg", "response", "url", "stderr", "stdout", "module_stderr", "module_stdout")
 
 
@@ -60,7 +62,7 @@ class _Watch:
 def _message(result: Mapping[str, JSON]) -> str:
     """Return a failed task's words: its message, what a server answered and which, what was printed."""
     parts = [str(result.get(part, "")).strip() for part in _TOLD]
-    return "\n".join(part for part in parts if part) or "no message"
+    return _JOINED.sub("\n", "\n".join(part for part in parts if part)) or "no message"
 
 
 def _verdict(watch: _Watch, status: str) -> dict[str, JSON]:

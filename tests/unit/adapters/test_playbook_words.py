@@ -22,6 +22,17 @@ def test_a_server_that_refuses_is_named_with_its_answer() -> None:
     assert {"reason": "Failed", "message": told} == error("Fetch its key", result)
 
 
+def test_of_what_apt_said_the_error_is_told() -> None:
+    """Seen on Debian 12: its warnings come first, all in one line."""
+    said = (
+        "Failed to update apt cache after 5 retries: W:Updating from such a repository can't be done securely, and is"
+        " therefore disabled by default., W:See apt-secure(8) manpage for repository creation and user configuration"
+        " details., E:The repository 'http://10.78.0.5/bookworm ./ Release' does not have a Release file."
+    )
+    told = "task 'Install': E:The repository 'http://10.78.0.5/bookworm ./ Release' does not have a Release file."
+    assert {"reason": "MirrorUnreachable", "message": told} == error("Install", {"msg": said})
+
+
 def test_a_machine_without_sudo_is_told() -> None:
     """What the module would have been run by says it, and not Ansible's message; as Ansible 2.19 puts it."""
     result = {
