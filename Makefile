@@ -54,7 +54,7 @@ test-kube: $(STAMP)
 # PART=full is every story of a cluster once but the second control plane's, PART=successor, which two cores carry slowly.
 # PART=ansible cuts runs at moments that SEED=7 repeats.
 PART := cni boot prepare
-PARTS_OF_MACHINES = $(patsubst full,crash second upkeep,$(PART))
+PARTS_OF_MACHINES = $(patsubst full,crash second upkeep replace,$(PART))
 test-machines: $(STAMP)
 	tests/real/machines/tools.sh
 	nice $(BIN)/python -m tests.real.machines.image $(PARTS_OF_MACHINES)

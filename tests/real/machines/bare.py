@@ -2,7 +2,7 @@
 
 A control plane and a worker are made, and the worker is replaced, by bare commands: Proxmox's API, ansible-playbook with
 cpcd's playbook, kubeadm, kubectl; with a hand for each machine, so that as much goes on at once as with the daemon.
-Nobody looks, remembers or waits for anything else. Named before `build` and `upkeep` in one run, their reports say how
+Nobody looks, remembers or waits for anything else. Named before `build` and `replace` in one run, their reports say how
 many times as long the daemon took for the same.
 """
 

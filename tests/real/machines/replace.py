@@ -1,0 +1,49 @@
+"""A worker is replaced by one of another template, in a cluster as it was built or as others left it."""
+
+import time
+
+import pytest
+
+from tests.real.machines.hand import until
+from tests.real.machines.report import Report
+from tests.real.machines.stage import TEMPLATES, Stage, is_ready
+from tests.real.machines.upkeep import CP, FIRST, TAINT, budget, gone, spread, tainted, timed, workload
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage, report: Report) -> None:
+    """Its successor is Ready before it is drained; then the Node goes, and the machine."""
+    before = await stage.ready(CP, FIRST)
+    async with stage.kube() as kube:
+        for each in (budget(0), *workload()[1:]):
+            await kube.apply(each)
+    await until(lambda: spread(stage, {FIRST}), "both pods run on the one worker")
+    began = time.monotonic()
+    with timed(report, "a worker of another template is in the place of the first, and has its pods"):
+        with stage.edit() as spec:
+            (workers,) = spec["workers"]["machineDeployments"]
+            workers |= {"machine": {"template": TEMPLATES[1]}, "taints": [TAINT]}
+        (successor,) = await until(lambda: replaced(stage), f"another machine is there, and {FIRST} is no more")
+        report.figure("replace", time.monotonic() - began)
+        await until(lambda: spread(stage, {successor}), f"both pods run on {successor}")
+    after = await stage.ready(CP, successor)
+    history = await stage.history()
+    cloned = max(at for at, each in enumerate(history) if (each["name"], each["reason"]) == (successor, "Clone"))
+    did = [(each["name"], each["reason"]) for each in history[cloned:]]
+    order = [
+        did.index(step) for step in ((successor, "Ready"), (FIRST, "Drain"), (FIRST, "DeleteNode"), (FIRST, "Destroy"))
+    ]
+
+    assert "template 9001 " in history[cloned]["message"]
+    assert order == sorted(order)
+    assert {CP, successor} == set(stage.vms())
+    assert before[CP]["metadata"]["uid"] == after[CP]["metadata"]["uid"]
+    assert tainted(after[successor])
+
+
+async def replaced(stage: Stage) -> set[str]:
+    """Return who is there in the place of the first worker, once that is gone."""
+    nodes, others = await stage.nodes(), stage.vms().keys() - {CP, FIRST}
+    ready = others & {name for name, node in nodes.items() if is_ready(node)}
+    return ready if len(others) == 1 and await gone(stage, FIRST) else set()
