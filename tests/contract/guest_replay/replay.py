@@ -155,13 +155,15 @@ def _deserved(kind: str, transcript: Transcript) -> tuple[str, Rule | None]:
 def _ground(use: str, kind: str, transcript: Transcript) -> str:
     """Return what tells the situation: a rule's evidence, the status alone, or what a state that is looked at is told by."""
     wanted, rule = _deserved(kind, transcript)
+    if kind == "unit":  # what it is like is in the note's words
+        return "by the note"
     if use == "reading" and wanted == ANY:
         return "by the status alone"
     if rule is not None and (use == "reading" or rule.lab):
         return f"by the {rule.ground}"
     if use == "reading":
         return "by the value itself"
-    return "by the note" if kind == "unit" or named(transcript) else "by the command line"
+    return "by the note" if named(transcript) else "by the command line"
 
 
 def _reading(tried: Tried, kind: str, transcript: Transcript) -> str:
