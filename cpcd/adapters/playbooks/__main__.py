@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 JSON = Any
 
-_JOINED: Final = re.compile(r"(?:, |: )(?=[EW]:)")  # what apt said, which Ansible puts into one line
+_JOINED: Final = re.compile(r"(?:, |: )(?=[EW]:\S)")  # what python-apt said, which Ansible puts into one line
 _TOLD: Final = ("msg", "response", "url", "stderr", "stdout", "module_stderr", "module_stdout")
 
 

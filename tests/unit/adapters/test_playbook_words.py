@@ -33,6 +33,14 @@ def test_of_what_apt_said_the_error_is_told() -> None:
     assert {"reason": "MirrorUnreachable", "message": told} == error("Install", {"msg": said})
 
 
+def test_what_apt_get_said_is_told_once() -> None:
+    """It stands in the message as well as in what was printed."""
+    said = "E: Unable to locate package absent\n"
+    result = {"msg": f"'/usr/bin/apt-get install absent' failed: {said}", "stderr": said, "stdout": ""}
+
+    assert error("Install", result)["message"] == "task 'Install': E: Unable to locate package absent"
+
+
 def test_a_machine_without_sudo_is_told() -> None:
     """What the module would have been run by says it, and not Ansible's message; as Ansible 2.19 puts it."""
     result = {
