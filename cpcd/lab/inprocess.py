@@ -214,14 +214,14 @@ class LabKube:
         while self._world.events.now < began + timeout:
             cluster = await self._serving()
             with self._mapped():
-                # First: what comes while changes are handed out is of a later turn.
-                far, changes = str(cluster.store.objects.revision), cluster.store.changes(gvk, since)
+                changes = cluster.store.changes(gvk, since)
+            # Before they are handed out: what comes meanwhile is of a later turn.
+            since = str(max(cluster.store.objects.revision, int(since or 0)))
             for change in changes:
-                since = change.revision if isinstance(change.revision, str) else str(change.revision)
                 yield change.type, change.obj
             if marks and self._world.events.now >= began + marks[0]:
                 marks.pop(0)
-                yield bookmark(gvk, far)
+                yield bookmark(gvk, since)
             await self._sleep(0.5)
 
     async def close(self) -> None:

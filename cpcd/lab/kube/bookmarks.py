@@ -27,6 +27,6 @@ def bookmark(gvk: GVK, revision: str) -> tuple[str, dict[str, Any]]:
     """Return the event: of an object it has the kind and a revision, and no name.
 
     The revision is the store's: kubeadm's etcd tells an API server each 5 s how far it is (recorded [145]), and leases
-    are always renewed. Where nothing at all is written, there is none that a watch did not begin with, and none is sent.
+    are always renewed. Where nothing at all is written, a real one sends none; this one, which renews no leases, does.
     """
     return "BOOKMARK", {"apiVersion": gvk.api_version, "kind": gvk.kind, "metadata": {"resourceVersion": revision}}

@@ -49,14 +49,14 @@ async def lines(
         while not over.done():
             # Before the log is read: what comes while it is written out is found in the next turn.
             news.clear()
-            far = str(store.objects.revision)
-            for change in store.changes(gvk, seen):
-                seen = str(change.revision)
+            changes = store.changes(gvk, seen)
+            seen = str(max(store.objects.revision, int(seen)))
+            for change in changes:
                 if namespace in {"", change.obj["metadata"].get("namespace", "")}:
                     yield _line(change.type, change.obj)
             if due:
                 due.clear()
-                yield _line(*bookmark(gvk, far))
+                yield _line(*bookmark(gvk, seen))
             await news.wait()
     except ApiError as error:
         yield _line("ERROR", error.body)
