@@ -55,7 +55,7 @@ def guarded(attempt: Callable[[], dict[str, JSON]], failed: Callable[[Refused], 
 
 
 def told(argv: list[str], **more: Any) -> Ran:
-    """Run a command of a job; of one that fails the journal keeps all words, a result only the end."""
+    """Run a command of a job; of one that fails the journal keeps all words but secrets, a result only the end."""
     ran = run_command(argv, **more)
     if ran.rc not in (0, 127):
         sys.stderr.write(masked(f"{' '.join(argv[:2])} ended with {ran.rc}\n{ran.out}{ran.err}"))

@@ -126,8 +126,10 @@ def _join(case: Case, facts: Facts) -> Plan:
         sentence = f"{case.row.name} waits: etcd's members cannot be listed now"
         return case.unseen("EtcdUnknown", sentence, scopes.etcd(case.row.cluster), after=10)
     friend = peer(case)
-    if friend is None and not any(row.joined for row in case.view.rows(case.row.cluster)):
-        sentence = f"{case.row.name} waits until the first control plane is a member"
+    if friend is None and _before_the_first(case, case.members):
+        first = case.view.facts.get(f"elected/{case.row.cluster}") == case.row.uid
+        what = "its Node and its etcd member are seen" if first else "the first control plane is a member"
+        sentence = f"{case.row.name} waits until {what}"
         return waiting("ControlPlaneInitializing", sentence, after=10, on=(membership(case.row.cluster),))
     if friend is None or (case.control_plane and not _all_healthy(case)):
         return _unhealthy(case, case.members)
@@ -139,6 +141,11 @@ def _join(case: Case, facts: Facts) -> Plan:
         or _make_room(case)
         or acting("Bootstrapping", effects.Join(key=case.key, row=case.row, peer=friend, cluster=case.cluster))
     )
+
+
+def _before_the_first(case: Case, members: Members) -> bool:
+    """Whether nobody is remembered as a member yet, though etcd is well: then there is nobody who mints a token."""
+    return all(m.healthy for m in members.voters) and not any(r.joined for r in case.view.rows(case.row.cluster))
 
 
 def _unhealthy(case: Case, members: Members) -> Plan:
