@@ -64,9 +64,10 @@ class Bare:
         async with logged_in(self.hosts[name], self.place / "key") as line:
             began = time.monotonic()
             done = await line.run(f"sudo sh -c {shlex.quote(script)}")
+            seconds = time.monotonic() - began
         if done.exit_status:
             raise RuntimeError(f"{name}: {done.stderr!s}{done.stdout!s}")
-        return str(done.stdout).strip(), time.monotonic() - began
+        return str(done.stdout).strip(), seconds
 
     async def kubectl(self, *words: str, stdin: str = "") -> str:
         """Let kubectl run here, as a person does, again when the API was too busy; raises RuntimeError with its words."""
@@ -196,10 +197,10 @@ async def build(bare: Bare, report: Report) -> None:
         worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
         plane = await bare.machine(111, PLANE, cores=2, memory=4096)
         report.figure("init", await bare.init())
-        await bare.apply(*flannel(PODS))
-    for what, own, others in zip(("clone → SSH", "prepare"), plane, worker.result(), strict=True):
-        report.figure(what, max(own, others))
-    report.figure("join", await bare.join("worker-1"))
+        hands.create_task(bare.apply(*flannel(PODS)))
+        for what, own, others in zip(("clone → SSH", "prepare"), plane, await worker, strict=True):
+            report.figure(what, max(own, others))
+        report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 
 

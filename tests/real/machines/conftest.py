@@ -75,7 +75,8 @@ def report(request: pytest.FixtureRequest) -> Iterator[Report]:
     """Return what a part tells of itself, written to the docs when all of it went well, and was not interrupted."""
     made, own = Report(request.path.stem), [item for item in request.session.items if item.path == request.path]
     yield made
-    if own == [item for item in request.config.stash.get(PASSED, []) if item in own]:
+    whole = not (request.config.getoption("keyword") or request.config.getoption("deselect"))
+    if whole and own == [item for item in request.config.stash.get(PASSED, []) if item in own]:
         made.write()
 
 

@@ -49,8 +49,8 @@ chroot "$1" systemctl enable systemd-networkd
 chroot "$1" systemctl disable systemd-networkd-wait-online
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
 """
-# Its cloud-init calls it an error that there is no locale to set; Debian 13's does not look for one.
-LATER: Final = {"bookworm": """echo 'locale: false' > "$1/etc/cloud/cloud.cfg.d/91_locale.cfg"\n"""}
+# What is done besides: Debian 12's cloud-init calls it an error that there is no program to set a locale with.
+BESIDES: Final = {"bookworm": """echo 'locale: false' > "$1/etc/cloud/cloud.cfg.d/91_locale.cfg"\n"""}
 RESOLVER: Final = f"nameserver {NETWORK}.1\n"  # refuses at once, where one that is out of reach is waited for
 
 
@@ -69,15 +69,17 @@ def made(*, suite: str = SUITE, kubernetes: bool = False) -> Image:
     Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
     """
     packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
-    recipe = repr((suite, GIB, packages, BEFORE, AFTER + LATER.get(suite, ""), RESOLVER)) + (
-        _contents() if kubernetes else ""
-    )
+    recipe = repr((suite, GIB, packages, BEFORE, _after(suite), RESOLVER)) + (_contents() if kubernetes else "")
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     with alone(place):
         if not image.disk.exists():
             _make(place, image, suite, packages, payload.install if kubernetes else lambda _: None)
     return image
+
+
+def _after(suite: str) -> str:
+    return AFTER + BESIDES.get(suite, "")
 
 
 def _contents() -> str:
@@ -95,7 +97,7 @@ def _make(place: Path, image: Image, suite: str, packages: tuple[str, ...], inst
         root, disk = Path(scratch) / "root", Path(scratch) / "disk.raw"
         # In a mount namespace: what it mounts below the root goes with it, however it ends.
         _run("unshare", "--mount", "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", f"--essential-hook={BEFORE}",
-             f"--customize-hook={AFTER}{LATER.get(suite, '')}", suite, str(root))  # fmt: skip
+             f"--customize-hook={_after(suite)}", suite, str(root))  # fmt: skip
         (root / "etc/resolv.conf").write_text(RESOLVER)
         install(root)
         for target, found in ((image.kernel, "vmlinuz-*"), (image.initrd, "initrd.img-*")):

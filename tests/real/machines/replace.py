@@ -23,6 +23,7 @@ async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage,
     with timed(report, "a worker of another template is in the place of the first, and has its pods"):
         with stage.edit() as spec:
             (workers,) = spec["workers"]["machineDeployments"]
+            # The taint is `upkeep`'s: here as well, so that the successor has one when this part is played alone.
             workers |= {"machine": {"template": TEMPLATES[1]}, "taints": [TAINT]}
         (successor,) = await until(lambda: replaced(stage), f"another machine is there, and {FIRST} is no more")
         report.figure("replace", time.monotonic() - began)

@@ -82,7 +82,7 @@ def _commit() -> str:
     """Return the commit; reports of parts that went before are no changes."""
     commit = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
     changed = _git("diff", "--quiet", "HEAD", "--", ".", f":(exclude){_PAGE.relative_to(_ROOT)}").returncode
-    return (commit or "unknown") + (", with changes on top" if changed else "")
+    return (commit or "unknown") + (", with changes on top" if changed == 1 else "")
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[str]:

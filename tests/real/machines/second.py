@@ -31,8 +31,8 @@ async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None
     assert steps == await stage.steps()
 
 
-async def test_daemon_that_knows_nothing_changes_nothing(stage: Stage, report: Report) -> None:
-    """It has its ledger, and looks at everything anew."""
+async def test_daemon_that_was_started_again_changes_nothing(stage: Stage, report: Report) -> None:
+    """All it has is its ledger: it looks at everything anew."""
     tasks, steps, looks = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps(), await passes(stage)
     stage.daemon.kill()
     began = time.monotonic()

@@ -27,7 +27,9 @@ MEMBERS = (
 
 async def test_first_control_plane_is_replaced(stage: Stage, report: Report) -> None:
     """Its successor joins and is seen healthy, then the first goes; the worker stays as it is, and what was kept is there."""
-    worker = next((name for name in stage.vms() if "-cp-" not in name), "real-general-1")  # `replace` leaves another one
+    worker = next(
+        (name for name in stage.vms() if "-cp-" not in name), "real-general-1"
+    )  # `replace` leaves another one
     before = await stage.ready(FIRST, worker)
     report.add("one control plane and one worker are Ready", time.monotonic() - report.began)
     began = time.monotonic()
