@@ -48,6 +48,7 @@ _RULES: Final = (
     ("NotLeader", r"no leader endpoint given"),
     ("SnapshotCorrupt", r"snapshot missing hash|fatal error: fault|snapshot file integrity check failed"),
     ("ClockSkew", r"certificate has expired or is not yet valid"),
+    ("EtcdUnhealthy", r"phase check-etcd: "),  # also where it says no more than "context deadline exceeded"
     ("EndpointUnreachable", r"failed to request the cluster-info ConfigMap"),
     ("KubeletBootstrap", r"failed while waiting for TLS bootstrap"),
     ("KubeletUnhealthy", r"[Tt]he kubelet is not (?:running|healthy)|:10248/healthz' (?:returned|failed)"),

@@ -235,6 +235,62 @@ def test_a_value_is_seen_in_each_form_that_its_program_prints(kind: str, out: st
     assert seen == value(kind, replace(TRANSCRIPTS[1], out=out))
 
 
+@pytest.mark.parametrize(
+    ("seq", "changes"),
+    [
+        (273, {"argv": "ectl -w json member list"}),
+        (273, {"argv": "etcdctl member list --write-out=json || true"}),
+        (66, {"argv": "systemctl show cpcd-op1.service -p ActiveState,SubState"}),
+    ],
+)
+def test_a_command_is_known_however_it_is_spelt(seq: int, changes: Mapping[str, str]) -> None:
+    """Another order of its flags, or another unit's name, does not put it out of scope."""
+    spelt = replace(TRANSCRIPTS[seq], **changes)
+
+    assert kinds(spelt) == kinds(TRANSCRIPTS[seq])
+    assert [] == replay([spelt]).mismatches
+
+
+@pytest.mark.parametrize(
+    ("argv", "out", "kind", "seen"),
+    [
+        ("systemctl show kubelet -p ActiveState,UnitFileState", "ActiveState=active\nUnitFileState=enabled\n", "service", "active"),
+        ("lsmod | grep overlay", "", "modules", "none"),
+        ("lsmod", "overlay 1 0\n", "modules", "overlay"),
+        ("apt-mark showhold", "kubeadm\nkubectl\nkubelet\n", "holds", "kubeadm kubectl kubelet"),
+        ("etcdutl snapshot status /root/s.db -w json", '{"hash":15,"revision":58,"totalKey":9}\n', "snapshot", "0000000f at 58"),
+        (
+            "ip -j addr",
+            '[{"ifname":"eth0","addr_info":[{"local":"10.0.0.4","scope":"global"},{"local":"fd00::4","scope":"global"}]}]',
+            "addresses",
+            "10.0.0.4 fd00::4",
+        ),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_as_it_is_seen_whatever_a_recorder_asks(argv: str, out: str, kind: str, seen: str) -> None:
+    """Of cpcd's own commands, and in answers that this recording does not have."""
+    found = replace(TRANSCRIPTS[3], argv=argv, out=out, note="something new")
+
+    assert ((kind,), seen) == (kinds(found), value(kind, found))
+    assert [] == [each for each in replay([found]).mismatches if each.use == "reading"]
+
+
+def test_a_certificate_that_has_ended_is_told_whoever_meets_it() -> None:
+    """By etcd's client and by a join, whose note speaks of what expired."""
+    words = "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2027"
+    found = [
+        replace(
+            TRANSCRIPTS[343], note="certificates expired: members", err=f"Error: context deadline exceeded: {words}"
+        ),
+        replace(
+            TRANSCRIPTS[248], note="API certificate expired", err=f"error: error execution phase preflight: {words}"
+        ),
+    ]
+
+    assert ["ClockSkew"] * 2 == [rule.deserves for one in found if (rule := deserved(kinds(one)[0], one))]
+    assert [] == replay(found).mismatches
+
+
 def test_a_lock_that_a_unit_holds_is_not_the_unit() -> None:
     """What is refused is the second lock; the unit was begun."""
     line = "systemd-run --unit holder flock /run/lock/x sleep 60; flock -n /run/lock/x true; echo rc=$?"

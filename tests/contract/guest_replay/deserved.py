@@ -1,6 +1,7 @@
 """What class a situation deserves: the one table, written from the recordings' own evidence and not from cpcd's code.
 
-Evidence is the command line, the exit status, the note's words, and the keys that kubeadm and etcd print. Values that
+Evidence is the command line, the exit status, the note's words, and the keys that kubeadm and etcd print: where those
+alone tell, they are the texts that cpcd looks for as well, and what is shown is that it finds them. Values that
 cpcd only reads off (members, files, units) have their own rules in `evidence.py`. Classes are cpcd's reasons, `ok` and
 `interrupted`. The command line comes first where it tells (which verb and phase, what is ignored, at what a kubeadm is
 killed). Mostly it cannot: `kubeadm join --config /root/j.yaml` is the same line for a wrong token, a dead endpoint and
@@ -118,9 +119,15 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("init,join", "RuntimeDown", said=r"\[ERROR CRI\]", lab="init: runtime down"),
     Rule("init,join", "ImagePull", said=r"\[ERROR ImagePull\]", lab="init: images absent"),
     Rule("init,join", "PreflightPortInUse", said=r"\[ERROR Port-", lab="init: ports in use"),
+    # a certificate that is no longer valid, or a clock that is wrong: whoever meets it says the same
+    Rule(
+        "init,join,reset,secrets,upgrade,members,leader,health,remove,promote,move-leader,etcd read,snapshot",
+        "ClockSkew",
+        said=r"certificate has expired or is not yet valid",
+    ),
     # discovery
     Rule("join", "TokenUnknown", note=r"id unknown", lab="join: token unknown"),
-    Rule("join", "TokenUnknown", note=r"expired|ttl|after its end", lab="join: token expired"),
+    Rule("join", "TokenUnknown", note=r"token.*expired|expired.*token|ttl|after its end", lab="join: token expired"),
     Rule("join", "TokenUnknown", said=r"could not find a JWS signature", lab="join: token unknown"),
     Rule("join", "TokenWrong", note=r"secret wrong|wrong secret", lab="join: token wrong"),
     Rule("join", "TokenWrong", said=r"failed to verify JWS signature", lab="join: token wrong"),
@@ -151,7 +158,7 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("join", "KubeletBootstrap", said=r"phase kubelet-wait-bootstrap", lab="worker slow"),
     Rule("join", "EtcdUnhealthy", said=r"phase check-etcd", lab="join: dead voter"),
     Rule("join", "NoQuorum", said=r"phase etcd-join.*deadline", lab="join: quorum lost"),
-    Rule("init,join,upgrade", "ApiUnreachable", said=r"(?:FATAL|\[ERROR \w+\]).*6443: connect: connection refused"),
+    Rule("init,join,upgrade", "ApiUnreachable", said=r"(?:FATAL|\[ERROR \w+\]).*:\d+: connect: "),
     Rule("upgrade", "ApiTimeout", said=r"FATAL.*Client\.Timeout"),
     Rule("init", "ApiTimeout", said=r"phase addon.*context deadline exceeded", lab="init: API away"),
     Rule("init,join,upgrade", "Preflight", said=r"\[ERROR \w+\]"),

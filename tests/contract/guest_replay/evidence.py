@@ -111,9 +111,11 @@ def _transfer(transcript: Transcript) -> str | None:
 
 
 def _service(transcript: Transcript) -> str:
-    return " ".join(
-        "active" if state == "running" else "inactive" for state in re.findall(r"SubState=(\S+)", transcript.out)
+    """`SubState`, else (cpcd does not ask for it) `ActiveState`."""
+    seen = re.findall(r"SubState=(\S+)", transcript.out) or re.findall(
+        r"^ActiveState=(\S+)", transcript.out, re.MULTILINE
     )
+    return " ".join("active" if state in {"running", "active"} else "inactive" for state in seen)
 
 
 def _cloud_init(transcript: Transcript) -> str | None:
@@ -159,9 +161,13 @@ def _first(pattern: str) -> Callable[[Transcript], str | None]:
 
 
 def _modules(transcript: Transcript) -> str:
-    return " ".join(
-        name for name in ("overlay", "br_netfilter") if re.search(rf"^{name}\b", transcript.out, re.MULTILINE)
-    )
+    names = ("overlay", "br_netfilter")
+    return " ".join(name for name in names if re.search(rf"^{name}\b", transcript.out, re.MULTILINE)) or "none"
+
+
+def _addresses(transcript: Transcript) -> str | None:
+    """Every global one, as the links stand."""
+    return " ".join(re.findall(r'"local": ?"([0-9a-f.:]+)"[^}]*"scope": ?"global"', transcript.out)) or None
 
 
 _VERSION: Final = _first(r"v?(\d+\.\d+\.\d+)")
@@ -186,7 +192,7 @@ _VALUES: Final[Mapping[str, Callable[[Transcript], str | None]]] = {
     "kubelet": _VERSION,
     "kubeadm": _VERSION,
     "kubectl": _VERSION,
-    "addresses": _first(r'"local":"([\d.]+)"[^}]*"scope":"global"'),
+    "addresses": _addresses,
 }
 
 

@@ -145,7 +145,7 @@ def _fact(name: str, package: str = "") -> Callable[[Transcript], str]:
         _, machines = state_of(transcript) or prepared()
         found = _facts(machine_of(transcript, machines))[name]
         found = found[package] if package else found
-        return " ".join(found) if isinstance(found, list) else str(found)
+        return (" ".join(found) or "none") if isinstance(found, list) else str(found)
 
     return look
 
@@ -184,6 +184,7 @@ OBSERVED: Final[Mapping[str, Callable[[Transcript], str | None]]] = {
     "product-uuid": _fact("system_uuid"),
     "boot-id": _fact("boot_id"),
     "modules": _fact("modules"),
+    "holds": _fact("holds"),
     "addresses": _fact("addresses"),
     "containerd": _fact("packages", "containerd"),
     "kubelet": _fact("packages", "kubelet"),

@@ -147,7 +147,8 @@ def _snapshot(transcript: Transcript, root: Path) -> str:
     asked = _ectl(root, {"snapshot save": Ran(0) if status else failure, "snapshot status": judged})
     try:
         if not saved:
-            return str(etcd.snapshot_status(asked, "/root/s.db"))
+            made = etcd.snapshot_status(asked, "/root/s.db")
+            return f"{int(str(made['hash'])):08x} at {made['revision']}"
         made = etcd.etcd_snapshot(asked, {"path": "/var/backups/s.db"})
     except Refused as no:
         return no.reason

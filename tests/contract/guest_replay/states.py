@@ -194,7 +194,7 @@ STATES: Final[Mapping[str, Callable[[], Place]]] = {
     r"refused joins": refused_control_plane,
     r"unstarted member|after the killed control-plane join": control_plane_killed,
     r"after reset of the half-joined": half_joined,
-    r"after the removal": member_removed,
+    r"after the removal(?! of (?:a|the) healthy)": member_removed,
     r"after (?:the )?kill(?:ed)?.* join|after kill.* join|after kill(?:ing)? .*bootstrap-kubelet": worker_killed,
     r"after the (?:failed )?control-plane join|two voters \(the join itself": control_plane_slow,
     r"^two members|both again|after quorum": two_voters,

@@ -12,6 +12,14 @@ from typing import Final
 
 __all__ = ["KINDS", "Transcript", "kinds", "load"]
 
+
+def _as_json(asked: str) -> str:
+    """Return the pattern of an etcdctl that answers in JSON, to nobody but the recorder."""
+    flag = r"(?:-w|--write-out)[ =]json\b"
+    words, unread = rf"\b{asked}\b", r"(?![^;|]*\|(?!\|))"
+    return rf"{words}[^;|&]*{flag}{unread}|{flag}[^;|&]*{words}{unread}"
+
+
 # What cpcd's guest code runs or reads, by the command line; `killed` is a kubeadm that was killed on the way.
 KINDS: Final = {
     "killed": r"kubeadm (?:init|join|upgrade)\b.*\bkill -9",
@@ -22,16 +30,16 @@ KINDS: Final = {
     "config": r"kubeadm config (?:validate|migrate)",
     "upgrade": r"kubeadm upgrade\b",
     "certs": r"kubeadm certs (?:check-expiration|renew)",
-    "members": r"\bmember list\b[^;|]*-w json(?!\s*\|)",
-    "leader": r"\bendpoint status\b[^;|]*-w json(?!\s*\|)",
-    "health": r"\bendpoint health\b[^;|]*-w json(?!\s*\|)",
+    "members": _as_json("member list"),
+    "leader": _as_json("endpoint status"),
+    "health": _as_json("endpoint health"),
     "remove": r"\bmember remove\b",
     "promote": r"\bmember (?:promote|add)\b",
     "move-leader": r"\bmove-leader\b",
     "snapshot": r"\bsnapshot (?:save|status)\b",
     "etcd read": r"\b(?:ectl|etcdctl) get\b",
     "unit start": r"systemd-run (?:-q )?(?:-u|--unit)",
-    "unit": r"systemctl show (?:job\d+|nosuch)\b",
+    "unit": r"systemctl show (?!(?:containerd|kubelet|qemu-guest-agent|ssh)\b)[\w@.-]+ .*\bActiveState",
     "service": r"systemctl show (?:containerd|kubelet)\b[\w ]*-p \S*ActiveState",
     "lock": r"(?:^|[;&|(\n])\s*flock\b",  # not what a unit runs
     "packages": r"\bapt-get\b|\bdpkg -(?:i|r)\b|\bdpkg --configure\b",

@@ -89,6 +89,15 @@ def test_a_recorded_failure_has_its_reason(seq: int, verb: str, reason: str) -> 
             '[ERROR CreateJob]: could not create: Post "https://a:6443/b": dial tcp 10.0.0.9:6443: connect: x',
             "ApiUnreachable",
         ),
+        # What check-etcd ends in where a member does not answer (`phases/join/checketcd.go`), or has an old certificate.
+        (
+            "error execution phase check-etcd: error syncing endpoints with etcd: context deadline exceeded",
+            "EtcdUnhealthy",
+        ),
+        (
+            "error execution phase check-etcd: tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
+            "ClockSkew",
+        ),
         # kubeadm promotes a learner that it has waited for in vain (`util/etcd/etcd.go` of 1.35).
         ("error: error execution phase etcd-join: the etcd member bec539dea97540a5 is not started", "LearnerNotReady"),
         ("another operation holds the machine", "busy"),
