@@ -24,6 +24,12 @@ class Site(Protocol):
     def start(self, name: str) -> None:
         """Give it back."""
 
+    def learner(self) -> str:
+        """Let a fourth control plane be listed as a learner that never starts, as a join that was killed leaves it.
+
+        Returns its address.
+        """
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
 
@@ -117,6 +123,24 @@ def test_member_that_is_dead_is_told_and_the_only_one_that_may_go(site: Site) ->
 
     assert ("EtcdUnhealthy", ("", {"removed": True})) == (no[0], yes)
     assert {"cp1", "cp2"} == healthy(site, "cp1") == members(site, "cp2").keys() - {""}
+
+
+def test_learner_that_never_started_is_told_and_can_go(site: Site) -> None:
+    """It has no name and no address for clients yet, costs no quorum, and is removed by its id."""
+    address = site.learner()
+    _, told = site.call("cp1", "etcd_members")
+    (learner,) = (each for each in told["members"] if each["name"] not in NAMES)
+    own = learner.pop("id")
+    others = healthy(site, "cp2")
+    answers = [site.call("cp2", "etcd_remove", id=own) for _ in range(2)]
+
+    assert learner == {
+        "name": "", "peer_urls": [f"https://{address}:2380"], "client_urls": [], "learner": True, "started": False,
+        "healthy": False,
+    }  # fmt: skip
+    assert set(NAMES) == others
+    assert [("", {"removed": True})] * 2 == answers
+    assert {*NAMES, ""} == members(site, "cp3").keys()
 
 
 def test_without_quorum_nothing_is_answered_and_with_it_all_is_as_before(site: Site) -> None:

@@ -39,6 +39,14 @@ class Modelled:
     def start(self, name: str) -> None:
         self.rack.power(FIRST + NAMES.index(name))
 
+    def learner(self) -> str:
+        newcomer, first = self.rack.machine(FIRST + len(NAMES), "cp4"), self.guests["cp1"]
+        given = self.rack.join_given(newcomer, self.rack.secrets(first, control_plane=True), control_plane=True)
+        self.rack.submit(newcomer, "join", **given)
+        self.rack.until(lambda: newcomer.stage == "etcd-manifest")
+        newcomer.kill_job()
+        return newcomer.address
+
     def wait(self, seconds: float) -> None:
         self.rack.run(seconds)
 

@@ -17,6 +17,7 @@ from tests.real import binaries
 from tests.real.authority import Authority
 
 ADDRESSES = dict(zip(NAMES, ("127.78.0.11", "127.78.0.12", "127.78.0.13"), strict=True))
+NOBODY = "127.78.0.14"
 WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 ACTIVE_S = 6.0  # etcd lets a member go only where the others were reached for 5 s (server/etcdserver: HealthInterval)
 
@@ -59,6 +60,13 @@ class Processes:
         ]  # fmt: skip
         with (self.directory / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen([*WITH_US, *argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def learner(self) -> str:
+        argv = ["etcdctl", "member", "add", "cp4", "--learner", f"--peer-urls=https://{NOBODY}:2380"]
+        secured = [f"--cacert={self.pki}/ca.crt", f"--cert={self.pki}/server.crt", f"--key={self.pki}/server.key"]
+        done = self._run("cp1")([*argv, f"--endpoints=https://{ADDRESSES['cp1']}:2379", *secured])
+        assert done.rc == 0, done.err
+        return NOBODY
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
