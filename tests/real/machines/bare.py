@@ -178,7 +178,7 @@ async def bare(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bar
         try:
             yield Bare(lab, Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests), own, public)
         finally:
-            if request.session.testsfailed:
+            if not kept.went_well(request):
                 await kept.collect(lab, own / "key", USER)
             await guests.close()
             await transport.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.real import binaries
+from tests.real.machines.report import Report
 
 # What a real flanneld writes: of its own subnet the gateway's address.
 SUBNET = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
@@ -47,7 +48,7 @@ def inside(pod: int, *words: str) -> Any:
     return json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
 
 
-def test_pod_gets_an_address_of_the_subnet_and_gives_it_back(pod: int, tmp_path: Path) -> None:
+def test_pod_gets_an_address_of_the_subnet_and_gives_it_back(pod: int, tmp_path: Path, report: Report) -> None:
     """The network's own routes lead through the bridge, with room for vxlan's header; nothing is left at the end."""
     (tmp_path / "subnet.env").write_text(SUBNET)
     config = {
@@ -58,6 +59,10 @@ def test_pod_gets_an_address_of_the_subnet_and_gives_it_back(pod: int, tmp_path:
     (link,) = inside(pod, "link", "show", "eth0")
     routes = {route["dst"]: route.get("gateway") for route in inside(pod, "route")}
     removed = asked("DEL", pod, config)
+    report.add(
+        "a pod has had an address of its own, and its routes, and nothing of them is left",
+        time.monotonic() - report.began,
+    )
 
     assert ["10.244.1.2/24"] == [each["address"] for each in added["ips"]]
     assert 1450 == link["mtu"]

@@ -20,7 +20,6 @@ from tests.real.machines.report import Report
 from tests.real.machines.stage import Stage
 
 KEPT = pytest.StashKey[Path]()
-PASSED = pytest.StashKey[list[pytest.Item]]()
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +28,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
     network.bridge()
     made = request.config.stash[KEPT] = Path(tempfile.mkdtemp(prefix="cpcd-machines-"))
     yield made
-    if not request.session.testsfailed:  # of a machine that was off, or said nothing any more, its disk is all there is
+    if kept.went_well(request):  # else, of a machine that was off or said nothing any more, its disk is all there is
         for disk in made.rglob("*.qcow2"):
             disk.unlink()
 
@@ -56,7 +55,7 @@ async def hand(lab: Lab, place: Path, request: pytest.FixtureRequest) -> AsyncIt
     try:
         yield Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests)
     finally:
-        if request.session.testsfailed:
+        if not kept.went_well(request):
             await kept.collect(lab, key, USER)
         await guests.close()
         await transport.close()
@@ -66,17 +65,16 @@ async def hand(lab: Lab, place: Path, request: pytest.FixtureRequest) -> AsyncIt
 async def stage(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """Return the cluster that the parts from `build` on are played on, one after the other, from its very beginning."""
     ground = image.made(kubernetes=True)
-    async with Stage.playing(place, ground, failed=lambda: bool(request.session.testsfailed)) as playing:
+    async with Stage.playing(place, ground, failed=lambda: not kept.went_well(request)) as playing:
         yield playing
 
 
 @pytest.fixture(scope="module")
 def report(request: pytest.FixtureRequest) -> Iterator[Report]:
     """Return what a part tells of itself, written to the docs when all of it went well, and was not interrupted."""
-    made, own = Report(request.path.stem), [item for item in request.session.items if item.path == request.path]
+    made = Report(request.path.stem)
     yield made
-    whole = not (request.config.getoption("keyword") or request.config.getoption("deselect"))
-    if whole and own == [item for item in request.config.stash.get(PASSED, []) if item in own]:
+    if kept.went_well(request) and not (request.config.getoption("keyword") or request.config.getoption("deselect")):
         made.write()
 
 
@@ -85,7 +83,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Remember which tests went well."""
     told = yield
     if told.when == "call" and told.passed:
-        item.config.stash.setdefault(PASSED, []).append(item)
+        item.config.stash.setdefault(kept.PASSED, []).append(item)
     return told
 
 

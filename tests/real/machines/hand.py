@@ -42,7 +42,7 @@ async def until(look: Callable[[], Awaitable[Any]], what: str, *, patience: floa
             if found := await look():
                 say(f"{what}: after {time.monotonic() - began:.1f} s")
                 return found
-        except (Failure, Refused, asyncssh.Error, OSError) as error:
+        except (Failure, Refused, asyncssh.Error, asyncssh.KeyImportError, OSError) as error:
             last = str(error)
         await asyncio.sleep(max(1.0, LEISURE * (time.monotonic() - looked)))
     raise TimeoutError(f"{what}: {last}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncssh
+import pytest
 
 from cpcd.lab.pve import Vm
 from cpcd.lab.pve.errors import Refused
@@ -14,8 +15,9 @@ from tests.real.cache import say
 from tests.real.machines.hand import HOST_KEY, shell
 from tests.real.machines.lab import Lab
 
-__all__ = ["address", "collect", "host"]
+__all__ = ["PASSED", "address", "collect", "host", "went_well"]
 
+PASSED: Final = pytest.StashKey[list[pytest.Item]]()
 _PATIENCE_S: Final = 120.0
 _ASKED: Final = {
     "journal.log": "sudo journalctl --no-pager --output short-precise",
@@ -25,6 +27,12 @@ _ASKED: Final = {
     "left.tar.gz.b64": "sudo tar -C / -cz --ignore-failed-read var/log/pods var/lib/cpcd/ops etc/cni etc/kubernetes/manifests"
     " 2> /dev/null | base64",
 }
+
+
+def went_well(request: pytest.FixtureRequest) -> bool:
+    """Tell whether every test that a fixture serves has passed: what was interrupted did not."""
+    served = [item for item in request.session.items if request.node in item.listchain()]
+    return set(served) <= set(request.config.stash.get(PASSED, []))
 
 
 def address(vm: Vm) -> str:
@@ -50,5 +58,5 @@ async def collect(lab: Lab, key: Path, user: str) -> None:
                     kept = lab.machines.console(vmid).with_name(name)
                     kept.write_text(f"{done.stdout}{done.stderr}")
                     say(f"kept: {kept}")
-        except (OSError, asyncssh.Error, Refused) as error:
+        except (OSError, asyncssh.Error, asyncssh.KeyImportError, Refused) as error:
             say(f"{vm.name} tells nothing: {error!r}")
