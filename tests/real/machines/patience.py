@@ -43,8 +43,9 @@ KUBELET: Final = {
     "eviction-hard": "memory.available<0%,nodefs.available<0%,nodefs.inodesFree<0%,imagefs.available<0%",
 }  # fmt: skip
 # There is memory to spare, and no time to collect it often; and to be interrupted by signals, so that goroutines take
-# turns, is a tenth of what an idle API server does.
-GO: Final = {"GOGC": "400", "GODEBUG": "asyncpreemptoff=1"}
+# turns, is a tenth of what an idle API server does. On one processor a program's threads neither wake nor look for one
+# another; the machine has a second one for the other programs.
+GO: Final = {"GOGC": "400", "GODEBUG": "asyncpreemptoff=1", "GOMAXPROCS": "1"}
 
 
 # All others wait for these, which by kubeadm get a tenth and a quarter of a processor where there is not enough: less
