@@ -28,6 +28,7 @@ _WITH_US: Final = ("nice", "setpriv", "--pdeathsig", "KILL", "--")
 _COMMAND_LINE: Final = (
     "root=LABEL=root rw console=ttyS0 quiet net.ifnames=0 systemd.show_status=1 mitigations=off audit=0 apparmor=0 nowatchdog"
     " tsc=reliable no_timer_check random.trust_cpu=on"  # what costs an emulated processor most, and secures nothing here
+    " highres=off"  # Go's sleeps of microseconds end with the next tick: half of what an idle control plane did
 )
 # What Proxmox gives by default, x86-64-v2-AES, in QEMU's own models. `max` takes a fifth more of the host for a boot: of
 # all that it has, the repeated byte moves are emulated byte by byte, and wide registers are saved at each switch.
