@@ -64,9 +64,9 @@ def _doubled(checked: Checked, manifests: Mapping[str, Sequence[Object]]) -> Ite
 
 
 def _brought(spec: ClusterSpec) -> Iterator[tuple[str, tuple[str, str]]]:
-    pods = str(spec.cluster_network.pods.cidr_blocks[0])
     for addon in spec.addons:
-        for found in PRESETS[addon.preset](pods) if addon.preset and addon.preset in PRESETS else ():
+        # They are called the same wherever the API is.
+        for found in PRESETS[addon.preset]("", "", 0) if addon.preset and addon.preset in PRESETS else ():
             yield named(found), (addon.name, f"preset {addon.preset}")
 
 

@@ -132,7 +132,7 @@ def _cluster(
         approve_csr=spec.kubelet_csr.approve,
         extra_sans=tuple(str(name) for name in spec.certificates.extra_sans),
         kubeconfig_context=spec.kubeconfig.context or "",
-        addons=tuple(_addon(document, addon, manifests) for addon in spec.addons),
+        addons=tuple(_addon(document, endpoint, addon, manifests) for addon in spec.addons),
         change_policy={
             Risk.REBOOT: Consent(change.reboot),
             Risk.REPLACE: Consent(change.replace),
@@ -262,10 +262,10 @@ def _health(given: schema.HealthCheck) -> Health:
     )
 
 
-def _addon(document: schema.ClusterDocument, given: schema.Addon, manifests: Manifests) -> Addon:
+def _addon(document: schema.ClusterDocument, endpoint: Endpoint, given: schema.Addon, manifests: Manifests) -> Addon:
     """A preset's objects first, then those of its files in their order."""
     pods = str(document.spec.cluster_network.pods.cidr_blocks[0])
-    brought = PRESETS[given.preset](pods) if given.preset else ()
+    brought = PRESETS[given.preset](pods, endpoint.host, endpoint.port) if given.preset else ()
     # A file for which two patterns stand is applied once, at its first place.
     names = [name for source in given.manifests for name in matching(source.file, manifests)]
     objects = (*brought, *(obj for name in dict.fromkeys(names) for obj in manifests[name]))

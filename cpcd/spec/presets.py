@@ -17,20 +17,32 @@ Object = Mapping[str, Any]
 
 
 @lru_cache(maxsize=8)
-def flannel(pods: str) -> tuple[Object, ...]:
-    """Return flannel's objects with `pods` (CIDR) as the `Network` of its net-conf.json, which is the pods' network."""
+def flannel(pods: str, host: str, port: int) -> tuple[Object, ...]:
+    """Return flannel's objects: `pods` (CIDR) is the `Network` of its net-conf.json, and the API is asked at the endpoint.
+
+    Else flanneld asks it at the service's address, where nothing answers on a machine that has just started until
+    kube-proxy has written its rules: it ends itself, and is started anew at ever longer intervals, while pods wait.
+    kube-proxy and the kubelets ask at the endpoint too.
+    """
     from importlib.resources import files  # costs 10 ms, and most commands only ask which presets there are
 
     published = files("cpcd") / "vendor" / "flannel" / "kube-flannel.yml"
-    return tuple(_networked(obj, pods) for obj in yaml.load_all(published.read_bytes(), Loader=yaml.CSafeLoader))
+    loaded = yaml.load_all(published.read_bytes(), Loader=yaml.CSafeLoader)
+    return tuple(
+        _fitted(obj, pods, {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}) for obj in loaded
+    )
 
 
-def _networked(obj: Object, pods: str) -> Object:
-    if obj["kind"] != "ConfigMap":
-        return obj
-    network = {**json.loads(obj["data"]["net-conf.json"]), "Network": pods}
-    return {**obj, "data": {**obj["data"], "net-conf.json": json.dumps(network, indent=2) + "\n"}}
+def _fitted(obj: Any, pods: str, environment: Mapping[str, str]) -> Object:
+    if obj["kind"] == "ConfigMap":
+        network = {**json.loads(obj["data"]["net-conf.json"]), "Network": pods}
+        obj["data"]["net-conf.json"] = json.dumps(network, indent=2) + "\n"
+    if obj["kind"] == "DaemonSet":
+        for container in obj["spec"]["template"]["spec"]["containers"]:
+            container["env"] += [{"name": name, "value": value} for name, value in environment.items()]
+    found: Object = obj
+    return found
 
 
-PRESETS: Final[Mapping[str, Callable[[str], tuple[Object, ...]]]] = {"flannel": flannel}
-"""Preset -> its objects, given the pods' network."""
+PRESETS: Final[Mapping[str, Callable[[str, str, int], tuple[Object, ...]]]] = {"flannel": flannel}
+"""Preset -> its objects, given the pods' network and where the API is reached."""

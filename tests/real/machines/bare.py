@@ -197,7 +197,7 @@ async def build(bare: Bare, report: Report) -> None:
         worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
         plane = await bare.machine(111, PLANE, cores=2, memory=4096)
         report.figure("init", await bare.init())
-        hands.create_task(bare.apply(*flannel(PODS)))
+        hands.create_task(bare.apply(*flannel(PODS, ENDPOINT, 6443)))
         for what, own, others in zip(("clone → SSH", "prepare"), plane, await worker, strict=True):
             report.figure(what, max(own, others))
         report.figure("join", await bare.join("worker-1"))

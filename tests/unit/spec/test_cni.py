@@ -50,13 +50,26 @@ def test_the_vendored_manifest_names_the_vendored_version() -> None:
 
 
 def test_a_file_without_a_cni_gets_flannel_with_its_own_pod_network(valid: str) -> None:
-    """The network is the only thing that differs from what was published, and it differs in the text's own form."""
+    """The network differs from what was published, in the text's own form, and where flanneld asks the API; nothing else."""
     published = (VENDORED[0].parent / "kube-flannel.yml").read_text(encoding="utf-8")
     text = valid + "  clusterNetwork: {pods: {cidrBlocks: [10.77.0.0/16]}}\n"
     expected = list(yaml.safe_load_all(published.replace("10.244.0.0/16", "10.77.0.0/16")))
+    (daemon,) = (obj["spec"]["template"]["spec"]["containers"] for obj in expected if obj["kind"] == "DaemonSet")
+    daemon[0]["env"] += [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": "10.10.10.110"}, {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
+    ]  # fmt: skip
 
     assert expected == list(addons(text)["flannel"].objects)
     assert published.count("10.244.0.0/16") == 1
+
+
+def test_flannel_asks_the_api_at_the_endpoint(valid: str) -> None:
+    """Not at the service's address, where nothing answers until kube-proxy does: flanneld would be started in vain."""
+    text = valid + "  controlPlaneEndpoint: {host: api.example.org, port: 8443, provider: external}\n"
+    (daemon,) = (obj for obj in addons(text)["flannel"].objects if obj["kind"] == "DaemonSet")
+    given = {each["name"]: each.get("value") for each in daemon["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+    assert ("api.example.org", "8443") == (given["KUBERNETES_SERVICE_HOST"], given["KUBERNETES_SERVICE_PORT"])
 
 
 def test_the_network_is_the_default_one_where_the_file_names_none(valid: str) -> None:
