@@ -148,7 +148,7 @@ class Rack:
 
     def apply_cni(self) -> None:
         """Apply what cpcd applies to a cluster without a CNI of its own."""
-        for obj in flannel(self.cluster.plan.pods):
+        for obj in flannel(self.cluster.plan.pods, VIP, 6443):
             self.cluster.store.apply(dict(obj))
 
     @property

@@ -367,7 +367,7 @@ async def test_list_selects_by_namespace_labels_and_fields(site: Site) -> None:
 
 async def test_applied_addon_is_found_and_settled(site: Site) -> None:
     """A dry run of what was just applied changes nothing, the API's defaults included; its label finds its objects."""
-    kube, wanted = site.kube, applyset.objects("flannel", flannel("10.244.0.0/16"), ())
+    kube, wanted = site.kube, applyset.objects("flannel", flannel("10.244.0.0/16", "10.0.0.4", 6443), ())
     for obj in wanted:
         await kube.apply(obj)
     would = [meaning(await kube.apply(obj, dry_run=True)) for obj in wanted]

@@ -140,7 +140,7 @@ async def test_a_cluster_comes_up_and_goes_down_with_its_machine(bench: Bench, t
     kubeconfig = (await bench.guests.call(host, "kubeconfig", {}))["kubeconfig"]
     kube = KubeApi(kubeconfig, endpoint="kube:home", cache_dir=tmp_path / "kube", scale=5)
     await bench.until(kube.readyz)
-    for obj in flannel("10.244.0.0/16"):
+    for obj in flannel("10.244.0.0/16", "10.0.0.4", 6443):
         await kube.apply(dict(obj))
 
     async def ready() -> bool:
