@@ -1,4 +1,4 @@
-"""The words of a failure: from the texts of kubeadm, etcdctl, apt and ssh to one closed list of reasons.
+"""The words of a failure: from the texts of kubeadm, etcdctl, package managers and ssh to one closed list of reasons.
 
 These programs have no codes (rc is 1 for everything), so their stable texts are the codes. Travels in the bundle, and
 is used by `adapters/playbooks` for Ansible's messages. It must never let a secret into a message.
@@ -10,19 +10,26 @@ import re
 from typing import Final
 
 # kubeadm, etcdctl and apt have no codes (rc is 1 for everything), so their stable texts are the codes. First match
-# wins; the texts are recorded (a number is the line's) or stand in `failures.md`. `|` before a reason: for etcd verbs only.
+# wins; the texts are recorded (a number is the line's) or stand in `failures.md`; dnf's and zypper's are in the tests. `|` before a reason: for etcd verbs only.
 _RULES: Final = (
     ("busy", r"another operation holds the machine"),
     ("DiskFull", r"[Nn]o space left on device|don't have enough free space|No usable temporary directory found"),
-    ("AptLocked", r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked"),
+    ("DiskFull", r"Failure writing output to destination"),  # curl's, for dnf and zypper
+    (
+        "PackageManagerLocked",
+        r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked",
+    ),
+    ("PackageManagerLocked", r"System management is locked"),  # zypper's
     ("DpkgInterrupted", r"dpkg was interrupted"),
     ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
     ("PackageHeld", r"held broken packages|Held packages were changed"),
-    ("RepositoryKey", r"EXPKEYSIG|NO_PUBKEY|is not signed"),
+    ("RepositoryKey", r"EXPKEYSIG|NO_PUBKEY|is not signed|[Ss]ignature verification (?:error|failed)"),
     (
         "MirrorUnreachable",
         r"Failed to fetch|Temporary failure resolving|does not have a Release file|urlopen error \[Errno",
     ),
+    ("MirrorUnreachable", r"Failed to download metadata|Download \(curl\) error|Valid metadata not found"),
+    ("PackageMissing", r"No package \S+ available|No provider of "),  # as zypper says, too, of what it could not fetch
     (
         "NotRoot",
         r"\[ERROR IsPrivilegedUser\]|Missing sudo password|sudo: (?:a \w+ is required|not found)|not in the sudoers file",
@@ -67,7 +74,10 @@ _RULES: Final = (
 )
 _BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Killed"}
 _SIGKILL: Final = frozenset({137, -9})
-_CAUSE: Final = re.compile(r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E:|dpkg: error|fatal)")
+_CAUSE: Final = re.compile(
+    r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E:|dpkg: error|fatal"
+    r"|Download \(curl\) error|System management is locked|\[.*\] Valid metadata|- Signature|No provider of |Problem: )"
+)
 _WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
 REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(
     _BY_RC.values(), (reason.lstrip("|") for reason, _ in _RULES)

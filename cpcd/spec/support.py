@@ -74,7 +74,6 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported(f"{_PROXMOX}.ipv6Config", "machines have IPv4 addresses"),
     Unsupported(f"{_PROXMOX}.dhcp4", "addresses are static, from ipv4Config.addresses"),
     *_below("spec.templates.*", "image storage cpuType packages test keep", _BUILDING),
-    Unsupported("spec.templates.*.os", "machines run Ubuntu or Debian", ("ubuntu", "debian")),
     *(row for parent in MACHINES for row in _machine(parent)),
     *(Unsupported(f"{parent}.ssh.keyRef", "cpcd makes a key of its own in the state directory") for parent in MACHINES),
     *_below("spec.controlPlane.kubeadmConfigSpec",

@@ -122,7 +122,7 @@ async def test_a_failing_task_is_named_with_its_words_and_reason(directory: Path
     await playbooks.submit(sshd.host(), "op1", GIVEN)
 
     state = await end_of(playbooks)
-    assert (state["state"], state["error"]["reason"]) == ("failed", "AptLocked")
+    assert (state["state"], state["error"]["reason"]) == ("failed", "PackageManagerLocked")
     assert "task 'run echo'" in state["error"]["message"]
     assert left(directory) == {"run.json", "pid.json", "result.json", "log"}
 

@@ -31,17 +31,30 @@ mount -t tmpfs tmpfs /sys/module
 mkdir /sys/module/overlay
 mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd
 """
+# What each of the others has that Debian has not.
+OTHERS = {
+    "rocky": """
+rm /etc/os-release && printf 'NAME="Rocky Linux"\\nID="rocky"\\nVERSION_ID="9.6"\\n' > /etc/os-release
+""",
+    "leap": """
+rm /etc/os-release && printf 'NAME="openSUSE Leap"\\nID="opensuse-leap"\\nVERSION_ID="16.0"\\n' > /etc/os-release
+""",
+}
+ENFORCING = """
+mkdir -p /etc/selinux && printf '# SELINUX= can be enforcing\\nSELINUX=enforcing\\nSELINUXTYPE=targeted\\n' > /etc/selinux/config
+"""
 COLLECT = """
 mkdir "$WORLD/left"
 for f in /etc/fstab /etc/modules-load.d/k8s.conf /etc/sysctl.d/99-kubernetes-cri.conf /etc/containerd/config.toml \
-   /etc/apt/apt.conf.d/52cpcd-no-reboot /var/lib/cpcd/prepared.json
+   /etc/apt/apt.conf.d/52cpcd-no-reboot /etc/selinux/config /var/lib/cpcd/prepared.json
 do [ ! -e "$f" ] || cp "$f" "$WORLD/left"; done
 ls /etc/apt/sources.list.d > "$WORLD/left/sources"
 """
 # Each stand-in logs its call; state that a second run must see is a file beside it.
 STANDINS = {
     "systemctl": 'case "$1" in show) echo LoadState=loaded; echo ActiveState=active; echo UnitFileState=enabled;; '
-    "is-enabled) echo enabled;; restart) touch /run/containerd/containerd.sock;; esac",
+    "is-enabled) echo enabled;; restart) touch /run/containerd/containerd.sock;; "
+    '*-unit-files*) [ -e "$0.firewall" ] || echo firewalld.service enabled enabled;; disable) touch "$0.firewall";; esac',
     "swapoff": "",
     "modprobe": 'mkdir "/sys/module/$2"',
     "sysctl": 'case "$1" in --values) [ -e "$0.set" ] && printf "1\\n1\\n1\\n" || printf "0\\n0\\n0\\n";; '
@@ -57,6 +70,11 @@ STANDINS = {
     "containerd": "echo containerd github.com/containerd/containerd $CONTAINERD",
     "timedatectl": 'case "$1" in show) cat "$0.zone" 2>/dev/null || echo Etc/UTC;; *) echo "$2" > "$0.zone";; esac',
     "apt-get": "exit 1",
+    "rpm": "printf 'installed %s\\n' ca-certificates containerd gpg2 openssl",
+    "zypper": "mkdir -p /etc/zypp; printf 'solvable_name: %s\\n' kubelet kubeadm kubectl > /etc/zypp/locks",
+    "dnf": "exit 1",
+    "getenforce": '[ -e "$0.permissive" ] && echo Permissive || echo Enforcing',
+    "setenforce": 'touch "$(dirname "$0")/getenforce.permissive"',
     # Somebody's dpkg is at work when it is first asked, and was killed when it is asked again.
     "dpkg": 'case "$1" in --configure) [ -e "$0.asked" ] || { touch "$0.asked"; '
     'echo "dpkg: error: dpkg frontend lock was locked by /usr/bin/apt process with pid 7" >&2; exit 2; }; '
@@ -79,16 +97,17 @@ def world(tmp_path: Path) -> Path:
 
 
 def play(
-    world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str = "", after: str = "", **given: object
-) -> list[str]:
+    world: Path, *, runs: int, containerd: str = "1.7.24~ds1", begin: str = "", before: str = "", after: str = "",
+    **given: object,
+) -> list[str]:  # fmt: skip
     """Play prepare.yml some times in one namespace and return each run's recap; what it left is in `left`.
 
-    It begins at the task `begin`, if one is named: each costs half a second of a processor. `after` runs after each.
+    It begins at the task `begin`, if one is named: each costs half a second of a processor. `before` runs once, `after`
+    after each.
     """
     variables = {"version": "1.35.4", "packages": [], "timezone": "", "profile": "p1", **given}
     bin_dir = Path(sys.executable).parent
     command = f"{bin_dir}/ansible-playbook -i localhost, -c local -e @$WORLD/given.json {PLAYBOOK}"
-    (world / "given.json").write_text(json.dumps(variables))
     (world / "ansible.cfg").touch()
     env = {
         "PATH": f"{world}/bin:{bin_dir}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -101,8 +120,10 @@ def play(
         "ANSIBLE_PYTHON_INTERPRETER": shutil.which("python3", path="/usr/bin") or sys.executable,
     }
     if begin:
+        variables["there"] = {"distribution": {"manager": "apt"}}  # what the first task has seen
         command = f"mkdir -p /var/lib/cpcd; {command} --start-at-task '{begin}'"
-    script = MOUNTS + f"{command}\n{after}\n" * runs + COLLECT
+    (world / "given.json").write_text(json.dumps(variables))
+    script = MOUNTS + before + f"{command}\n{after}\n" * runs + COLLECT
     done = subprocess.run([*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if "unreachable=" in line]
@@ -138,6 +159,23 @@ def test_a_baked_image_is_prepared_without_apt_and_a_second_run_changes_nothing(
     assert calls.count("apt-mark hold kubelet kubeadm kubectl") == 1
     assert calls.count("timedatectl set-timezone Europe/Berlin") == 1
     assert calls.count("systemctl restart containerd") == 1
+
+
+@pytest.mark.parametrize("system", OTHERS)
+def test_baked_image_of_another_distribution_is_prepared_without_its_package_manager(world: Path, system: str) -> None:
+    """SELinux permits, now and at the next boot, its firewall is stopped, and the second run changes nothing."""
+    recaps = play(world, runs=2, before=OTHERS[system] + ENFORCING)
+
+    assert "changed=0 " not in recaps[0]
+    assert "changed=0 " in recaps[1]
+    text = (world / "left" / "config").read_text()
+    assert text == "# SELINUX= can be enforcing\nSELINUX=permissive\nSELINUXTYPE=targeted\n"
+    calls = (world / "calls").read_text().splitlines()
+    assert calls.count("setenforce 0") == 1
+    assert {"systemctl stop firewalld", "systemctl disable firewalld"} <= set(calls)
+    assert ["zypper addlock kubelet kubeadm kubectl"] * (system == "leap") == [
+        call for call in calls if call.startswith(("zypper", "dnf", "apt", "dpkg"))
+    ]
 
 
 def test_containerd_2_gets_the_configuration_of_its_own_major(world: Path) -> None:

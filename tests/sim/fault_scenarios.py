@@ -125,7 +125,7 @@ SCENARIOS: Final = (
     Scenario(fault="clock-steps-back", story=B, quiet=True),
     # --- machines
     Scenario(fault="one-machine-id", story=B, said="MachineIdShared: demo-general-1 .*demo-cp-1", quiet=True, nodes=1),
-    Scenario(fault="apt-is-locked", story=B, said="CPCD-106 .*AptLocked"),
+    Scenario(fault="apt-is-locked", story=B, said="CPCD-106 .*PackageManagerLocked"),
     Scenario(fault="cloud-init-degraded", story=B, quiet=True),
     Scenario(fault="cloud-init-hangs", story=B, quiet=True, lasts=180, nodes=0),
     Scenario(fault="no-address", story=B, said="GuestSilent", quiet=True, lasts=180),

@@ -23,7 +23,7 @@ __all__ = ["main"]
 JSON = Any
 
 _JOINED: Final = re.compile(r"(?:, |: )(?=[EW]:\S)")  # what python-apt said, which Ansible puts into one line
-_TOLD: Final = ("msg", "response", "url", "stderr", "stdout", "module_stderr", "module_stdout")
+_TOLD: Final = ("msg", "failures", "response", "url", "stderr", "stdout", "module_stderr", "module_stdout")
 
 
 @dataclass(slots=True)
@@ -61,7 +61,8 @@ class _Watch:
 
 def _message(result: Mapping[str, JSON]) -> str:
     """Return a failed task's words: its message, what a server answered and which, what was printed."""
-    parts = [str(result.get(part, "")).strip() for part in _TOLD]
+    told = [result.get(part, "") for part in _TOLD]
+    parts = ["\n".join(map(str, part)) if isinstance(part, list) else str(part).strip() for part in told]
     return _JOINED.sub("\n", "\n".join(part for part in parts if part)) or "no message"
 
 

@@ -182,7 +182,7 @@ FAILED: Final[tuple[Rule, ...]] = (
     Rule("snapshot", "SnapshotCorrupt", note=r"truncated|blank"),
     # packages
     Rule("packages", "DiskFull", note=r"full disk|disk full|disk is full"),
-    Rule("packages", "AptLocked", note=r"holds the lock|while held|lock.*held|another holds"),
+    Rule("packages", "PackageManagerLocked", note=r"holds the lock|while held|lock.*held|another holds"),
     Rule("packages", "DpkgInterrupted", note=r"interrupted"),
     Rule("packages", "PackageMissing", note=r"unknown package"),
     Rule("packages", "MirrorUnreachable", note=r"without (?:any )?network"),

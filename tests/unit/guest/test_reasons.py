@@ -15,9 +15,9 @@ RECORDED = [
     (78, "init", "InvalidConfig"),
     (87, "init", "PreflightPortInUse"),
     (109, "init", "RuntimeDown"),
-    (111, "prepare", "AptLocked"),
-    (113, "prepare", "AptLocked"),
-    (114, "prepare", "AptLocked"),
+    (111, "prepare", "PackageManagerLocked"),
+    (113, "prepare", "PackageManagerLocked"),
+    (114, "prepare", "PackageManagerLocked"),
     (117, "init", "PreflightFilesPresent"),
     (125, "prepare", "DpkgInterrupted"),
     (127, "init", "NotRoot"),
@@ -46,6 +46,50 @@ RECORDED = [
     (357, "upgrade", "ApiUnreachable"),
     (430, "join", "PreflightFilesPresent"),
 ]
+
+
+# What dnf 4.14 (by Ansible's module) and zypper 1.14.59 said when they were put into each situation, in Debian 12.
+SAID = {
+    "PackageManagerLocked": [
+        "System management is locked by the application with pid 22409 (/tmp/zypper).\nClose this application before trying again.",
+    ],
+    "PackageMissing": [
+        "Failed to install some of the specified packages\nNo package nosuchpackage available.",
+        "No provider of 'nosuchpackage' found.",
+    ],
+    "MirrorUnreachable": [
+        "Failed to download metadata for repo 'base': Cannot download repomd.xml: All mirrors were tried",
+        ("Download (curl) error for 'http://nosuch.example/repodata/repomd.xml':\nError code: Connection failed\n"
+         "Error message: Could not resolve host: nosuch.example\n\nError building the cache:\nSome of the repositories "
+         "have not been refreshed because of an error.\nNo provider of 'gpg2' found."),
+        ("Error building the cache:\n[base|http://10.78.0.5/nothing] Valid metadata not found at specified URL\nHistory:\n"
+         " - [base|http://10.78.0.5/nothing] Repository type can't be determined.\n\nNo provider of 'gpg2' found."),
+    ],
+    "RepositoryKey": [
+        "Failed to download metadata for repo 'base': repomd.xml GPG signature verification error: Bad GPG signature",
+        ("Error building the cache:\n[base|http://10.78.0.5/distribution] Valid metadata not found at specified URL\n"
+         "History:\n - Signature verification failed for repomd.xml\n - Can't provide /repodata/repomd.xml\n\n"
+         "No provider of 'gpg2' found."),
+    ],
+    "DiskFull": [
+        ("Failed to download packages: containerd-1.6.20-1.x86_64: Download failed: Curl error (23): Failed writing received "
+         "data to disk/application for http://10.78.0.5/containerd.rpm [Failure writing output to destination]"),
+        ("Download (curl) error for 'http://10.78.0.5/containerd.rpm':\nError code: Write error\nError message: Failure "
+         "writing output to destination\n\nProblem occurred during or after installation or removal of packages:"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in SAID.items() for text in texts])
+def test_what_dnf_and_zypper_say_has_its_reason_and_its_words(reason: str, text: str) -> None:
+    """After each failure zypper misses the package, too; what it would have asked a person is no cause."""
+    asked = (
+        "Continue? [y/n/v/...? shows all options] (y): y\nAbort, retry, ignore? [a/r/i/...? shows all options] (a): a"
+    )
+    said = text if text.startswith("Failed to ") else f"{text}\n{asked}"
+
+    assert reason == classify("prepare", 1, "", said)
+    assert "Continue?" not in words(1, "", said)
 
 
 @pytest.mark.parametrize(("seq", "verb", "reason"), RECORDED)

@@ -19,7 +19,6 @@ REFUSED = {
     "spec.templates.*.packages": "  templates: [{name: a, packages: [vim]}]",
     "spec.templates.*.test": "  templates: [{name: a, test: {boot: true}}]",
     "spec.templates.*.keep": "  templates: [{name: a, keep: 2}]",
-    "spec.templates.*.os": "  templates: [{name: a, os: rocky}]",
     "spec.machineDefaults.templateSelector.matchPolicy": (
         "  machineDefaults: {templateSelector: {matchTags: [a], matchPolicy: exact}}"
     ),
@@ -169,7 +168,6 @@ def test_the_message_says_what_and_why(complaints: Callable[..., list[str]]) -> 
     [
         ("  healthCheck: {remediation: {ladder: [Start, Rejoin]}}", "(ladder: Rejoin): the rungs are Start, Reset and Replace"),
         ("  machineDefaults: {network: {networkDevices: [{}, {name: net1}]}}", "(networkDevices): machines have one network device, net0"),
-        ("  templates: [{name: a, os: rocky}]", "(os: rocky): machines run Ubuntu or Debian"),
         ("  machineDefaults: {numa: true}", "(numa: true): NUMA is not shown to guests"),
         ("  machineDefaults: {ssh: {keyRef: geheim}}", "(keyRef): cpcd makes a key of its own in the state directory"),
     ],
