@@ -1,14 +1,14 @@
 """`prepare` on plain machines of Debian 12 and 13, as it is: what it installs, what goes wrong in it, and what is told.
 
 The stories are told on both machines at once, one after the other in this order, and each begins with what the one
-before has left. Next: `plain.py` for the machines, `mirror.py` for where their packages come from.
+before has left. Next: `plain.py` for the machines, `systems.py` for what they start with; `rpm.py`.
 """
 
 import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import pytest
 import pytest_asyncio
 
 from cpcd.adapters.playbooks.traces import marked
-from tests.real import binaries
 from tests.real.cache import say
 from tests.real.machines.hand import until
 from tests.real.machines.kept import went_well
 from tests.real.machines.network import REPOSITORY
-from tests.real.machines.plain import GIVEN, PERSON, Plain, Played, played, standing
+from tests.real.machines.plain import FIT, GIVEN, PERSON, WANTED, Plain, Played, each, note, played, standing
 from tests.real.machines.report import Report
+from tests.real.machines.systems import debian
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,46 +46,14 @@ HOLDER = (
     ' fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(3600)\';'
     " until journalctl --boot --unit=holder --output=cat | grep -q held; do sleep 0.2; done"
 )
-# What there is in the end, and what kubeadm finds wrong with it: nothing but that the machine is small for a control plane.
-LEFT = f"""
-kubelet --version; kubeadm version -o short; kubectl version --client | head -n 1; apt-mark showhold | xargs
-cat > /tmp/init.yaml <<'END'
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-nodeRegistration: {{imagePullPolicy: Never}}
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: v{binaries.KUBERNETES}
-END
-kubeadm init phase preflight --config /tmp/init.yaml --ignore-preflight-errors NumCPU,Mem > /dev/null && echo fit
-"""
+LEFT = f"{FIT}; apt-mark showhold | xargs"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def machines(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[list[Plain]]:
     """Return the two machines."""
-    async with standing(place, failed=lambda: not went_well(request)) as made:
+    async with standing(place, debian(), failed=lambda: not went_well(request)) as made:
         yield made
-
-
-async def each(machines: list[Plain], story: Callable[[Plain], Awaitable[Any]]) -> dict[str, Any]:
-    """Tell a story on all machines at once and return what became of it, by suite."""
-
-    async def told(machine: Plain) -> Any:
-        return await story(machine)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = {machine.suite: group.create_task(told(machine)) for machine in machines}
-    return {suite: task.result() for suite, task in tasks.items()}
-
-
-def note(report: Report, what: str, ended: dict[str, Played]) -> None:
-    """Report what each machine's run said in the end."""
-    for suite, one in ended.items():
-        words = f"{one.reason}: {one.message}" if one.reason else f"{one.state}, {one.changed} changed"
-        report.add(f"{suite}: {what}: {words.replace('|', '/')[:300]}", one.seconds)
-        say(f"{suite}: {what}: {words}")
 
 
 async def test_user_without_sudo_is_told_and_nothing_changes(machines: list[Plain], report: Report) -> None:
@@ -99,7 +67,7 @@ async def test_user_without_sudo_is_told_and_nothing_changes(machines: list[Plai
         )
 
     told = await each(machines, story)
-    note(report, "a user without sudo", {suite: played for suite, (played, _) in told.items()})
+    note(report, "a user without sudo", {name: played for name, (played, _) in told.items()})
 
     assert {"NotRoot"} == {played.reason for played, _ in told.values()}, told
     assert all("sudo" in played.message for played, _ in told.values()), told
@@ -144,12 +112,12 @@ async def test_third_run_converges_after_two_that_were_cut(machines: list[Plain]
     the lock held once more: dpkg, which has no patience of its own, is asked until it is free.
     """
     chance = random.Random(SEED)
-    moments = {machine.suite: (chance.uniform(*MOMENTS), chance.uniform(*MOMENTS)) for machine in machines}
+    moments = {machine.name: (chance.uniform(*MOMENTS), chance.uniform(*MOMENTS)) for machine in machines}
     say(f"SEED={SEED}: {moments}")
 
     async def story(machine: Plain) -> tuple[Played, Played, str, str, Played, str]:
-        waited, reset = await cut_by_reset(machine, moments[machine.suite][0])
-        killed = await cut_by_kill(machine, moments[machine.suite][1])
+        waited, reset = await cut_by_reset(machine, moments[machine.name][0])
+        killed = await cut_by_kill(machine, moments[machine.name][1])
         trapped = await machine.root(TRAP)
         await machine.root(HOLDER)
         began = time.monotonic()
@@ -164,16 +132,15 @@ async def test_third_run_converges_after_two_that_were_cut(machines: list[Plain]
 
     told = await each(machines, story)
     for number, what in ((0, "apt's lock waited for, and reset"), (1, "its run killed")):
-        for suite, ended in told.items():
-            note(report, f"{what} after {moments[suite][number]:.0f} s", {suite: ended[number]})
-    note(report, "the third run, the lock held for its first part", {suite: ended[4] for suite, ended in told.items()})
+        for name, ended in told.items():
+            note(report, f"{what} after {moments[name][number]:.0f} s", {name: ended[number]})
+    note(report, "the third run, the lock held for its first part", {name: ended[4] for name, ended in told.items()})
 
-    wanted = f"Kubernetes v{binaries.KUBERNETES}\nv{binaries.KUBERNETES}\nClient Version: v{binaries.KUBERNETES}"
     assert {("failed", "Unreachable")} == {(ended[0].state, ended[0].reason) for ended in told.values()}, told
     assert {"lost"} == {ended[1].state for ended in told.values()}, told
     assert {("half-configured", "running, running")} == {ended[2:4] for ended in told.values()}, told
     assert {"done"} == {ended[4].state for ended in told.values()}, told
-    assert {f"{wanted}\nkubeadm kubectl kubelet\nfit"} == {ended[5] for ended in told.values()}, told
+    assert {f"{WANTED}\nkubeadm kubectl kubelet"} == {ended[5] for ended in told.values()}, told
 
 
 async def cut_by_reset(machine: Plain, moment: float) -> tuple[str, Played]:
@@ -214,19 +181,19 @@ async def test_next_run_changes_nothing_and_is_as_fast_as_without_cpcd(
     async def story(machine: Plain) -> tuple[Played, float, str, Any]:
         began = time.monotonic()
         await machine.begin("again")
-        directory = place / f"bare-{machine.suite}"
+        directory = place / f"bare-{machine.name}"
         machine.keep("again", directory)
         again = await machine.end("again", began)
         seconds, told = await played(directory)
         return again, seconds, told, (await machine.facts())["prepared"]
 
     told = await each(machines, story)
-    note(report, "one more run", {suite: ended[0] for suite, ended in told.items()})
+    note(report, "one more run", {name: ended[0] for name, ended in told.items()})
     ours, bare = (
         sum(seconds) for seconds in zip(*((ended[0].seconds, ended[1]) for ended in told.values()), strict=True)
     )
-    for suite, ended in told.items():
-        report.add(f"{suite}: the same by a bare ansible-playbook", ended[1])
+    for name, ended in told.items():
+        report.add(f"{name}: the same by a bare ansible-playbook", ended[1])
     report.versions["prepare against bare ansible-playbook"] = f"{ours / bare:.2f} ×"
 
     assert {("done", 0)} == {(ended[0].state, ended[0].changed) for ended in told.values()}, told

@@ -2,7 +2,8 @@
 
 Debian's are fetched by this host's apt, which verifies their signatures; Kubernetes' are made here of the programs that
 `binaries` builds, laid out as its release team lays them out. Each repository is signed with a key of its own, which
-nobody has afterwards. Needs root and what `tools.sh` installs. Next: `mirror.py`, which serves them.
+nobody has afterwards. Needs root and what `tools.sh` installs. Next: `mirror.py`, which serves them; `rpms.py`, the same
+for dnf and zypper.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +21,7 @@ from tests.real import binaries
 from tests.real.cache import alone, cache, say
 from tests.real.machines import payload
 
-__all__ = ["KEY", "debian", "kubernetes"]
+__all__ = ["KEY", "debian", "digest", "kubernetes", "output", "repository", "signing"]
 
 KEY: Final = "Release.key"  # what verifies a repository, beside its packages
 WANTED: Final = ("ca-certificates", "containerd", "curl", "gnupg", "openssl", "tzdata")
@@ -46,7 +48,7 @@ class _Package:
 def debian(disk: Path, suite: str) -> Path:
     """Return a repository with what `prepare` wants from Debian and a disk's root has not, with its dependencies."""
     recipe = repr((disk.parent.name, WANTED, _APT))
-    return _repository(f"{suite}-{_digest(recipe)}", lambda place: _fetch(place, disk))
+    return repository(f"{suite}-{digest(recipe)}", lambda place: _fetch(place, disk))
 
 
 def kubernetes() -> Path:
@@ -56,15 +58,16 @@ def kubernetes() -> Path:
     which cannot be built, and nothing of it depends on one.
     """
     packages = _packages()
-    return _repository(f"kubernetes-{_digest(repr(packages))}", lambda place: _pack(place, packages))
+    return repository(f"kubernetes-{digest(repr(packages))}", lambda place: _pack(place, packages))
 
 
-def _digest(recipe: str) -> str:
+def digest(recipe: str) -> str:
+    """Return what a repository's name in the cache ends with: it changes with what it is made of, and how."""
     return hashlib.sha256((recipe + Path(__file__).read_text(encoding="utf-8")).encode()).hexdigest()[:16]
 
 
-def _repository(name: str, fill: Callable[[Path], None]) -> Path:
-    """Return a directory of the cache, filled with packages and signed first where it is not there yet."""
+def repository(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return a directory of the cache, of which `fill` makes a signed repository first where it is not there yet."""
     place = cache() / f"packages-{name}"
     with alone(place):
         if not (place / "repository").exists():
@@ -73,7 +76,6 @@ def _repository(name: str, fill: Callable[[Path], None]) -> Path:
                 made = Path(scratch) / "made"
                 made.mkdir(mode=0o755)
                 fill(made)
-                _sign(made)
                 made.replace(place / "repository")
     return place / "repository"
 
@@ -83,15 +85,16 @@ def _fetch(place: Path, disk: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch)
         for name, original in (("status", "/var/lib/dpkg/status"), ("sources.list", "/etc/apt/sources.list")):
-            (state / name).write_bytes(_output("debugfs", "-R", f"cat {original}", str(disk)))
+            (state / name).write_bytes(output("debugfs", "-R", f"cat {original}", str(disk)))
         for name in ("lists/partial", "archives/partial"):
             (state / name).mkdir(parents=True)
         (state / "apt.conf").write_text(_APT.format(state))
         environment = {**os.environ, "APT_CONFIG": str(state / "apt.conf")}
         for words in (("update",), ("install", "--yes", "--download-only", *WANTED)):
-            _output("apt-get", "--quiet", *words, env=environment)
+            output("apt-get", "--quiet", *words, env=environment)
         for package in (state / "archives").glob("*.deb"):
             shutil.move(package, place)
+    _sign(place)
 
 
 def _packages() -> tuple[_Package, ...]:
@@ -125,7 +128,8 @@ def _pack(place: Path, packages: tuple[_Package, ...]) -> None:
                     (root / target).write_text(source)
             (root / "DEBIAN").mkdir(parents=True)
             (root / "DEBIAN" / "control").write_text(_control(package))
-            _output("dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", str(root), str(place))
+            output("dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", str(root), str(place))
+    _sign(place)
 
 
 def _control(package: _Package) -> str:
@@ -140,17 +144,27 @@ def _sign(place: Path) -> None:
     """Make a flat repository of a directory of packages: its index, signed, and the key that verifies it."""
     sha256 = [word for each in ("MD5", "SHA1", "SHA512") for word in ("-o", f"APT::FTPArchive::{each}=false")]
     for verb in ("packages", "release"):
-        index = _output("apt-ftparchive", *sha256, verb, ".", cwd=place)
+        index = output("apt-ftparchive", *sha256, verb, ".", cwd=place)
         (place / verb.title()).write_bytes(index)
+    with signing("ed25519") as (gpg, _):
+        output(*gpg, "--clearsign", "--output", "InRelease", "Release", cwd=place)
+        (place / KEY).write_bytes(output(*gpg, "--armor", "--export"))
+
+
+@contextmanager
+def signing(algorithm: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Make a key that exists in this block alone; return how gpg is called, and gpg's home."""
     with tempfile.TemporaryDirectory() as home:
         gpg = ("gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback")
-        _output(*gpg, "--quick-generate-key", "packages", "ed25519", "sign", "never")
-        _output(*gpg, "--clearsign", "--output", "InRelease", "Release", cwd=place)
-        (place / KEY).write_bytes(_output(*gpg, "--armor", "--export"))
-        _output("gpgconf", "--homedir", home, "--kill", "all")
+        output(*gpg, "--quick-generate-key", "packages", algorithm, "sign", "never")
+        try:
+            yield gpg, home
+        finally:
+            output("gpgconf", "--homedir", home, "--kill", "all")
 
 
-def _output(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> bytes:
+def output(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> bytes:
+    """Return what a program printed; raises RuntimeError with its words where it failed."""
     done = subprocess.run(argv, capture_output=True, check=False, cwd=cwd, env=env)
     if done.returncode:
         raise RuntimeError(f"{argv[0]} failed: {done.stderr.decode(errors='replace')[-4000:].strip()}")

@@ -17,10 +17,10 @@ from typing import Final
 
 from tests.real import binaries
 from tests.real.cache import alone, cache, say
-from tests.real.machines import archive, oci, payload
+from tests.real.machines import oci, payload
 from tests.real.machines.network import NETWORK
 
-__all__ = ["GIB", "SUITES", "Image", "made"]
+__all__ = ["GIB", "RPM", "SUITES", "Image", "made"]
 
 SUITES: Final = ("bookworm", "trixie")
 SUITE: Final = "trixie"  # where nothing else is said
@@ -30,6 +30,7 @@ PACKAGES: Final = (
     "linux-image-cloud-amd64", "initramfs-tools", "iproute2", "iputils-ping", "netbase", "ca-certificates", "less",
     "cloud-init", "cloud-guest-utils", "qemu-guest-agent", "openssh-server", "sudo", "python3", "python3-apt",  # a template
 )  # fmt: skip
+RPM: Final = ("dnf", "zypper", "gpg", "openssl", "curl")  # what makes of a Debian a machine that packages for rpm go on
 # An initrd with the disk's driver alone: unpacking one with every driver takes an emulated processor seconds.
 BEFORE: Final = """
 mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"
@@ -63,12 +64,14 @@ class Image:
     initrd: Path
 
 
-def made(*, suite: str = SUITE, kubernetes: bool = False) -> Image:
+def made(*, suite: str = SUITE, kubernetes: bool = False, besides: tuple[str, ...] = ()) -> Image:
     """Return the plain image of a Debian, or the one with Kubernetes in it, made first where it is not there yet.
+
+    `besides` are packages that the plain one has, too.
 
     Some two minutes, and ten more to build Kubernetes. Raises RuntimeError with the reason.
     """
-    packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else PACKAGES
+    packages = (*PACKAGES, *payload.PACKAGES) if kubernetes else (*PACKAGES, *besides)
     recipe = repr((suite, GIB, packages, BEFORE, _after(suite), RESOLVER)) + (_contents() if kubernetes else "")
     place = cache() / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     image = Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
@@ -118,17 +121,19 @@ def _run(*argv: str) -> None:
 def main() -> None:
     """Make what the named parts of the tier boot, and install from.
 
-    `boot` and `ansible` have plain machines, `cni` none, and all others some with Kubernetes.
+    `boot`, `ansible` and `rpm` have plain machines, `cni` none, and all others some with Kubernetes.
     """
+    from tests.real.machines import systems  # which asks for images
+
     parts = set(sys.argv[1:])
     try:
         if "boot" in parts:
             made()
         if "ansible" in parts:
-            archive.kubernetes()
-            for suite in SUITES:
-                archive.debian(made(suite=suite).disk, suite)
-        if parts - {"boot", "ansible", "cni"}:
+            systems.debian()
+        if "rpm" in parts:
+            systems.rpm()
+        if parts - {"boot", "ansible", "rpm", "cni"}:
             made(kubernetes=True)
     except (OSError, RuntimeError) as error:
         sys.exit(str(error))

@@ -1,7 +1,7 @@
-"""The servers that a plain machine's apt asks: Debian's archive by HTTP, Kubernetes' by HTTPS at its own name.
+"""The server that plain machines install from: Kubernetes' packages, and Docker's, by HTTPS at their own names, others by HTTP.
 
-`prepare` is as it is, so that the machine believes in an authority of the tests and finds Kubernetes' name at our
-address; what is told here makes it so. Next: `archive.py` for what is served.
+`prepare` is as it is, so that the machine believes in an authority of the tests and finds those names at our address;
+what is told here makes it so. Next: `archive.py` and `rpms.py` for what is served.
 """
 
 import threading
@@ -14,25 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from cpcd.lab.servers.https import Authority, server_context
-from tests.real import binaries
-from tests.real.machines import archive
 from tests.real.machines.network import REPOSITORY
 
 __all__ = ["Mirror"]
 
-NAME: Final = "pkgs.k8s.io"
-_PATH: Final = f"core:/stable:/v{binaries.KUBERNETES.rpartition('.')[0]}/deb"
-# cloud-init writes /etc/hosts anew at each boot, by its template.
+NAMES: Final = ("pkgs.k8s.io", "download.docker.com")
 _TRUST: Final = """
 set -e
 cat > /usr/local/share/ca-certificates/tests.crt <<'END'
 {authority}END
-cat > /etc/apt/keyrings/tests.asc <<'END'
-{key}END
 update-ca-certificates > /dev/null
-echo '{address} {name}' | tee -a /etc/hosts >> /etc/cloud/templates/hosts.debian.tmpl
-rm -f /etc/apt/sources.list.d/*
-echo 'deb [signed-by=/etc/apt/keyrings/tests.asc] http://{address}/{suite} ./' > /etc/apt/sources.list
+# cloud-init writes /etc/hosts anew at each boot, by its template.
+echo '{address} {names}' | tee -a /etc/hosts >> /etc/cloud/templates/hosts.debian.tmpl
 """
 
 
@@ -48,33 +41,30 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What is served; `place` is a directory of its own, `debian` the repositories by suite."""
+    """What is served; `place` is a directory of its own, `served` are directories and files by the path that leads there."""
 
     place: Path
-    debian: Mapping[str, Path]
+    served: Mapping[str, Path]
     authority: Authority
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Answer until the end of the block."""
-        kubernetes = self.place / _PATH
-        kubernetes.parent.mkdir(parents=True)
-        kubernetes.symlink_to(archive.kubernetes())
-        for suite, repository in self.debian.items():
-            (self.place / suite).symlink_to(repository)
+        for path, directory in self.served.items():
+            (self.place / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.place / path).symlink_to(directory)
         handler = partial(_Quiet, directory=str(self.place))
         with ExitStack() as stack:
             for port in (80, 443):
                 server = stack.enter_context(ThreadingHTTPServer((REPOSITORY, port), handler))
                 if port == 443:
-                    context = server_context(self.authority.server([NAME]))
+                    context = server_context(self.authority.server(NAMES))
                     # Shaken hands by the thread of the connection: else one that says nothing stops all others.
                     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
                 threading.Thread(target=server.serve_forever, name=f"mirror {port}", daemon=True).start()
                 stack.callback(server.shutdown)
             yield
 
-    def trust(self, suite: str) -> str:
-        """Return the script by which a machine believes in this mirror and knows no other."""
-        key = (self.debian[suite] / archive.KEY).read_text()
-        return _TRUST.format(authority=self.authority.pem, key=key, address=REPOSITORY, name=NAME, suite=suite)
+    def trust(self) -> str:
+        """Return the script by which a machine believes in this mirror and finds it."""
+        return _TRUST.format(authority=self.authority.pem, address=REPOSITORY, names=" ".join(NAMES))

@@ -1,6 +1,6 @@
-"""Machines with nothing on them but Debian, and `prepare` played on one as the daemon does, or by a bare ansible-playbook.
+"""Machines with nothing on them but an operating system, and `prepare` played there as the daemon does, or by Ansible alone.
 
-Next: `ansible.py`, whose stories are told with them.
+Next: `ansible.py` and `rpm.py`, whose stories are told with them; `systems.py` for what they start with.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,17 +25,36 @@ from cpcd.adapters.proxmox import ProxmoxApi
 from cpcd.lab.servers.https import Authority
 from cpcd.ports.guests import Host
 from tests.real import binaries
-from tests.real.machines import archive, image, kept
+from tests.real.cache import say
+from tests.real.machines import kept
 from tests.real.machines.hand import USER, Hand, new_key, shell, until
 from tests.real.machines.lab import NODE, TEMPLATE, Lab
 from tests.real.machines.mirror import Mirror
+from tests.real.machines.report import Report
+from tests.real.machines.systems import System
 
-__all__ = ["GIVEN", "PERSON", "Plain", "Played", "played", "standing"]
+__all__ = ["FIT", "GIVEN", "PERSON", "WANTED", "Plain", "Played", "each", "note", "played", "standing"]
 
 PERSON: Final = "person"  # who may log in, and not become root
 GIVEN: Final = {
     "version": binaries.KUBERNETES, "packages": ["tzdata"], "timezone": "Europe/Berlin", "profile": "p1",
 }  # fmt: skip
+# What there is in the end, and what kubeadm finds wrong with it: nothing but that the machine is small for a control plane.
+FIT: Final = f"""
+kubelet --version; kubeadm version -o short; kubectl version --client | head -n 1
+cat > /tmp/init.yaml <<'END'
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+nodeRegistration: {{imagePullPolicy: Never}}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v{binaries.KUBERNETES}
+END
+kubeadm init phase preflight --config /tmp/init.yaml --ignore-preflight-errors NumCPU,Mem > /dev/null && echo fit"""
+WANTED: Final = (
+    f"Kubernetes v{binaries.KUBERNETES}\nv{binaries.KUBERNETES}\nClient Version: v{binaries.KUBERNETES}\nfit"
+)
 _PLAYBOOK: Final = Path(__file__).parents[3] / "cpcd" / "playbooks" / "prepare.yml"
 _PERSON: Final = f"useradd --create-home {PERSON} && cp -r ~{USER}/.ssh ~{PERSON} && chown -R {PERSON}: ~{PERSON}/.ssh"
 
@@ -55,20 +74,20 @@ class Played:
 class Plain:
     """One machine; `place` is where the private key and all playbooks' runs are kept."""
 
-    suite: str
+    name: str
     host: Host
     hand: Hand
     place: Path
 
     def run(self, op: str) -> Path:
         """Return where a run is kept; its name is no other machine's."""
-        return self.place / "playbooks" / f"{op}-{self.suite}"
+        return self.place / "playbooks" / f"{op}-{self.name}"
 
     async def root(self, script: str) -> str:
         """Let root run a script and return what it printed; raises RuntimeError with its words."""
         done = await shell(self.host, self.place / "key", f"sudo sh -c {shlex.quote(script)}")
         if done.exit_status:
-            raise RuntimeError(f"{self.suite}: {done.stderr}{done.stdout}")
+            raise RuntimeError(f"{self.name}: {done.stderr}{done.stdout}")
         return str(done.stdout).strip()
 
     async def facts(self) -> Mapping[str, Any]:
@@ -128,7 +147,7 @@ class Plain:
         async def other() -> bool:
             return bool((await self.facts())["boot_id"] != before)
 
-        await until(other, f"{self.suite} is up again")
+        await until(other, f"{self.name} is up again")
 
     def keep(self, op: str, directory: Path) -> None:
         """Copy what a run that is on its way was given, for it removes that at its end."""
@@ -167,32 +186,52 @@ def _environment(directory: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def standing(place: Path, *, failed: Callable[[], bool]) -> AsyncIterator[list[Plain]]:
-    """Boot one machine of each Debian, which trusts the tests' mirror; of a run that `failed` what they tell is kept."""
-    images = {suite: image.made(suite=suite) for suite in image.SUITES}
-    packages = {suite: archive.debian(made.disk, suite) for suite, made in images.items()}
-    mirror = Mirror(place / "mirror", packages, Authority("packages"))
+async def standing(
+    place: Path, systems: Mapping[str, System], *, failed: Callable[[], bool]
+) -> AsyncIterator[list[Plain]]:
+    """Boot one machine of each system, which trusts the tests' mirror; of a run that `failed` what they tell is kept."""
+    served = {path: made for system in systems.values() for path, made in system.repositories.items()}
+    mirror = Mirror(place / "mirror", served, Authority("packages"))
     public, key = new_key(place / "key"), place / "key"
-    async with Lab(place, *images.values()).running() as lab:
+    async with Lab(place, *(system.image for system in systems.values())).running() as lab:
         transport = AiohttpTransport([lab.url], ca_file="", fingerprint=lab.fingerprint)
         guests = GuestsOverSsh(key=key, playbooks=Playbooks(place / "playbooks", key=key))
         hand = Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests)
 
-        async def plain(number: int, suite: str) -> Plain:
-            host = await hand.machine(101 + number, suite, public, template=TEMPLATE + number, cores=1, memory=1536)
-            made = Plain(suite, host, hand, place)
-            await made.root(mirror.trust(suite) + _PERSON)
+        async def plain(number: int, name: str) -> Plain:
+            host = await hand.machine(101 + number, name, public, template=TEMPLATE + number, cores=1, memory=1536)
+            made = Plain(name, host, hand, place)
+            await made.root(mirror.trust() + systems[name].script + _PERSON)
             return made
 
         with mirror.serving():
             whole = False
             try:
                 async with asyncio.TaskGroup() as group:
-                    made = [group.create_task(plain(number, suite)) for number, suite in enumerate(images)]
+                    made = [group.create_task(plain(number, name)) for number, name in enumerate(systems)]
                 whole = True
-                yield [each.result() for each in made]
+                yield [one.result() for one in made]
             finally:
                 if failed() or not whole:
                     await kept.collect(lab, key, USER)
                 await guests.close()
                 await transport.close()
+
+
+async def each(machines: list[Plain], story: Callable[[Plain], Awaitable[Any]]) -> dict[str, Any]:
+    """Tell a story on all machines at once and return what became of it, by name."""
+
+    async def told(machine: Plain) -> Any:
+        return await story(machine)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {machine.name: group.create_task(told(machine)) for machine in machines}
+    return {name: task.result() for name, task in tasks.items()}
+
+
+def note(report: Report, what: str, ended: dict[str, Played]) -> None:
+    """Report what each machine's run said in the end."""
+    for name, one in ended.items():
+        words = f"{one.reason}: {one.message}" if one.reason else f"{one.state}, {one.changed} changed"
+        report.add(f"{name}: {what}: {words.replace('|', '/')[:300]}", one.seconds)
+        say(f"{name}: {what}: {words}")
