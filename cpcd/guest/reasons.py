@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# kubeadm, etcdctl and apt have no codes (rc is 1 for everything), so their stable texts are the codes. First match
-# wins; the texts are recorded (a number is the line's) or stand in `failures.md`; dnf's and zypper's are in the tests. `|` before a reason: for etcd verbs only.
+# kubeadm, etcdctl and apt have no codes (rc is 1 for everything), so their stable texts are the codes. First match wins;
+# the texts are recorded (a number is the line's), stand in `failures.md` or, of dnf and zypper, in the tests. `|` before a
+# reason: for etcd verbs only.
 _RULES: Final = (
     ("busy", r"another operation holds the machine"),
     ("DiskFull", r"[Nn]o space left on device|don't have enough free space|No usable temporary directory found"),
-    ("DiskFull", r"Failure writing output to destination"),  # curl's, for dnf and zypper
+    ("DiskFull", r"Failure writing output to destination|more space on the \S+ filesystem"),  # curl's, and rpm's
     (
         "PackageManagerLocked",
         r"Could not get lock|Unable to acquire the dpkg frontend lock|dpkg frontend lock was locked",
@@ -23,12 +24,16 @@ _RULES: Final = (
     ("DpkgInterrupted", r"dpkg was interrupted"),
     ("PackageMissing", r"Unable to locate package|Version '.*' for '.*' was not found|[Nn]o package matching"),
     ("PackageHeld", r"held broken packages|Held packages were changed"),
-    ("RepositoryKey", r"EXPKEYSIG|NO_PUBKEY|is not signed|[Ss]ignature verification (?:error|failed)"),
+    (
+        "RepositoryKey",
+        r"EXPKEYSIG|NO_PUBKEY|is not signed|[Ss]ignature verification (?:error|failed)|Failed to validate GPG signature",
+    ),
     (
         "MirrorUnreachable",
         r"Failed to fetch|Temporary failure resolving|does not have a Release file|urlopen error \[Errno",
     ),
-    ("MirrorUnreachable", r"Failed to download metadata|Download \(curl\) error|Valid metadata not found"),
+    ("MirrorUnreachable", r"Failed to download |Download \(curl\) error|Valid metadata not found"),
+    ("MirrorUnreachable", r"not found on medium|Timeout exceeded when accessing"),  # zypper's
     ("PackageMissing", r"No package \S+ available|No provider of "),  # as zypper says, too, of what it could not fetch
     (
         "NotRoot",
@@ -76,7 +81,8 @@ _BY_RC: Final = {124: "Timeout", 127: "CommandMissing", 137: "Killed", -9: "Kill
 _SIGKILL: Final = frozenset({137, -9})
 _CAUSE: Final = re.compile(
     r"^\s*(?:[\d.]+ )?(?:error:|\[ERROR |\w*Error|E:|dpkg: error|fatal"
-    r"|Download \(curl\) error|System management is locked|\[.*\] Valid metadata|- Signature|No provider of |Problem: )"
+    r"|Download \(curl\) error|System management is locked|\[.*\] Valid metadata|- Signature|No provider of |Problem: |- nothing provides "
+    r"|File '.*' not found on medium|installing package .* needs )"
 )
 _WARNING: Final = re.compile(r"^\s*(?:[\d.]+\s+)?(?:W\d{4} |\[WARNING )")
 REASONS: Final = frozenset({"busy", "InvalidInput", "UnitFailed", "Internal", "Failed"}).union(

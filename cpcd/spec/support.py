@@ -83,7 +83,7 @@ UNSUPPORTED: Final[tuple[Unsupported, ...]] = (
     Unsupported(f"{_DEPLOYMENT}.autoscale", "replicas are what the file says"),
     Unsupported(f"{_DEPLOYMENT}.machines", "all machines of a deployment are alike"),
     Unsupported("spec.registry", "images come from where the manifests say"),
-    Unsupported("spec.containerd.version", "containerd is the distribution's"),
+    Unsupported("spec.containerd.version", "containerd is what the machine's repositories have"),
     Unsupported("spec.certificates.renewBefore", "certificates are not renewed by cpcd"),
     *(row for parent in ("spec.addons.*",)
       for row in _below(parent, "chart repoURL values version namespace", _CHARTS)),

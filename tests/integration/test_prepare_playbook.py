@@ -34,6 +34,7 @@ mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd
 # What each of the others has that Debian has not.
 OTHERS = {
     "rocky": """
+mkdir -p /etc/dnf && printf '[main]\\ngpgcheck=1\\nexcludepkgs=vim,nano\\n' > /etc/dnf/dnf.conf
 rm /etc/os-release && printf 'NAME="Rocky Linux"\\nID="rocky"\\nVERSION_ID="9.6"\\n' > /etc/os-release
 """,
     "leap": """
@@ -41,12 +42,12 @@ rm /etc/os-release && printf 'NAME="openSUSE Leap"\\nID="opensuse-leap"\\nVERSIO
 """,
 }
 ENFORCING = """
-mkdir -p /etc/selinux && printf '# SELINUX= can be enforcing\\nSELINUX=enforcing\\nSELINUXTYPE=targeted\\n' > /etc/selinux/config
+mkdir -p /etc/selinux && printf '# SELINUX= can be enforcing\\nSELINUX=Enforcing \\nSELINUXTYPE=targeted\\n' > /etc/selinux/config
 """
 COLLECT = """
 mkdir "$WORLD/left"
 for f in /etc/fstab /etc/modules-load.d/k8s.conf /etc/sysctl.d/99-kubernetes-cri.conf /etc/containerd/config.toml \
-   /etc/apt/apt.conf.d/52cpcd-no-reboot /etc/selinux/config /var/lib/cpcd/prepared.json
+   /etc/apt/apt.conf.d/52cpcd-no-reboot /etc/selinux/config /etc/dnf/dnf.conf /var/lib/cpcd/prepared.json
 do [ ! -e "$f" ] || cp "$f" "$WORLD/left"; done
 ls /etc/apt/sources.list.d > "$WORLD/left/sources"
 """
@@ -70,7 +71,7 @@ STANDINS = {
     "containerd": "echo containerd github.com/containerd/containerd $CONTAINERD",
     "timedatectl": 'case "$1" in show) cat "$0.zone" 2>/dev/null || echo Etc/UTC;; *) echo "$2" > "$0.zone";; esac',
     "apt-get": "exit 1",
-    "rpm": "printf 'installed %s\\n' ca-certificates containerd gpg2 openssl",
+    "rpm": "",  # it finds whatever it is asked for
     "zypper": "mkdir -p /etc/zypp; printf 'solvable_name: %s\\n' kubelet kubeadm kubectl > /etc/zypp/locks",
     "dnf": "exit 1",
     "getenforce": '[ -e "$0.permissive" ] && echo Permissive || echo Enforcing',
@@ -170,6 +171,8 @@ def test_baked_image_of_another_distribution_is_prepared_without_its_package_man
     assert "changed=0 " in recaps[1]
     text = (world / "left" / "config").read_text()
     assert text == "# SELINUX= can be enforcing\nSELINUX=permissive\nSELINUXTYPE=targeted\n"
+    held = (world / "left" / "dnf.conf").read_text() if system == "rocky" else ""
+    assert held == "[main]\ngpgcheck=1\nexcludepkgs=kubelet kubeadm kubectl vim nano\n" * (system == "rocky")
     calls = (world / "calls").read_text().splitlines()
     assert calls.count("setenforce 0") == 1
     assert {"systemctl stop firewalld", "systemctl disable firewalld"} <= set(calls)

@@ -58,24 +58,44 @@ SAID = {
         "No provider of 'nosuchpackage' found.",
     ],
     "MirrorUnreachable": [
+        "Failed to download packages: gpg2-1-1.x86_64: Cannot download, all mirrors were already tried without success",
         "Failed to download metadata for repo 'base': Cannot download repomd.xml: All mirrors were tried",
-        ("Download (curl) error for 'http://nosuch.example/repodata/repomd.xml':\nError code: Connection failed\n"
-         "Error message: Could not resolve host: nosuch.example\n\nError building the cache:\nSome of the repositories "
-         "have not been refreshed because of an error.\nNo provider of 'gpg2' found."),
-        ("Error building the cache:\n[base|http://10.78.0.5/nothing] Valid metadata not found at specified URL\nHistory:\n"
-         " - [base|http://10.78.0.5/nothing] Repository type can't be determined.\n\nNo provider of 'gpg2' found."),
+        "File './gpg2-1-1.x86_64.rpm' not found on medium 'http://10.78.0.5/distribution'\nInstallation has been aborted.",
+        (
+            "Download (curl) error for 'http://nosuch.example/repodata/repomd.xml':\nError code: Connection failed\n"
+            "Error message: Could not resolve host: nosuch.example\n\nError building the cache:\nNo provider of 'gpg2' found."
+        ),
+        (
+            "Error building the cache:\n[base|http://10.78.0.5/nothing] Valid metadata not found at specified URL\nHistory:\n"
+            " - [base|http://10.78.0.5/nothing] Repository type can't be determined.\n\nNo provider of 'gpg2' found."
+        ),
     ],
     "RepositoryKey": [
+        "Failed to validate GPG signature for openssl-1-1.x86_64: Public key for openssl-1-1.x86_64.rpm is not installed",
         "Failed to download metadata for repo 'base': repomd.xml GPG signature verification error: Bad GPG signature",
-        ("Error building the cache:\n[base|http://10.78.0.5/distribution] Valid metadata not found at specified URL\n"
-         "History:\n - Signature verification failed for repomd.xml\n - Can't provide /repodata/repomd.xml\n\n"
-         "No provider of 'gpg2' found."),
+        (
+            "Error building the cache:\n[base|http://10.78.0.5/distribution] Valid metadata not found at specified URL\n"
+            "History:\n - Signature verification failed for repomd.xml\n - Can't provide /repodata/repomd.xml\n\n"
+            "No provider of 'gpg2' found."
+        ),
     ],
     "DiskFull": [
-        ("Failed to download packages: containerd-1.6.20-1.x86_64: Download failed: Curl error (23): Failed writing received "
-         "data to disk/application for http://10.78.0.5/containerd.rpm [Failure writing output to destination]"),
-        ("Download (curl) error for 'http://10.78.0.5/containerd.rpm':\nError code: Write error\nError message: Failure "
-         "writing output to destination\n\nProblem occurred during or after installation or removal of packages:"),
+        (
+            "Unknown Error occurred: Transaction test error:\n  installing package containerd-1.6.20-1.x86_64 needs 84MB more "
+            "space on the / filesystem\n\nError Summary\n-------------"
+        ),
+        (
+            "Installation of containerd-1.6.20-1.x86_64 failed:\nError: Subprocess failed. Error: RPM failed: rpm: \n"
+            "\tinstalling package containerd-1.6.20-1.x86_64 needs 110MB more space on the / filesystem"
+        ),
+        (
+            "Failed to download packages: containerd-1.6.20-1.x86_64: Download failed: Curl error (23): Failed writing "
+            "received data to disk/application for http://10.78.0.5/containerd.rpm [Failure writing output to destination]"
+        ),
+        (
+            "Download (curl) error for 'http://10.78.0.5/containerd.rpm':\nError code: Write error\n"
+            "Error message: Failure writing output to destination"
+        ),
     ],
 }  # fmt: skip
 
@@ -86,7 +106,7 @@ def test_what_dnf_and_zypper_say_has_its_reason_and_its_words(reason: str, text:
     asked = (
         "Continue? [y/n/v/...? shows all options] (y): y\nAbort, retry, ignore? [a/r/i/...? shows all options] (a): a"
     )
-    said = text if text.startswith("Failed to ") else f"{text}\n{asked}"
+    said = text if text.startswith(("Failed to ", "Unknown Error ")) else f"{text}\n{asked}"
 
     assert reason == classify("prepare", 1, "", said)
     assert "Continue?" not in words(1, "", said)
