@@ -19,8 +19,7 @@ from cpcd.adapters.playbooks.traces import marked
 from tests.real.cache import say
 from tests.real.machines.hand import until
 from tests.real.machines.kept import went_well
-from tests.real.machines.network import REPOSITORY
-from tests.real.machines.plain import FIT, GIVEN, PERSON, WANTED, Plain, Played, each, note, played, standing
+from tests.real.machines.plain import BOUND_S, FIT, GIVEN, PERSON, WANTED, Plain, Played, each, note, played, standing
 from tests.real.machines.report import Report
 from tests.real.machines.systems import debian
 
@@ -29,7 +28,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 MOMENTS = (5.0, 100.0)  # seconds of a run, or of what is left of one, that takes longer on any emulated processor
 APT = "pgrep --full '[a]pt-get .*install' || true"  # asks for the lock before anything else
-BOUND_S = 600.0  # in which a mirror that cannot be reached must be told
 # A package whose script kills dpkg in the middle of its configuration, once.
 TRAP = r"""
 mkdir -p /tmp/trap/DEBIAN
@@ -46,6 +44,7 @@ HOLDER = (
     ' fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(3600)\';'
     " until journalctl --boot --unit=holder --output=cat | grep -q held; do sleep 0.2; done"
 )
+UNFINISHED = "Finish what an interrupted dpkg left"  # the first task that wants the lock then
 LEFT = f"{FIT}; apt-mark showhold | xargs"
 
 
@@ -76,14 +75,7 @@ async def test_user_without_sudo_is_told_and_nothing_changes(machines: list[Plai
 
 async def test_machine_without_network_is_told_in_bounded_time(machines: list[Plain], report: Report) -> None:
     """The mirror's address leads nowhere for it."""
-
-    async def story(machine: Plain) -> Played:
-        await machine.root(f"ip route add unreachable {REPOSITORY}")
-        played = await machine.prepare("no-network")
-        await machine.root(f"ip route delete unreachable {REPOSITORY}")
-        return played
-
-    told = await each(machines, story)
+    told = await each(machines, lambda machine: machine.unreached("no-network"))
     note(report, "no way to the mirror", told)
 
     assert {"MirrorUnreachable"} == {played.reason for played in told.values()}, told
@@ -122,9 +114,9 @@ async def test_third_run_converges_after_two_that_were_cut(machines: list[Plain]
         await machine.root(HOLDER)
         began = time.monotonic()
         await machine.begin("third")
-        await machine.reaches("third", "Finish what an interrupted dpkg left")
+        await machine.reaches("third", UNFINISHED)
         await asyncio.sleep(15)
-        held = f"{waited}, {(await machine.poll('third'))['state']}"
+        held = f"{waited}, {machine.tasks('third')[-1]}"
         await machine.root("systemctl stop holder")
         third = await machine.end("third", began)
         left = await machine.root(LEFT) if third.state == "done" else ""
@@ -138,7 +130,7 @@ async def test_third_run_converges_after_two_that_were_cut(machines: list[Plain]
 
     assert {("failed", "Unreachable")} == {(ended[0].state, ended[0].reason) for ended in told.values()}, told
     assert {"lost"} == {ended[1].state for ended in told.values()}, told
-    assert {("half-configured", "running, running")} == {ended[2:4] for ended in told.values()}, told
+    assert {("half-configured", f"running, {UNFINISHED}")} == {ended[2:4] for ended in told.values()}, told
     assert {"done"} == {ended[4].state for ended in told.values()}, told
     assert {f"{WANTED}\nkubeadm kubectl kubelet"} == {ended[5] for ended in told.values()}, told
 

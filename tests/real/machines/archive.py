@@ -2,7 +2,7 @@
 
 Debian's are fetched by this host's apt, which verifies their signatures; Kubernetes' are made here of the programs that
 `binaries` builds, laid out as its release team lays them out. Each repository is signed with a key of its own, which
-nobody has afterwards. Needs root and what `tools.sh` installs. Next: `mirror.py`, which serves them; `rpms.py`, the same
+nobody has afterwards. Needs root and what `tools.sh` installs. Next: `mirror.py`, which serves them; `rpm_archive.py`, the same
 for dnf and zypper.
 """
 

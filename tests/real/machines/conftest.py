@@ -16,7 +16,7 @@ from tests.real.machines import image, kept, network
 from tests.real.machines.hand import USER, Hand
 from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
-from tests.real.machines.report import Report
+from tests.real.machines.report import OVER, Report
 from tests.real.machines.stage import Stage
 
 KEPT = pytest.StashKey[Path]()
@@ -87,8 +87,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return told
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Let a run fail in which something took too long beside the same by hand; its reports say what."""
+    if OVER and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Name the consoles and disks of a run that failed, and leave nothing of one that did not."""
+    for each in OVER:
+        terminalreporter.write_line(f"over: {each}")
     made = config.stash.get(KEPT, None)
     if made is None:
         return

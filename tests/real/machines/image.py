@@ -20,7 +20,7 @@ from tests.real.cache import alone, cache, say
 from tests.real.machines import oci, payload
 from tests.real.machines.network import NETWORK
 
-__all__ = ["GIB", "RPM", "SUITES", "Image", "made"]
+__all__ = ["GIB", "PACKAGE_MANAGERS", "SUITES", "Image", "made"]
 
 SUITES: Final = ("bookworm", "trixie")
 SUITE: Final = "trixie"  # where nothing else is said
@@ -30,7 +30,13 @@ PACKAGES: Final = (
     "linux-image-cloud-amd64", "initramfs-tools", "iproute2", "iputils-ping", "netbase", "ca-certificates", "less",
     "cloud-init", "cloud-guest-utils", "qemu-guest-agent", "openssh-server", "sudo", "python3", "python3-apt",  # a template
 )  # fmt: skip
-RPM: Final = ("dnf", "zypper", "gpg", "openssl", "curl")  # what makes of a Debian a machine that packages for rpm go on
+PACKAGE_MANAGERS: Final = (
+    "dnf",
+    "zypper",
+    "gpg",
+    "openssl",
+    "curl",
+)  # what makes of a Debian a machine that packages for rpm go on
 # An initrd with the disk's driver alone: unpacking one with every driver takes an emulated processor seconds.
 BEFORE: Final = """
 mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"
@@ -132,7 +138,7 @@ def main() -> None:
         if "ansible" in parts:
             systems.debian()
         if "rpm" in parts:
-            systems.rpm()
+            systems.rocky_and_leap()
         if parts - {"boot", "ansible", "rpm", "cni"}:
             made(kubernetes=True)
     except (OSError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """The server that plain machines install from: Kubernetes' packages, and Docker's, by HTTPS at their own names, others by HTTP.
 
 `prepare` is as it is, so that the machine believes in an authority of the tests and finds those names at our address;
-what is told here makes it so. Next: `archive.py` and `rpms.py` for what is served.
+what is told here makes it so. Next: `archive.py` and `rpm_archive.py` for what is served.
 """
 
 import threading

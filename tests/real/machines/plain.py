@@ -6,6 +6,7 @@ Next: `ansible.py` and `rpm.py`, whose stories are told with them; `systems.py` 
 import asyncio
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -30,12 +31,14 @@ from tests.real.machines import kept
 from tests.real.machines.hand import USER, Hand, new_key, shell, until
 from tests.real.machines.lab import NODE, TEMPLATE, Lab
 from tests.real.machines.mirror import Mirror
+from tests.real.machines.network import REPOSITORY
 from tests.real.machines.report import Report
 from tests.real.machines.systems import System
 
-__all__ = ["FIT", "GIVEN", "PERSON", "WANTED", "Plain", "Played", "each", "note", "played", "standing"]
+__all__ = ["BOUND_S", "FIT", "GIVEN", "PERSON", "WANTED", "Plain", "Played", "each", "note", "played", "standing"]
 
 PERSON: Final = "person"  # who may log in, and not become root
+BOUND_S: Final = 600.0  # in which a mirror that cannot be reached must be told
 GIVEN: Final = {
     "version": binaries.KUBERNETES, "packages": ["tzdata"], "timezone": "Europe/Berlin", "profile": "p1",
 }  # fmt: skip
@@ -122,12 +125,18 @@ class Plain:
         """Return what the daemon would hear of a run."""
         return await self.hand.guests.poll(self.host, self.run(op).name)
 
+    def tasks(self, op: str) -> list[str]:
+        """Return the tasks that a run has begun, in their order."""
+        told = self.run(op) / "artifacts" / "run" / "stdout"
+        return (
+            re.findall(r"^TASK \[(.*?)\] \*", told.read_text(errors="replace"), re.MULTILINE) if told.exists() else []
+        )
+
     async def reaches(self, op: str, task: str) -> None:
         """Wait until a run is at a task."""
-        told = self.run(op) / "artifacts" / "run" / "stdout"
 
         async def there() -> bool:
-            return told.exists() and f"TASK [{task}" in told.read_text(errors="replace")
+            return task in self.tasks(op)
 
         await until(there, f"{self.run(op).name} is at {task!r}")
 
@@ -140,6 +149,13 @@ class Plain:
     async def reset(self) -> None:
         """Press the machine's reset button."""
         assert await self.hand.ended(await self.hand.proxmox.power(NODE, int(self.host.uid), "reset")) == "OK"
+
+    async def unreached(self, op: str) -> Played:
+        """Let `prepare` run while the mirror's address leads nowhere."""
+        await self.root(f"ip route add unreachable {REPOSITORY}")
+        played = await self.prepare(op)
+        await self.root(f"ip route delete unreachable {REPOSITORY}")
+        return played
 
     async def booted(self, before: str) -> None:
         """Wait until it is up in another boot."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.real import binaries
-from tests.real.machines import archive, image, rpms
+from tests.real.machines import archive, image, rpm_archive
 from tests.real.machines.image import Image
 from tests.real.machines.network import REPOSITORY
 
-__all__ = ["System", "debian", "rpm"]
+__all__ = ["System", "debian", "rocky_and_leap"]
 
 _KUBERNETES: Final = f"core:/stable:/v{binaries.KUBERNETES.rpartition('.')[0]}"
 _APT: Final = """
@@ -58,20 +58,23 @@ def debian() -> dict[str, System]:
     return made
 
 
-def rpm() -> dict[str, System]:
+def rocky_and_leap() -> dict[str, System]:
     """Return what says it is Rocky Linux, and openSUSE Leap, made first where it is not there yet."""
     suite = image.SUITES[0]
-    disk, debs = image.made(suite=suite, besides=image.RPM), archive.debian(image.made(suite=suite).disk, suite)
-    own, docker = rpms.distribution(debs), rpms.docker(debs)
+    disk, debs = (
+        image.made(suite=suite, besides=image.PACKAGE_MANAGERS),
+        archive.debian(image.made(suite=suite).disk, suite),
+    )
+    own, docker = rpm_archive.distribution(debs), rpm_archive.docker(debs)
     repositories = {
-        "distribution": own, "linux/centos/9/x86_64/stable": docker, "linux/centos/gpg": docker / rpms.KEY,
-        f"{_KUBERNETES}/rpm": rpms.kubernetes(),
+        "distribution": own, "linux/centos/9/x86_64/stable": docker, "linux/centos/gpg": docker / rpm_archive.KEY,
+        f"{_KUBERNETES}/rpm": rpm_archive.kubernetes(),
     }  # fmt: skip
 
     def system(id_: str, name: str, version: str, directory: str) -> System:
         script = _RPM.format(
-            id=id_, name=name, version=version, directory=directory, address=REPOSITORY, key=rpms.KEY,
-            trusted=(own / rpms.KEY).read_text(),
+            id=id_, name=name, version=version, directory=directory, address=REPOSITORY, key=rpm_archive.KEY,
+            trusted=(own / rpm_archive.KEY).read_text(),
         )  # fmt: skip
         return System(disk, repositories, script)
 
