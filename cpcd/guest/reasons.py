@@ -1,6 +1,6 @@
 """The words of a failure: from the texts of kubeadm, etcdctl, package managers and ssh to one closed list of reasons.
 
-These programs have no codes (rc is 1 for everything), so their stable texts are the codes. Travels in the bundle, and
+Most of these have no codes (rc is 1 for everything), so that the stable texts are the codes. Travels in the bundle, and
 is used by `adapters/playbooks` for Ansible's messages. It must never let a secret into a message.
 """
 
@@ -30,11 +30,14 @@ _RULES: Final = (
     ),
     (
         "MirrorUnreachable",
-        r"Failed to fetch|Temporary failure resolving|does not have a Release file|urlopen error \[Errno",
+        r"Failed to fetch|Temporary failure resolving|does not have a Release file|urlopen error (?:\[Errno|timed out)",
     ),
     ("MirrorUnreachable", r"Failed to download |Download \(curl\) error|Valid metadata not found"),
     ("MirrorUnreachable", r"not found on medium|Timeout exceeded when accessing"),  # zypper's
-    ("PackageMissing", r"No package \S+ available|No provider of "),  # as zypper says, too, of what it could not fetch
+    (
+        "PackageMissing",
+        r"No package \S+ available|No provider of |nothing provides ",
+    ),  # as zypper says, too, of what it could not fetch
     (
         "NotRoot",
         r"\[ERROR IsPrivilegedUser\]|Missing sudo password|sudo: (?:a \w+ is required|not found)|not in the sudoers file",

@@ -170,7 +170,7 @@ _PROXMOX: Final = (
 
 _BOOT: Final = (
     out("G01", "Clones share one machine-id and one lease", "alloc::test_no_two_rows_ever_share_a_vmid_an_address_or_a_name life::test_of_two_machines_with_one_machine_id_the_older_goes_on", why="addresses are static; each machine has its own from the ledger"),
-    out("G02", "apt is locked by unattended upgrades", "reasons::test_texts_from_the_failure_corpus_have_their_reason", why="the playbook waits five minutes for the lock; this is what comes after"),
+    out("G02", "apt is locked by unattended upgrades", "reasons::test_texts_from_the_failure_corpus_have_their_reason", why="the playbook waits five minutes for the lock, with dnf as long as it may take; this is what comes after"),
     out("G03", "cloud-init ends degraded", "facts::test_cloud_init_is_judged_by_status_not_by_rc"),
     out("G04", "The static address is not taken", "demands::test_a_machine_without_its_address_is_replaced_by_another"),
     unused("G05", "A snippet cannot be uploaded", SNIPPETS),

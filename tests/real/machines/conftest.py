@@ -100,7 +100,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     made = config.stash.get(KEPT, None)
     if made is None:
         return
-    if exitstatus == pytest.ExitCode.OK:
+    if exitstatus == pytest.ExitCode.OK and not OVER:
         shutil.rmtree(made)
         return
     for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64", ".qcow2"))):

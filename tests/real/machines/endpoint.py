@@ -7,6 +7,7 @@ no machine does, as load balancers do, and ends them then.
 
 import asyncio
 import ssl
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +26,7 @@ _CHUNK: Final = 64 * 1024
 async def endpoint(address: str, port: int, machines: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Take connections until the end of the block; `machines` says whom to ask, each time anew."""
     open_: set[asyncio.Task[None]] = set()
+    transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
     refused: Counter[str] = Counter()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +35,9 @@ async def endpoint(address: str, port: int, machines: Callable[[], Iterable[str]
         open_.add(task)
         task.add_done_callback(open_.discard)
         with suppress(asyncio.CancelledError):  # the block is over, which is no failure of a connection
-            await _serve(reader, writer, sorted(machines(), key=lambda each: refused[each] >= _BELIEVED), port)
+            transports.add(writer.transport)
+            first = sorted(machines(), key=lambda each: refused[each] >= _BELIEVED)
+            await _serve(reader, writer, first, port, transports)
         writer.close()
 
     server = await asyncio.start_server(serve, address, port)
@@ -42,8 +46,12 @@ async def endpoint(address: str, port: int, machines: Callable[[], Iterable[str]
         yield
     finally:
         server.close()
-        for task in (asking, *open_):
+        for task in (ended := (asking, *open_)):
             task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
+        for transport in transports:
+            transport.abort()  # else one whose machine is gone waits for ever to be rid of its last words
+        await asyncio.sleep(0)  # in which they are closed
 
 
 async def _ask(machines: Callable[[], Iterable[str]], port: int, refused: Counter[str]) -> None:
@@ -73,12 +81,17 @@ async def _ready(machine: str, port: int) -> bool:
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, machines: Iterable[str], port: int
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    machines: Iterable[str],
+    port: int,
+    transports: weakref.WeakSet[asyncio.WriteTransport],
 ) -> None:
     for machine in machines:
         with suppress(OSError):  # a TimeoutError is one
             async with asyncio.timeout(_CONNECT_S):
                 theirs, ours = await asyncio.open_connection(machine, port)
+            transports.add(ours.transport)
             async with asyncio.TaskGroup() as both:
                 both.create_task(_pass(reader, ours))
                 both.create_task(_pass(theirs, writer))

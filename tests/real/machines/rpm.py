@@ -26,7 +26,7 @@ NEWER: Final = {
     "dnf": "dnf --assumeyes --disableexcludes=main install kubelet-1.35.99",
     "zypper": "zypper removelock kubelet && zypper --non-interactive install kubelet=1.35.99",
 }
-FIRST: Final = {"dnf": "Install kubelet, kubeadm and kubectl", "zypper": "Unlock kubelet, kubeadm and kubectl"}
+FIRST: Final = {"dnf": "Install kubelet, kubeadm and kubectl", "zypper": "Fetch its index"}
 # As both lock: a file names the process that has it. zypper asks whether that one is one of its own, by its name.
 HOLDER: Final = {
     "dnf": "sleep 3600 & for each in /var/cache/dnf/metadata_lock.pid /var/lib/dnf/rpmdb_lock.pid; do echo $! > $each; done",
@@ -81,7 +81,9 @@ async def test_newer_version_goes_back_when_the_lock_is_free(machines: list[Plai
         await asyncio.sleep(20)
         held = machine.tasks("back")[-1]
         await machine.root("systemctl stop holder")
-        return held, await machine.end("back", began), await machine.root(FIT)
+        back = await machine.end("back", began)
+        await machine.root(UPGRADE[machine.name])  # for they are held anew
+        return held, back, await machine.root(FIT)
 
     told = await each(machines, story)
     note(report, "a newer kubelet back, the lock held before", {name: ended[1] for name, ended in told.items()})

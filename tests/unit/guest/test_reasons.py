@@ -56,6 +56,7 @@ SAID = {
     "PackageMissing": [
         "Failed to install some of the specified packages\nNo package nosuchpackage available.",
         "No provider of 'nosuchpackage' found.",
+        "Problem: 1: nothing provides 'conntrack' needed by the to be installed kubelet-1.31.0-150500.1.1.x86_64",
     ],
     "MirrorUnreachable": [
         "Failed to download packages: gpg2-1-1.x86_64: Cannot download, all mirrors were already tried without success",
