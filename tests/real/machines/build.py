@@ -70,10 +70,13 @@ def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], p
 
 
 def lasted(history: list[dict[str, Any]], name: str, verb: str) -> float:
-    """Return how many seconds a long verb took on a machine: until what that began or waited for next."""
+    """Return how many seconds a long verb took on a machine: until what that began or waited for next.
+
+    A join that is over waits for its Node, by the reason that it had before.
+    """
     own = [event for event in history if event["name"] == name and "/machine/" in event["key"]]
     later = list(itertools.dropwhile(lambda event: event["reason"] != verb, own))
-    ended = next(event["at"] for event in later if event["reason"] not in {verb, "Running"})
+    ended = next(event["at"] for event in later[1:] if not event["message"].startswith(f"{verb.lower()} runs on "))
     return (datetime.fromisoformat(ended) - datetime.fromisoformat(later[0]["at"])).total_seconds()
 
 
