@@ -131,14 +131,16 @@ class GuestsOverSsh(Guests):
         else:
             await self._ask(host, verb, given, op=op)
 
-    async def poll(self, host: Host, op: str) -> Mapping[str, JSON]:
+    async def poll(self, host: Host, op: str, *, patience: float = 0) -> Mapping[str, JSON]:
         """Return `{state, boot_id, rc, output, error}`; `boot_id` is empty for playbooks, they run on this side.
+
+        The machine waits for the end of what runs, half of the time at most that an answer may take; playbooks do not.
 
         Of a host without users, whose document has left, only they are asked: an op that they do not know is absent.
         """
         if self._playbooks is not None and (self._playbooks.knows(op) or not host.users):
             return await self._playbooks.poll(op)
-        return await self._ask(host, "poll", {}, op=op)
+        return await self._ask(host, "poll", {"patience": min(patience, host.answer / 2)}, op=op)
 
     async def close(self) -> None:
         """Close all connections; a call in flight fails as cut off."""

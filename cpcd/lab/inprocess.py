@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import contextmanager
 from typing import Any, Final
 
+from cpcd.guest.jobs import LOOK
 from cpcd.lab.guests import Guest, VerbFailed
 from cpcd.lab.kube import ApiError, Cluster, UnknownKindError
 from cpcd.lab.kube.bookmarks import bookmark, moments
@@ -89,10 +90,13 @@ class LabGuests:
             guest.submit(op, verb, given)
         await self._sleep(SSH)
 
-    async def poll(self, host: Host, op: str) -> Mapping[str, Any]:
+    async def poll(self, host: Host, op: str, *, patience: float = 0) -> Mapping[str, Any]:
         """Return the state of an op."""
-        guest = await self._reached(host)
-        answer = guest.poll(op)
+        answer = (await self._reached(host)).poll(op)
+        while answer["state"] == "running" and patience > 0:
+            await self._sleep(LOOK)
+            patience -= LOOK
+            answer = (await self._reached(host)).poll(op)  # who goes down while he is waited for, answers no more
         await self._sleep(SSH)
         return answer
 

@@ -14,6 +14,7 @@ from cpcd.model.view import View
 from cpcd.plan import fields, scopes
 
 __all__ = [
+    "PATIENCE",
     "Case",
     "acting",
     "because",
@@ -30,6 +31,7 @@ __all__ = [
     "waiting",
 ]
 
+PATIENCE = 5.0  # seconds that a machine waits for the end of a job before it says that the job still runs
 LEISURE = 2.0  # times as long as an answer took until the next question: a third of the machine's time at most
 
 
@@ -124,10 +126,13 @@ def because(view: View, scope: Scope) -> str:
     return f": {seen.why}" if seen is not None and not seen.complete and seen.why else ""
 
 
-def leisure(view: View, scope: Scope) -> float:
-    """Return in how many seconds to ask again what is still at work: whoever answers slowly has no time for questions."""
+def leisure(view: View, scope: Scope, *, waited: float = 0) -> float:
+    """Return in how many seconds to ask again what is still at work: whoever answers slowly has no time for questions.
+
+    `waited` are those of an answer's seconds in which nothing was done but to wait.
+    """
     seen = view.bulk.get(scope)
-    return max(1.0, LEISURE * seen.took) if seen is not None else 1.0
+    return max(1.0, LEISURE * (seen.took - waited)) if seen is not None else 1.0
 
 
 def acting(reason: str, action: Action) -> Plan:

@@ -19,7 +19,7 @@ from cpcd.model.seen import Api, Members, Node, Seen, Task, Vm
 from cpcd.model.texts import judged
 from cpcd.model.view import View
 from cpcd.plan import alloc, fields, growth, scopes
-from cpcd.plan.case import because, departed, leisure, offline, proof, removed, usurped
+from cpcd.plan.case import PATIENCE, because, departed, leisure, offline, proof, removed, usurped
 from cpcd.plan.effects import COOL_DOWN, OPS, ResetVm, Write
 from cpcd.plan.member import joined
 from cpcd.plan.retire import left
@@ -287,7 +287,7 @@ def _guest(op: Op, row: Machine, view: View, now: Wall) -> Verdict:
         case "done":
             return Done(_counted(op, row, view), progress=op.verb != "kubeadm-reset")
         case "running":
-            return Running(leisure(view, scopes.guestop(row, op.id)), f"{op.verb} runs on {row.name}")
+            return Running(leisure(view, scopes.guestop(row, op.id), waited=PATIENCE), f"{op.verb} runs on {row.name}")
         case "absent":
             early = now - op.opened < GUEST_SETTLE
             return Unknown(f"{row.name} has not begun {op.verb} yet", 3) if early else Absent()

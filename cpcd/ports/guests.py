@@ -99,8 +99,10 @@ class Guests(Protocol):
         """
         ...
 
-    async def poll(self, host: Host, op: str) -> Mapping[str, JSON]:
+    async def poll(self, host: Host, op: str, *, patience: float = 0) -> Mapping[str, JSON]:
         """Return `{state, boot_id, rc, output, error}` of an op.
+
+        Of one that runs a machine may tell only once it has ended, or after `patience` seconds of its own clock.
 
         `state` is `absent` (never begun here), `running`, `done` (rc 0), `failed` (rc not 0; `error` is
         `{reason, message}`) or `lost` (begun under another boot or its unit is gone without a result).

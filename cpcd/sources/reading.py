@@ -18,6 +18,7 @@ from cpcd.model.ledger import Machine
 from cpcd.model.seen import Asked, Members, Quorum, Resource, Seen, Task, Vm
 from cpcd.model.view import View
 from cpcd.plan import scopes
+from cpcd.plan.case import PATIENCE
 from cpcd.ports.bundle import Ports
 from cpcd.ports.clock import Clock
 from cpcd.ports.guests import Host
@@ -238,7 +239,7 @@ class Reader:
 
     async def _guestop(self, scope: Scope) -> Mapping[str, Any]:
         uid, _, op = scope.name.partition("/")
-        return await self._ports.guests.poll(self._ports.host(self._row(uid)), OpId(op))
+        return await self._ports.guests.poll(self._ports.host(self._row(uid)), OpId(op), patience=PATIENCE)
 
     async def _endpoint(self, scope: Scope) -> bool:
         cluster = self._view().cluster(scope.owner)

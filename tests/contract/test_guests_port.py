@@ -205,6 +205,17 @@ async def test_an_op_runs_and_is_done(site: Site) -> None:
     assert done == await site.guests.poll(site.host, "op1")
 
 
+async def test_a_machine_waits_for_the_end_of_what_runs(site: Site) -> None:
+    """So that it is asked once, beside its work."""
+    await submitted(site, "op1")
+    polled = asyncio.create_task(site.guests.poll(site.host, "op1", patience=60))
+    while not polled.done():
+        await asyncio.sleep(0)  # the model's time passes without it
+        await site.wait(1)
+
+    assert "done" == (await polled)["state"]
+
+
 async def test_of_the_snapshots_the_newest_three_are_kept(site: Site) -> None:
     """Of those that are named after their op, as the daemon names them."""
     names = {f"op{number}": f"/var/lib/cpcd/snapshots/op{number}.db" for number in range(1, 5)}

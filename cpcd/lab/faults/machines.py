@@ -42,10 +42,10 @@ class FaultyGuests:
             guest.jobs.faults[verb, mechanism.stage] = said(verb, mechanism.text)
         await self._inner.submit(host, op, verb, given)
 
-    async def poll(self, host: Host, op: str) -> Mapping[str, Any]:
+    async def poll(self, host: Host, op: str, *, patience: float = 0) -> Mapping[str, Any]:
         """Return the state of an op."""
-        await self._struck(host, "poll", lambda: self._inner.poll(host, op))
-        return await self._inner.poll(host, op)
+        await self._struck(host, "poll", lambda: self._inner.poll(host, op, patience=patience))
+        return await self._inner.poll(host, op, patience=patience)
 
     async def close(self) -> None:
         """Close what is inside."""

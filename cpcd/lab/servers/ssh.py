@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import asyncssh
 
+from cpcd.guest.jobs import LOOK
 from cpcd.guest.wire import COMMAND, decode_request, encode_reply
 from cpcd.lab.guests import Guest, VerbFailed
 from cpcd.ports.guests import LONG_VERBS
@@ -83,6 +84,10 @@ class Machine:
 
     async def _reply(self, verb: str, given: Mapping[str, Any], op: str) -> bytes:
         self._calls[f"ssh {'submit ' if op and verb != 'poll' else ''}{verb}"] += 1
+        patience = given.get("patience", 0) if verb == "poll" else 0
+        while patience > 0 and self.guest.poll(op)["state"] == "running":
+            await self._sleep(LOOK)
+            patience -= LOOK
         reply, seconds = answer(self.guest, verb, given, op)
         await self._sleep(seconds)
         return reply

@@ -3,13 +3,14 @@
 import contextlib
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cpcd.guest import jobs
-from cpcd.guest.jobs import poll, submit
+from cpcd.guest.jobs import LOOK, poll, submit
 from cpcd.guest.machine import Machine, Ran, Refused
 from cpcd.guest.ops import answer, execute, told
 from tests.unit.guest.recorded import Programs, machine, put
@@ -120,6 +121,19 @@ def test_a_unit_that_has_processes_runs_whatever_systemd_would_say(root: Path) -
     assert poll(machine(root, {}), {}, "op1")["state"] == "running"
     put(root, group)
     assert poll(machine(root, GONE), {}, "op1")["state"] == "lost"
+
+
+def test_a_poll_waits_for_the_end_of_what_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it was told to, then what runs still runs."""
+    submit(machine(root, RUNNING), "join", GIVEN, "op1")
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    assert poll(machine(root, RUNNING), {"patience": 0.01}, "op1")["state"] == "running"
+    assert LOOK in slept
+
+    monkeypatch.setattr(time, "sleep", lambda _: unit(machine(root, {"kubeadm join": Ran(0)})))
+    assert poll(machine(root, RUNNING), {"patience": 60}, "op1")["state"] == "done"
 
 
 def test_a_unit_that_is_gone_without_a_result_is_lost(root: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_bundle_is_python_3_9_of_the_standard_library_alone() -> None:
 
 
 def test_a_call_imports_no_tls() -> None:
-    """A poll comes once a second, and TLS would be a third of what it costs: only facts asks for it."""
+    """A poll comes every few seconds, and TLS would be a third of what it costs: only facts asks for it."""
     heads = {alias.name for node in ast.parse(bundle()).body if isinstance(node, ast.Import) for alias in node.names}
 
     assert not {name for name in heads if name.partition(".")[0] in {"ssl", "http", "urllib"}}

@@ -16,7 +16,7 @@ from cpcd.model.ledger import DropFact, Machine, OpenOp, PutFact, PutMachine
 from cpcd.model.plan import Absent, Done, Failed, Running, Unknown, Verdict
 from cpcd.model.seen import Api, Members, Quorum, Resource, Task, Vm
 from cpcd.plan import effects, fields, scopes
-from cpcd.plan.case import machine_key, proof
+from cpcd.plan.case import PATIENCE, machine_key, proof
 from cpcd.plan.effects import ResetVm
 from cpcd.plan.resolve import GUEST_SETTLE, SETTLE, evidence, resolve
 from cpcd.reconcilers import machine
@@ -830,9 +830,9 @@ def test_a_task_that_runs_past_its_own_limit_is_called_late(verb: str, limit: st
     assert [False, True] == late
 
 
-@pytest.mark.parametrize(("took", "after"), [(0.2, 1.0), (4.0, 8.0)])
+@pytest.mark.parametrize(("took", "after"), [(0.2, 1.0), (PATIENCE + 0.2, 1.0), (PATIENCE + 4.0, 8.0)])
 def test_a_machine_that_answers_slowly_is_asked_more_seldom(took: float, after: float) -> None:
-    """Each question is work for it too, beside the job that it is asked about."""
+    """Each question is work for it too, beside the job that it is asked about; to wait for the job's end is none."""
     asked = op(ROW, "join", age=30)
     polled = {scopes.guestop(ROW, asked.id): replace(seen({"state": "running"}), took=took)}
     verdict = resolve(asked, view(rows=[ROW], ops=[asked], bulk=polled), NOW)
