@@ -1,7 +1,8 @@
 """Machines over SSH: the port `Guests` on asyncssh, one multiplexed connection a machine.
 
-The remote command answers any number of requests, so that one that has answered is kept for the next as long as its
-connection: to start it anew took an emulated machine three seconds, and an idle one a tenth.
+The remote command answers any number of requests, in turn, so that one that has answered is kept for the next as long
+as its connection: to start it anew took an emulated machine three seconds, and to ask an idle one a tenth. Four at once
+took a control plane that had just come up half a minute each.
 Host keys are the pinned ones, always; nothing is retried and nothing is left on a machine (`guest/wire.py`). `prepare`
 is Ansible's and goes to `adapters/playbooks`, except for machines that answer it on the wire (the lab's).
 """
@@ -67,9 +68,9 @@ class Playing(Protocol):
 
 @dataclass(slots=True)
 class _Line:
-    """One machine's connection, the command that waits on it, who uses it, and when it is closed for idleness."""
+    """One machine's connection, the command on it, whose turn it is, how many want it, and when it is closed for idleness."""
 
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: asyncssh.SSHClientConnection | None = None
     session: "asyncssh.SSHClientProcess[bytes] | None" = None
     user: str = ""
@@ -90,7 +91,7 @@ class GuestsOverSsh(Guests):
     """The catalogue over SSH.
 
     `key` is the path of the private key; all waits are divided by `scale` (the lab's clock may be fast). Calls may
-    overlap; they share one connection a machine, closed after `idle` seconds without use.
+    overlap; those of one machine have one connection, in turn, closed after `idle` seconds without use.
     """
 
     def __init__(
@@ -178,11 +179,11 @@ class GuestsOverSsh(Guests):
         try:
             # One handshake a machine: sshd drops some of many that are not through yet (MaxStartups, `failures.md`
             # S10).
-            async with line.opening:
+            async with line.turn:
                 if line.connection is None or line.connection.is_closed():
                     line.connection, line.user = await self._open(host)
                     line.session = None
-            yield line
+                yield line
         finally:
             line.uses -= 1
             if line.uses == 0:
@@ -250,16 +251,16 @@ class GuestsOverSsh(Guests):
 
 
 async def _exchange(line: _Line, request: bytes) -> _Ended:
-    """Ask the command that waits, or a new one, which waits from then on unless another one does.
+    """Ask the command that waits, or a new one, which waits from then on.
 
     When cancelled, its channel is closed without waiting (`failures.md` S05).
     """
     assert line.connection is not None
-    connection, session, line.session = line.connection, line.session, None
+    session, line.session = line.session, None
     waited = session is not None and not session.is_closing() and not session.stdout.at_eof()
     if session is None or not waited:
         # As bytes: what a login shell prints beside the replies need not be UTF-8.
-        session = await connection.create_process(COMMAND, encoding=None)
+        session = await line.connection.create_process(COMMAND, encoding=None)
         request = opening(bundle()) + request
     kept = False
     try:
@@ -268,7 +269,7 @@ async def _exchange(line: _Line, request: bytes) -> _Ended:
         # One that died while it waited, and was asked before that was known, has not heard of it.
         return _Ended(None, b"", b"") if waited and not kept and not ended.stdout else ended
     finally:
-        if kept and line.session is None and line.connection is connection:
+        if kept:
             line.session = session
         else:
             session.close()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import marshal
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from types import CodeType
 from typing import Final
 
 from cpcd.guest.machine import JSON, STATE, VOLATILE, Machine, Refused, boot_id
@@ -62,20 +64,27 @@ def begin(machine: Machine, verb: str, given: JSON, op: str) -> None:
     """Leave boot_id first: from here on a crash reads as `lost`, never as `absent`."""
     job = f"{VOLATILE}/{op}"
     machine.write(f"{job}.json", json.dumps({"op": op, "verb": verb, "given": given}))
-    machine.write(f"{job}.py", machine.source.decode())
+    machine.write(f"{job}.pyc", runnable(machine.code))
     machine.write(f"{STATE}/ops/{op}/verb", verb)
     # The last of the files: from here on the op is known, so all that its unit reads is there.
     machine.write(f"{STATE}/ops/{op}/boot_id", boot_id(machine))
     # -I: nothing from the environment, the working directory or a user's packages is imported as root.
-    script = ["python3", "-I", str(machine.path(f"{job}.py")), str(machine.path(f"{job}.json"))]
+    script = ["python3", "-I", str(machine.path(f"{job}.pyc")), str(machine.path(f"{job}.json"))]
     # --collect: an ended unit would keep its name (recorded [83, 86]); the result file is what tells the end.
     ran = machine.run(["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(op), *script])
     if ran.rc:
         # systemd took no unit, so nothing has begun: the op is absent again, and may be submitted anew.
         shutil.rmtree(machine.path(f"{STATE}/ops/{op}"))
-        for suffix in (".json", ".py"):
+        for suffix in (".json", ".pyc"):
             machine.path(job + suffix).unlink()
         raise Refused("UnitFailed", ran.refused("submit").message, ran.rc)
+
+
+def runnable(code: CodeType | None) -> bytes:
+    """Return what this machine's Python runs as a file; compiled anew, it would start in twice the time (PEP 552)."""
+    from importlib.util import MAGIC_NUMBER
+
+    return MAGIC_NUMBER + bytes(12) + marshal.dumps(code)  # no flags, and of no source: neither time nor size
 
 
 def lives(machine: Machine, unit: str) -> bool:

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final, NamedTuple, TextIO
 
 from cpcd.guest.reasons import classify, words
@@ -69,11 +70,11 @@ def memory(name: str) -> TextIO:
 
 
 class Machine(NamedTuple):
-    """The machine under this file: where its root is, how commands are run, and this file's own text."""
+    """The machine under this file: where its root is, how commands are run, and this file itself, compiled."""
 
     root: Path = Path("/")
     run: Callable[..., Ran] = run_command
-    source: bytes = b""
+    code: CodeType | None = None
 
     def path(self, absolute: str) -> Path:
         """Return where an absolute path of the machine is."""
@@ -86,7 +87,7 @@ class Machine(NamedTuple):
         except OSError:
             return ""
 
-    def write(self, absolute: str, text: str, mode: int = 0o600) -> None:
+    def write(self, absolute: str, content: str | bytes, mode: int = 0o600) -> None:
         """Write a file so that it is whole or absent after a power cut (`failures.md` D02).
 
         The temporary name begins with a dot: the kubelet ignores such files in its manifests directory.
@@ -96,8 +97,8 @@ class Machine(NamedTuple):
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.unlink(missing_ok=True)
         temporary.touch(mode)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

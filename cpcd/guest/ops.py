@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
 from cpcd.guest.etcd import etcd_members, etcd_move_leader, etcd_remove, etcd_snapshot
@@ -21,7 +22,7 @@ from cpcd.guest.machine import JSON, KUBERNETES, STATE, Machine, Ran, Refused, r
 from cpcd.guest.reasons import classify, masked
 
 RELEASE: Final = 20.0  # seconds; a pod's grace is 30 s, and kube-vip needs a second
-SOURCE: bytes = globals().get("SOURCE", b"")  # put here by `wire.COMMAND`: a submitted job runs the same text
+CODE: CodeType | None = globals().get("CODE")  # put here by `wire.COMMAND`: a submitted job runs the same
 
 
 def release_endpoint(machine: Machine, given: JSON, _op: str) -> JSON:
@@ -67,7 +68,7 @@ def execute(machine: Machine, job: Path) -> None:
     request = json.loads(job.read_text())
     # Before anything else: the secrets of a join are in it.
     job.unlink()
-    job.with_suffix(".py").unlink()
+    job.with_suffix(".pyc").unlink()
 
     def attempt() -> dict[str, JSON]:
         with host_lock(machine, patience=30):  # the submitter still holds it while it starts us
@@ -114,7 +115,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         execute(Machine(run=told), Path(argv[1]))
         return
-    machine = Machine(source=SOURCE)
+    machine = Machine(code=CODE)
     for line in sys.stdin.buffer:
         sys.stdout.write(json.dumps(answer(machine, json.loads(line))) + "\n")
         sys.stdout.flush()

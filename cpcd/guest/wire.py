@@ -18,7 +18,7 @@ __all__ = ["COMMAND", "bundle", "decode_reply", "decode_request", "encode_reply"
 JSON = Any
 
 # Works in any login shell: the program is one single-quoted word, and root needs no sudo (`failures.md` S08).
-_PROGRAM: Final = 'import sys;i=sys.stdin.buffer;SOURCE=i.read(int(i.readline()));exec(compile(SOURCE,"ops.py","exec"))'
+_PROGRAM: Final = 'import sys;i=sys.stdin.buffer;CODE=compile(i.read(int(i.readline())),"ops.py","exec");exec(CODE)'
 COMMAND: Final = (
     """sh -c 'if [ "$(id -u)" = 0 ]; then exec python3 -I -c "$0"; else exec sudo -n python3 -I -c "$0"; fi' """
     f"'{_PROGRAM}'"

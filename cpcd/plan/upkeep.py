@@ -219,11 +219,13 @@ def _untouched(case: Case) -> bool:
 def _unnetworked(case: Case) -> Plan | None:
     if case.node is None or case.node.networked:
         return None
-    return _sick(f"{case.row.name} is not Ready: its kubelet waits for a CNI", "NetworkNotReady")
+    sentence = f"{case.row.name} is not Ready: its kubelet waits for a CNI"
+    # Its Node is watched and nothing can be done for it: to ask it more often than that keeps it from getting there.
+    return _sick(sentence, "NetworkNotReady", after=60)
 
 
-def _sick(sentence: str, reason: str) -> Plan:
-    plan = waiting(reason, sentence, after=10)
+def _sick(sentence: str, reason: str, *, after: float = 10) -> Plan:
+    plan = waiting(reason, sentence, after=after)
     return Plan(wait=plan.wait, conditions=(Condition("Ready", Status.FALSE, reason, sentence),))
 
 

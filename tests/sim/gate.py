@@ -281,10 +281,10 @@ class GatedGuests:
         call = self._call(host, "submit", writes=True, given={"op": op, "verb": verb})
         await self._gate.through(call, lambda: self._inner.submit(host, op, verb, given), lost=_cut(host))
 
-    async def poll(self, host: Host, op: str) -> Mapping[str, Any]:
+    async def poll(self, host: Host, op: str, *, patience: float = 0) -> Mapping[str, Any]:
         """Return the state of an op."""
         call = self._call(host, "poll", given={"op": op})
-        return await self._gate.through(call, lambda: self._inner.poll(host, op), lost=_cut(host))
+        return await self._gate.through(call, lambda: self._inner.poll(host, op, patience=patience), lost=_cut(host))
 
     async def close(self) -> None:
         """Close what is inside."""

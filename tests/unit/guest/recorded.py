@@ -38,7 +38,7 @@ class Programs:
 
 def machine(root: Path, answers: Mapping[str, Ran | Callable[[list[str]], Ran]]) -> Machine:
     """Return a machine under `root` whose programs give these answers."""
-    return Machine(root=root, run=Programs(answers), source=b"# the bundle")
+    return Machine(root=root, run=Programs(answers), code=compile("", "ops.py", "exec"))
 
 
 def put(root: Path, path: str, text: str = "") -> None:
