@@ -88,8 +88,16 @@ def _writes(row: Machine, vm: Vm, view: View) -> bool:
     group = cluster.group(row.group) if cluster else None
     if cluster is None or group is None or not row.joined or _waits(row, vm, view):
         return _waits(row, vm, view)
-    late = sick_for(Case(machine_key(row), view, row, cluster, group))
+    late = _late(row, view)
     return short(row, view, vm, group.machine) or (late is not None and late >= 0)
+
+
+def _late(row: Machine, view: View) -> float | None:
+    """Return for how many seconds past its time-out the machine is unhealthy, None when it is not."""
+    cluster = view.cluster(row.cluster)
+    if cluster is None:
+        return None
+    return sick_for(Case(machine_key(row), view, row, cluster, cluster.group(row.group) or cluster.groups[0]))
 
 
 def _asks(row: Machine, vm: Vm, view: View) -> bool:
@@ -151,10 +159,14 @@ def _votes(row: Machine, view: View, *, held: bool) -> bool:
 
 
 def _ails(row: Machine, view: View) -> bool:
-    """Whether a step that disrupts may come next: its Node is not Ready, or its VM waits for a reboot."""
+    """Whether a step that disrupts may come next: its Node is not Ready, or its VM waits for a reboot.
+
+    None comes for want of a CNI alone, and to list etcd's members is a good part of what such a machine has to do.
+    """
     vm: Vm | None = view.known(scopes.vm(row))
     node: Node | None = view.known(scopes.node(row.cluster, row.name))
-    return node is None or node.ready != "True" or (vm is not None and _waits(row, vm, view))
+    sick = node is None or (node.ready != "True" and (node.networked or _late(row, view) is not None))
+    return sick or (vm is not None and _waits(row, vm, view))
 
 
 def _first_reads(row: Machine, view: View) -> list[Scope]:

@@ -215,6 +215,9 @@ OTHERWISE = {scopes.vm(MASTER): seen(vm(MASTER, pending=("args",)))}
 STOPPED = {scopes.vm(WORKER): seen(vm(WORKER, status="stopped"))}
 SHORT = {scopes.vm(WORKER): seen(vm(WORKER, options={"scsi0": "local:1,size=5G"}))}
 SICK = {scopes.node(build.NAME, WORKER.name): seen(build.node(WORKER, ready="False", since=NOW - 301))}
+UNREADY = build.node(MASTER, ready="False", since=NOW - 10)
+UNWELL = {scopes.node(build.NAME, MASTER.name): seen(UNREADY)}
+YOUNG = {scopes.node(build.NAME, MASTER.name): seen(replace(UNREADY, networked=False))}
 
 
 @pytest.mark.parametrize(
@@ -225,6 +228,8 @@ SICK = {scopes.node(build.NAME, WORKER.name): seen(build.node(WORKER, ready="Fal
         (WORKER, put(REST, bulk=STOPPED), {"vm", "tasks", "api", "node"}),
         (MASTER, put(REST, bulk=PENDING), {"vm", "tasks", "api", "node", "etcd"}),
         (MASTER, put(REST, bulk=OTHERWISE), {"vm", "api", "node"}),
+        (MASTER, put(REST, bulk=UNWELL), {"vm", "api", "node", "etcd"}),
+        (MASTER, put(REST, bulk=YOUNG), {"vm", "api", "node"}),
         (WORKER, put(REST, bulk=SHORT), {"vm", "tasks", "guest", "api", "node"}),
         (WORKER, put(REST, bulk=SICK), {"vm", "tasks", "api", "node"}),
         (WORKER, put(REST, ops=[hold(WORKER)]), {"vm", "api", "node", "pods"}),
