@@ -30,6 +30,7 @@ from tests.real.machines import image, kept, patience
 from tests.real.machines.hand import USER, Hand, logged_in, new_key, until
 from tests.real.machines.lab import NODE, Lab
 from tests.real.machines.network import ENDPOINT
+from tests.real.machines.pace import Span
 from tests.real.machines.plain import played
 from tests.real.machines.report import Report
 from tests.real.machines.stage import routed
@@ -59,15 +60,15 @@ class Bare:
         printed, _ = await self.timed(name, script)
         return printed
 
-    async def timed(self, name: str, script: str) -> tuple[str, float]:
-        """Return the seconds too: those of the script alone, as the daemon tells of a job when it is on its way."""
+    async def timed(self, name: str, script: str) -> tuple[str, Span]:
+        """Return when, too: the script alone, as the daemon tells of a job when it is on its way."""
         async with logged_in(self.hosts[name], self.place / "key") as line:
-            began = time.monotonic()
+            began = time.time()
             done = await line.run(f"sudo sh -c {shlex.quote(script)}")
-            seconds = time.monotonic() - began
+            span = Span(began, time.time())
         if done.exit_status:
             raise RuntimeError(f"{name}: {done.stderr!s}{done.stdout!s}")
-        return str(done.stdout).strip(), seconds
+        return str(done.stdout).strip(), span
 
     async def kubectl(self, *words: str, stdin: str = "") -> str:
         """Let kubectl run here, as a person does, again when the API was too busy; raises RuntimeError with its words."""
@@ -91,16 +92,16 @@ class Bare:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
-    async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> tuple[float, float]:
-        """Clone, configure, start and prepare one; return the seconds until it was trusted, and of prepare."""
-        began = time.monotonic()
+    async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> tuple[Span, Span]:
+        """Clone, configure, start and prepare one; return the time until it was trusted, and that of prepare."""
+        began = time.time()
         self.hosts[name] = await self.hand.trusted(vmid, name, self.public, cores=cores, memory=memory)
-        trusted = time.monotonic() - began
+        trusted = Span(began, time.time())
         await self.hand.settled(self.hosts[name])
         return trusted, await self.prepare(name)
 
-    async def prepare(self, name: str) -> float:
-        """Play cpcd's playbook on one; return the seconds that took."""
+    async def prepare(self, name: str) -> Span:
+        """Play cpcd's playbook on one; return when that was."""
         host, directory = self.hosts[name], self.place / f"prepare-{name}"
         directory.mkdir()
         (directory / "known_hosts").write_text(f"{host.address} {host.host_key}\n")
@@ -113,12 +114,13 @@ class Bare:
             "ansible_python_interpreter": "/usr/bin/python3",
         }  # fmt: skip
         (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": {name: own}}}))
-        seconds, told = await played(directory)
+        began = time.time()
+        _, told = await played(directory)
         assert "failed=0 " in told, told
-        return seconds
+        return Span(began, time.time())
 
-    async def init(self) -> float:
-        """Make the control plane, as cpcd configures it; return the seconds until its kubeconfig is here."""
+    async def init(self) -> Span:
+        """Make the control plane, as cpcd configures it; return the time until its kubeconfig is here."""
         host = self.hosts[PLANE]
         first = {
             "apiVersion": API, "kind": "InitConfiguration",
@@ -134,16 +136,16 @@ class Bare:
         config = shlex.quote(f"{json.dumps(first)}\n---\n{json.dumps(whole)}\n")
         patches = [f"echo {shlex.quote(text)} > /root/patches/{name}" for name, text in patience.files().items()]
         await self.root(PLANE, " && ".join(["mkdir -p /root/patches", *patches, f"echo {config} > /root/init.yaml"]))
-        printed, seconds = await self.timed(
+        printed, span = await self.timed(
             PLANE, "kubeadm init --config /root/init.yaml >&2 && cat /etc/kubernetes/admin.conf"
         )
         (self.place / "kubeconfig").write_text(printed)
-        return seconds
+        return span
 
-    async def join(self, name: str) -> float:
-        """Join a worker; return the seconds that took, without the token that it needs."""
-        _, seconds = await self.timed(name, await self.root(PLANE, "kubeadm token create --print-join-command"))
-        return seconds
+    async def join(self, name: str) -> Span:
+        """Join a worker; return when that was, without the token that it needs."""
+        _, span = await self.timed(name, await self.root(PLANE, "kubeadm token create --print-join-command"))
+        return span
 
     async def ready(self, *names: str) -> None:
         """Wait until these Nodes, and no others, are Ready."""
@@ -186,9 +188,9 @@ async def bare(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bar
 
 async def took(report: Report, what: str, step: Awaitable[Any]) -> None:
     """Take a step, and report how long it took."""
-    began = time.monotonic()
+    began = time.time()
     await step
-    report.figure(what, time.monotonic() - began)
+    report.figure(what, Span(began, time.time()))
 
 
 async def build(bare: Bare, report: Report) -> None:
@@ -199,7 +201,7 @@ async def build(bare: Bare, report: Report) -> None:
         report.figure("init", await bare.init())
         hands.create_task(bare.apply(*flannel(PODS, ENDPOINT, 6443)))
         for what, own, others in zip(("clone → SSH", "prepare"), plane, await worker, strict=True):
-            report.figure(what, max(own, others))
+            report.figure(what, max(own, others, key=lambda span: span.seconds))
         report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 

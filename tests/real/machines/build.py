@@ -1,7 +1,8 @@
 """The daemon builds a cluster of real machines from a committed file, out of an empty lab."""
 
 import itertools
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cpcd.ports.kube import GVK
 from tests.real import binaries
 from tests.real.machines.hand import until
+from tests.real.machines.pace import Span
 from tests.real.machines.report import Report
 from tests.real.machines.stage import Stage
 
@@ -20,12 +22,12 @@ POD = GVK("v1", "Pod")
 async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) -> None:
     """One control plane and one worker: cloned, booted, trusted, prepared, initialised, joined, Ready, flannel and DNS run."""
     nodes = await stage.ready(PLANE, WORKER)
-    ended = datetime.now(UTC)
+    ended = time.time()
     pods = await until(lambda: running(stage), "every pod runs")
     history = await stage.history()
     told(report, history, nodes, pods)
     figures(report, history, ended)
-    report.figure("prepare", max(played(stage)))
+    report.figure("prepare", max(played(stage), key=lambda span: span.seconds))
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -69,36 +71,41 @@ def told(report: Report, history: list[dict[str, Any]], nodes: dict[str, Any], p
     report.versions["images"] = ", ".join(sorted(image.rpartition("/")[2] for image in images))
 
 
-def lasted(history: list[dict[str, Any]], name: str, verb: str) -> float:
-    """Return how many seconds a long verb took on a machine: until what that began or waited for next.
+def lasted(history: list[dict[str, Any]], name: str, verb: str) -> Span:
+    """Return when a long verb was done on a machine: until what that began or waited for next.
 
     A join that is over waits for its Node, by the reason that it had before.
     """
     own = [event for event in history if event["name"] == name and "/machine/" in event["key"]]
     later = list(itertools.dropwhile(lambda event: event["reason"] != verb, own))
     ended = next(event["at"] for event in later[1:] if not event["message"].startswith(f"{verb.lower()} runs on "))
-    return (datetime.fromisoformat(ended) - datetime.fromisoformat(later[0]["at"])).total_seconds()
+    return Span(instant(later[0]["at"]), instant(ended))
 
 
-def played(stage: Stage) -> list[float]:
-    """Return how many seconds each playbook ran, from its order to its result: by hand nobody asks a machine after that."""
+def instant(at: str) -> float:
+    """Return when an event was, by the clock on the wall."""
+    return datetime.fromisoformat(at).timestamp()
+
+
+def played(stage: Stage) -> list[Span]:
+    """Return when each playbook ran, from its order to its result: by hand nobody asks a machine after that."""
     runs = [each.parent for each in stage.daemon.state.glob("playbooks/*/result.json")]
-    return [(run / "result.json").stat().st_mtime - (run / "run.json").stat().st_mtime for run in runs]
+    return [Span((run / "run.json").stat().st_mtime, (run / "result.json").stat().st_mtime) for run in runs]
 
 
-def figures(report: Report, history: list[dict[str, Any]], ended: datetime) -> None:
+def figures(report: Report, history: list[dict[str, Any]], ended: float) -> None:
     """Report what `bare` does by hand, each step by its own beginning and end.
 
     As by hand, of two machines at once the slower one counts, and the init ends with the kubeconfig.
     """
-    begun: dict[str, list[datetime]] = {}
+    begun: dict[str, list[float]] = {}
     for event in history:
-        begun.setdefault(event["reason"], []).append(datetime.fromisoformat(event["at"]))
+        begun.setdefault(event["reason"], []).append(instant(event["at"]))
     (init,) = begun["Init"]
     for what, since, until_ in (
         ("clone → SSH", min(begun["Clone"]), max(begun["PinHostKey"])),
         ("init", init, min(begun["WriteKubeconfig"])),
         ("build", min(begun["Clone"]), ended),
     ):
-        report.figure(what, (until_ - since).total_seconds())
+        report.figure(what, Span(since, until_))
     report.figure("join", lasted(history, WORKER, "Join"))

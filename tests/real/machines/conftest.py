@@ -16,10 +16,17 @@ from tests.real.machines import image, kept, network
 from tests.real.machines.hand import USER, Hand
 from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
+from tests.real.machines.pace import PACE
 from tests.real.machines.report import OVER, Report
 from tests.real.machines.stage import Stage
 
 KEPT = pytest.StashKey[Path]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pace() -> None:
+    """Measure the host all along."""
+    PACE.watch()
 
 
 @pytest.fixture(scope="session")

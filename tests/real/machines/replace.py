@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.real.machines.hand import until
+from tests.real.machines.pace import Span
 from tests.real.machines.report import Report
 from tests.real.machines.stage import TEMPLATES, Stage, is_ready
 from tests.real.machines.upkeep import CP, FIRST, TAINT, budget, gone, spread, tainted, timed, workload
@@ -19,14 +20,14 @@ async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage,
         for each in (budget(0), *workload()[1:]):
             await kube.apply(each)
     await until(lambda: spread(stage, {FIRST}), "both pods run on the one worker")
-    began = time.monotonic()
+    began = time.time()
     with timed(report, "a worker of another template is in the place of the first, and has its pods"):
         with stage.edit() as spec:
             (workers,) = spec["workers"]["machineDeployments"]
             # The taint is `upkeep`'s: here as well, so that the successor has one when this part is played alone.
             workers |= {"machine": {"template": TEMPLATES[1]}, "taints": [TAINT]}
         (successor,) = await until(lambda: replaced(stage), f"another machine is there, and {FIRST} is no more")
-        report.figure("replace", time.monotonic() - began)
+        report.figure("replace", Span(began, time.time()))
         await until(lambda: spread(stage, {successor}), f"both pods run on {successor}")
     after = await stage.ready(CP, successor)
     history = await stage.history()

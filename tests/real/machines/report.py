@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.real.cache import say
+from tests.real.machines.pace import PACE, Span
 
 __all__ = ["OVER", "Report"]
 
@@ -21,12 +22,12 @@ _HEAD: Final = """<!-- Made by `make test-machines`; do not edit. -->
 
 What each part of `make test-machines` ([lab.md](lab.md#machines-that-boot)) told when it last went well: Debian machines
 in QEMU, whose processor is emulated, with the real kubeadm, kubelet, etcd and containerd. Seconds depend on what else
-the host had to do, so that its load stands beside them.
+the host had to do, so that its load stands beside them, and what is compared is compared at its pace in either time.
 """
 
 _ALLOWED: Final = 1.10
-_BY_HAND: Final[dict[str, float]] = {}
-"""What the part that does it by hand took in this run, in seconds."""
+_BY_HAND: Final[dict[str, Span]] = {}
+"""When the part that does it by hand did it in this run."""
 OVER: Final[list[str]] = []
 """The figures of this run that took longer than is allowed beside what was done by hand."""
 
@@ -45,21 +46,23 @@ class Report:
         self.lines.append(f"| {seconds:,.0f} | {what} |")
         say(f"{self.part}: {what}: {seconds:,.0f} s")
 
-    def figure(self, what: str, seconds: float) -> None:
+    def figure(self, what: str, span: Span) -> None:
         """Note how long a thing took that is done by hand too, beside that where this run has it.
 
-        A tenth more is allowed; what takes longer fails the run in the end (`OVER`).
+        They are compared at the host's pace in either time (`pace.py`). A tenth more is allowed; what takes longer fails
+        the run in the end (`OVER`).
         """
-        beside = _BY_HAND.get(what, 0.0)
-        mark = "✔" if seconds <= beside * _ALLOWED else "✘"
-        if beside and mark == "✘":
-            OVER.append(f"{what}: {seconds:.0f} s, by hand {beside:.0f} s")
-        self.add(
-            f"**{what}**" + (f": {mark} {seconds / beside:.2f} × the {beside:,.0f} s by hand" if beside else ""),
-            seconds,
-        )
+        beside, said = _BY_HAND.get(what), ""
+        if beside is not None:
+            faster = PACE.during(span) / PACE.during(beside)
+            times = span.seconds * faster / beside.seconds
+            host = f"the host {faster:.2f} times as fast as for the {beside.seconds:,.0f} s"
+            said = f": {'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, {host} of that"
+            if times > _ALLOWED:
+                OVER.append(f"{what}: {times:.2f} × by hand")
+        self.add(f"**{what}**{said}", span.seconds)
         if self.part == "bare":
-            _BY_HAND[what] = seconds
+            _BY_HAND[what] = span
 
     def write(self) -> None:
         """Put the section in the place of the one before."""
