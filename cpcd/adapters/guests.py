@@ -1,8 +1,9 @@
-"""Machines over SSH: the port `Guests` on asyncssh, one multiplexed connection a machine.
+"""Machines over SSH: the port `Guests` on asyncssh, one connection a machine.
 
 The remote command answers any number of requests, in turn, so that one that has answered is kept for the next as long
 as its connection: to start it anew took an emulated machine three seconds, and to ask an idle one a tenth. Four at once
-took a control plane that had just come up half a minute each.
+took a control plane that had just come up half a minute each, so that a call waits for its turn, unless whoever has it
+hangs.
 Host keys are the pinned ones, always; nothing is retried and nothing is left on a machine (`guest/wire.py`). `prepare`
 is Ansible's and goes to `adapters/playbooks`, except for machines that answer it on the wire (the lab's).
 """
@@ -27,6 +28,7 @@ __all__ = ["GuestsOverSsh", "Playing"]
 JSON = Any
 
 PROBE_S: Final = 3.0  # a first SYN that is lost is sent again after 1 s
+TURN_S: Final = 10.0  # for those before it a call waits no longer; it goes beside them then
 # asyncssh sends none unless it is told to.
 KEEPALIVE_S: Final = 15.0  # times 3: a half-open connection is found in 45 s (S03)
 IDLE_S: Final = 60.0
@@ -70,6 +72,7 @@ class Playing(Protocol):
 class _Line:
     """One machine's connection, the command on it, whose turn it is, how many want it, and when it is closed for idleness."""
 
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: asyncssh.SSHClientConnection | None = None
     session: "asyncssh.SSHClientProcess[bytes] | None" = None
@@ -161,8 +164,8 @@ class GuestsOverSsh(Guests):
 
     async def _run(self, host: Host, line: _Line, request: bytes) -> _Ended:
         try:
-            async with asyncio.timeout(host.answer / self._scale):
-                return await _exchange(line, request)
+            async with asyncio.timeout(host.answer / self._scale), _turn(line, TURN_S / self._scale) as own:
+                return await _exchange(line, request, own=own)
         except TimeoutError:
             what = f"no answer to a command in {host.answer:g} s"
             raise Failure(Code.TIMEOUT, what, target=host.name) from None
@@ -179,11 +182,13 @@ class GuestsOverSsh(Guests):
         try:
             # One handshake a machine: sshd drops some of many that are not through yet (MaxStartups, `failures.md`
             # S10).
-            async with line.turn:
+            async with line.opening:
+                if self._lines.get(host) is not line:
+                    raise _silent(host, "its connection was closed")
                 if line.connection is None or line.connection.is_closed():
                     line.connection, line.user = await self._open(host)
                     line.session = None
-                yield line
+            yield line
         finally:
             line.uses -= 1
             if line.uses == 0:
@@ -250,13 +255,28 @@ class GuestsOverSsh(Guests):
         )
 
 
-async def _exchange(line: _Line, request: bytes) -> _Ended:
-    """Ask the command that waits, or a new one, which waits from then on.
+@asynccontextmanager
+async def _turn(line: _Line, seconds: float) -> AsyncIterator[bool]:
+    """Wait for the turn; tell whether it came in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await line.turn.acquire()
+    except TimeoutError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        line.turn.release()
+
+
+async def _exchange(line: _Line, request: bytes, *, own: bool) -> _Ended:
+    """Ask the command that waits, or a new one, which waits from then on; out of turn one that ends with its answer.
 
     When cancelled, its channel is closed without waiting (`failures.md` S05).
     """
     assert line.connection is not None
-    session, line.session = line.session, None
+    session, line.session = (line.session, None) if own else (None, line.session)
     waited = session is not None and not session.is_closing() and not session.stdout.at_eof()
     if session is None or not waited:
         # As bytes: what a login shell prints beside the replies need not be UTF-8.
@@ -269,7 +289,7 @@ async def _exchange(line: _Line, request: bytes) -> _Ended:
         # One that died while it waited, and was asked before that was known, has not heard of it.
         return _Ended(None, b"", b"") if waited and not kept and not ended.stdout else ended
     finally:
-        if kept:
+        if kept and own:
             line.session = session
         else:
             session.close()

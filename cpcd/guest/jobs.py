@@ -12,6 +12,7 @@ import json
 import marshal
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from types import CodeType
@@ -69,7 +70,7 @@ def begin(machine: Machine, verb: str, given: JSON, op: str) -> None:
     # The last of the files: from here on the op is known, so all that its unit reads is there.
     machine.write(f"{STATE}/ops/{op}/boot_id", boot_id(machine))
     # -I: nothing from the environment, the working directory or a user's packages is imported as root.
-    script = ["python3", "-I", str(machine.path(f"{job}.pyc")), str(machine.path(f"{job}.json"))]
+    script = [sys.executable, "-I", str(machine.path(f"{job}.pyc")), str(machine.path(f"{job}.json"))]
     # --collect: an ended unit would keep its name (recorded [83, 86]); the result file is what tells the end.
     ran = machine.run(["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(op), *script])
     if ran.rc:

@@ -220,7 +220,7 @@ def _unnetworked(case: Case) -> Plan | None:
     if case.node is None or case.node.networked:
         return None
     sentence = f"{case.row.name} is not Ready: its kubelet waits for a CNI"
-    # Its Node is watched and nothing can be done for it: to ask it more often than that keeps it from getting there.
+    # Its Node is watched, and nothing can be done for it: to be asked more often keeps a slow machine from getting there.
     return _sick(sentence, "NetworkNotReady", after=60)
 
 

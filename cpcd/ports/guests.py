@@ -80,6 +80,8 @@ class Host:
 class Guests(Protocol):
     """Run the catalogue on one machine.
 
+    Calls may overlap; those of one machine may be answered in turn.
+
     Raises `model.errors.Failure`: NetworkError when the machine is not reached, AuthFailed, InvalidSpec for one
     without users, ExecutionFailed with the verb's own words. Nothing is retried here.
     """

@@ -248,6 +248,53 @@ async def test_a_command_that_has_answered_waits_for_the_next_call(tmp_path: Pat
     assert 1 == len(begun.read_text().split())
 
 
+def hanging(place: Path) -> str:
+    """Return a command for sshd in which the first session hangs, as one with a file system that is gone does."""
+    return f'mkdir {place}/hung 2>/dev/null && sleep 60; exec sh -c "$SSH_ORIGINAL_COMMAND"'
+
+
+async def test_a_call_goes_beside_one_that_hangs(tmp_path: Path) -> None:
+    """It waits for its turn no longer than that: ten seconds, divided by the clock's scale."""
+    with running(tmp_path, force=hanging(tmp_path)) as server:
+        guests, host = GuestsOverSsh(key=server.key, scale=20), replace(server.host(), answer=1200)
+        hung = asyncio.create_task(guests.poll(host, "op1"))
+        await until((tmp_path / "hung").exists)
+
+        assert "absent" == (await guests.poll(host, "op2"))["state"]
+        assert not hung.done()
+        hung.cancel()
+        await guests.close()
+
+
+async def test_whoever_waits_for_its_turn_gets_it_when_another_is_cancelled(tmp_path: Path) -> None:
+    """The one before it and the one that waits may both be."""
+    with running(tmp_path, force=hanging(tmp_path)) as server:
+        guests, host = GuestsOverSsh(key=server.key), server.host()
+        hung = asyncio.create_task(guests.poll(host, "op1"))
+        await until((tmp_path / "hung").exists)
+        waiting = [asyncio.create_task(guests.poll(host, f"op{number}")) for number in (2, 3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        hung.cancel()
+
+        assert "absent" == (await waiting[1])["state"]
+        await guests.close()
+
+
+async def test_closing_cuts_off_who_waits_for_its_turn(tmp_path: Path) -> None:
+    """As well as the one that has it; nobody connects anew for them."""
+    with running(tmp_path, force=hanging(tmp_path)) as server:
+        guests, host = GuestsOverSsh(key=server.key), server.host()
+        calls = [asyncio.create_task(guests.poll(host, "op1"))]
+        await until((tmp_path / "hung").exists)
+        calls.append(asyncio.create_task(guests.poll(host, "op2")))
+        await asyncio.sleep(0)
+        await guests.close()
+
+        assert [Unreachable] * 2 == [type(end) for end in await asyncio.gather(*calls, return_exceptions=True)]
+        assert len(server.sessions()) <= 1
+
+
 async def test_a_waiting_command_that_died_is_not_asked(tmp_path: Path) -> None:
     """As when a machine has no memory left; the connection may live on."""
     begun = tmp_path / "begun"

@@ -167,7 +167,7 @@ _MACHINES: Final = (
     _ssh("S04", "cut-in-join-secrets", " join_secrets$", DropAfter(), times=2),
     _ssh("S07", "login-refused", "cp-1 ", Refuse(Code.AUTH, "the key is refused for ubuntu, root"), times=None),
     _ssh("S08", "sudo-wants-a-password", " facts$", Refuse(Code.AUTH, "the user may not become root: sudo: a password is required"), times=None),
-    _ssh("S10", "handshakes-dropped", "poll", DropBefore(), skip=10, times=3),
+    _ssh("S10", "handshakes-dropped", " poll$", DropBefore(), skip=10, times=3),
     _ssh("R01", "machine-gone-in-prepare", "submit prepare", DropBefore(), times=3),
     _ssh("R02", "prepare-of-forty-minutes", "submit prepare", Slow("prepare", 2400, machine=True)),
     _ssh("R16", "sudo-is-slow", "submit prepare", Fails("packages", "Timeout (12s) waiting for privilege escalation prompt"), times=1),

@@ -49,17 +49,17 @@ class Report:
     def figure(self, what: str, span: Span) -> None:
         """Note how long a thing took that is done by hand too, beside that where this run has it.
 
-        They are compared at the host's pace in either time (`pace.py`). A tenth more is allowed; what takes longer fails
-        the run in the end (`OVER`).
+        They are compared at the host's pace in either time (`pace.py`), and by the clock. A tenth more is allowed at the
+        host's pace; what takes longer fails the run in the end (`OVER`).
         """
         beside, said = _BY_HAND.get(what), ""
         if beside is not None:
-            faster = PACE.during(span) / PACE.during(beside)
-            times = span.seconds * faster / beside.seconds
-            host = f"the host {faster:.2f} times as fast as for the {beside.seconds:,.0f} s"
-            said = f": {'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, {host} of that"
+            faster, clock = PACE.during(span) / PACE.during(beside), span.seconds / beside.seconds
+            times = faster * clock
+            said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {faster:.2f} × as fast"
+            said = f": {said}; by the clock {clock:.2f} × {beside.seconds:,.0f} s"
             if times > _ALLOWED:
-                OVER.append(f"{what}: {times:.2f} × by hand")
+                OVER.append(f"{what}{said}")
         self.add(f"**{what}**{said}", span.seconds)
         if self.part == "bare":
             _BY_HAND[what] = span

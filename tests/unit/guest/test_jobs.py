@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,10 +44,10 @@ def test_submit_starts_a_unit_and_hands_secrets_over_in_a_private_file(root: Pat
 
     assert submit(fresh, "join", GIVEN, "op1") == {"state": "running", "boot_id": "boot-1"}
     assert isinstance(fresh.run, Programs)
-    assert "--unit cpcd-op1 python3 -I" in fresh.run.calls[0]
+    assert f"--unit cpcd-op1 {sys.executable} -I" in fresh.run.calls[0]
     assert "abcdef" not in " ".join(fresh.run.calls)
     job = root / "run/cpcd/op1.json"
-    assert job.stat().st_mode & 0o777 == 0o600
+    assert [0o600] * 2 == [path.stat().st_mode & 0o777 for path in (job, job.with_suffix(".pyc"))]
     assert json.loads(job.read_text())["given"] == GIVEN
 
 

@@ -331,7 +331,11 @@ def test_a_node_that_only_waits_for_its_cni_is_given_all_the_time(strikes: int) 
     waiting = node(WORKER, ready="False", since=NOW - 86400, networked=False)
     whole = put(REST, one, bulk={NODE: seen(waiting)})
 
-    assert ("NetworkNotReady", None) == (said(kept(one, whole)), sick_for(case(one, whole)))
+    plan = kept(one, whole)
+
+    assert ("NetworkNotReady", None) == (said(plan), sick_for(case(one, whole)))
+    assert plan.wait is not None
+    assert plan.wait.after == 60
 
 
 def test_without_the_reset_rung_nothing_is_reset() -> None:
