@@ -206,10 +206,10 @@ async def build(bare: Bare, report: Report) -> None:
     await bare.ready(PLANE, "worker-1")
 
 
-async def change(bare: Bare) -> None:
+async def change(bare: Bare, report: Report) -> None:
     """Replace the worker: its successor is Ready before it is drained."""
     await bare.machine(113, "worker-2", cores=1, memory=2048)
-    await bare.join("worker-2")
+    report.figure("join", await bare.join("worker-2"))
     await bare.ready(PLANE, "worker-1", "worker-2")
     await bare.leave(112, "worker-1")
     await bare.ready(PLANE, "worker-2")
@@ -223,7 +223,7 @@ async def test_cluster_is_built_by_hand(bare: Bare, report: Report) -> None:
 async def test_worker_is_replaced_by_hand(bare: Bare, report: Report) -> None:
     """Two pods move with it."""
     await bare.apply(budget(0), *workload()[1:])
-    await took(report, "replace", change(bare))
+    await took(report, "replace", change(bare, report))
     pods = await bare.kubectl("get", "pods", "--no-headers", "--output=wide", "--selector=app=kept")
 
     assert 2 == pods.count(" worker-2 "), pods

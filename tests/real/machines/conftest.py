@@ -102,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Name the consoles and disks of a run that failed, and leave nothing of one that did not."""
-    for each in OVER:
+    for each in OVER.values():
         terminalreporter.write_line(f"over: {each}")
     made = config.stash.get(KEPT, None)
     if made is None:

@@ -47,6 +47,10 @@ class Pace:
             self.samples.append((time.time(), LOOPS / 1e6 / _loop()))
             time.sleep(EVERY_S)
 
+    def work(self, span: Span) -> float:
+        """Return how many millions of turns the loop would have made in a time."""
+        return span.seconds * self.during(span)
+
     def during(self, span: Span) -> float:
         """Return the mean pace in a time; ValueError where it was measured for less than half of that."""
         found = [pace for at, pace in self.samples if span.since <= at <= span.until]

@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 from tests.real.cache import say
@@ -26,10 +29,12 @@ the host had to do, so that its load stands beside them, and what is compared is
 """
 
 _ALLOWED: Final = 1.10
-_BY_HAND: Final[dict[str, Span]] = {}
+_BY_HAND: Final[defaultdict[str, list[Span]]] = defaultdict(list)
 """When the part that does it by hand did it in this run."""
-OVER: Final[list[str]] = []
-"""The figures of this run that took longer than is allowed beside what was done by hand."""
+_OURS: Final[defaultdict[str, list[Span]]] = defaultdict(list)
+"""When the daemon did."""
+OVER: Final[dict[str, str]] = {}
+"""The figures of this run that took longer than is allowed beside what was done by hand, with their words."""
 
 
 @dataclass(slots=True)
@@ -49,20 +54,13 @@ class Report:
     def figure(self, what: str, span: Span) -> None:
         """Note how long a thing took that is done by hand too, beside that where this run has it.
 
-        They are compared at the host's pace in either time (`pace.py`), and by the clock. A tenth more is allowed at the
-        host's pace; what takes longer fails the run in the end (`OVER`).
+        They are compared at the host's pace in either time (`pace.py`), and by the clock; of what is done several times
+        in a run all that were done so far, together. A tenth more is allowed at the host's pace; what takes longer in the
+        end fails the run (`OVER`).
         """
-        beside, said = _BY_HAND.get(what), ""
-        if beside is not None:
-            faster, clock = PACE.during(span) / PACE.during(beside), span.seconds / beside.seconds
-            times = faster * clock
-            said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {faster:.2f} × as fast"
-            said = f": {said}; by the clock {clock:.2f} × {beside.seconds:,.0f} s"
-            if times > _ALLOWED:
-                OVER.append(f"{what}{said}")
-        self.add(f"**{what}**{said}", span.seconds)
-        if self.part == "bare":
-            _BY_HAND[what] = span
+        (_BY_HAND if self.part == "bare" else _OURS)[what].append(span)
+        compared = "" if self.part == "bare" or what not in _BY_HAND else _compared(what)
+        self.add(f"**{what}**{compared}", span.seconds)
 
     def write(self) -> None:
         """Put the section in the place of the one before."""
@@ -80,6 +78,22 @@ class Report:
         host = f"{os.cpu_count()} processors, niceness {os.nice(0)}, load {', '.join(f'{each:.1f}' for each in os.getloadavg())}"
         told = "; ".join([host, *(f"{name} {version}" for name, version in self.versions.items())])
         return "\n".join([about, "", f"{told}.", "", "| seconds | what |", "|---:|---|", *self.lines])
+
+
+def _compared(what: str) -> str:
+    """Return how what is done by hand too compares with that, by what was told so far."""
+    hand, ours = _BY_HAND[what], _OURS[what]
+    times, clock = fmean(map(PACE.work, ours)) / fmean(map(PACE.work, hand)), _length(ours) / _length(hand)
+    said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {times / clock:.2f} × as fast"
+    said = f": {said}; by the clock {clock:.2f} × {_length(hand):,.0f} s"
+    OVER.pop(what, None)
+    if times > _ALLOWED:
+        OVER[what] = f"{what}{said}"
+    return said
+
+
+def _length(spans: Iterable[Span]) -> float:
+    return fmean(span.seconds for span in spans)
 
 
 def _parts() -> str:

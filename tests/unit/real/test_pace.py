@@ -1,12 +1,20 @@
 """What took longer is compared at the pace that the host had, and what is over in the end fails the run."""
 
 import time
+from collections import defaultdict
 
 import pytest
 
 from tests.real.machines import report as reports
 from tests.real.machines.pace import EVERY_S, PACE, Pace, Span
 from tests.real.machines.report import Report
+
+
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing have been told yet."""
+    for name in ("_BY_HAND", "_OURS"):
+        monkeypatch.setattr(reports, name, defaultdict(list))
+    monkeypatch.setattr(reports, "OVER", {})
 
 
 def paced(*parts: tuple[float, float, float]) -> list[tuple[float, float]]:
@@ -53,11 +61,23 @@ def test_a_slower_host_excuses_and_a_faster_one_does_not(
 ) -> None:
     """A tenth more is allowed."""
     monkeypatch.setattr(PACE, "samples", paced((0, 100, 20.0), (200, 400, pace)))
-    monkeypatch.setattr(reports, "_BY_HAND", {})
-    monkeypatch.setattr(reports, "OVER", [])
+    fresh(monkeypatch)
     Report("bare").figure("join", Span(0, 100))
     told = Report("build")
     told.figure("join", Span(200, 200 + seconds))
 
     assert [f"| {seconds} | **join**: {line} |"] == told.lines
     assert over == len(reports.OVER)
+
+
+def test_what_is_done_twice_is_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last word is that about both."""
+    monkeypatch.setattr(PACE, "samples", paced((0, 400, 20.0)))
+    fresh(monkeypatch)
+    for span in (Span(0, 90), Span(100, 210)):
+        Report("bare").figure("join", span)
+    Report("build").figure("join", Span(200, 315))
+    after_one = [*reports.OVER]
+    Report("replace").figure("join", Span(300, 390))
+
+    assert (["join"], []) == (after_one, [*reports.OVER])
