@@ -9,7 +9,7 @@ from typing import Final
 from cpcd.model.errors import TABLE
 from cpcd.status.words import camel
 
-__all__ = ["CONDITIONS", "REASONS"]
+__all__ = ["CONDITIONS", "REASONS", "STEPS"]
 
 _PASSES: Final = {
     "Settled": "The object is as wanted; nothing is left to do.",
@@ -142,13 +142,15 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "AwaitingApproval": "Something waits for `cpcd approve`, or for a word in `changePolicy`.",
 }
 
-# The reasons of `cpcd events` that are no condition's: what was begun there.
-_STEPS: Final = (
+_VERBS: Final = (
     "add-machine", "apply", "approve-csr", "clone", "configure", "delete-node", "destroy", "drain", "elect-init",
     "etcd-remove", "etcd-snapshot", "forget", "forget-addon", "forgive", "init", "join", "kubeadm-reset", "label",
     "mark-applied", "mark-joined", "pin-host-key", "prepare", "prune", "reboot", "relocate", "remove-addon", "renumber",
     "reset", "resize", "retire", "shutdown", "start", "stop", "uncordon", "write-kubeconfig",
 )  # fmt: skip
+
+STEPS: Final = {camel(verb): verb for verb in _VERBS}
+"""The reasons of `cpcd events` that are no condition's: what was begun there, and the plan's verb for it."""
 
 _TOLD: Final = (
     "RollingOut", "ScalingUp", "ScalingDown", "Remediating", "Deleting", "Paused", "ObjectsDegraded",
@@ -162,7 +164,7 @@ REASONS: Final[Mapping[str, str]] = dict(
             **_PASSES,
             **_OBJECTS,
             **_CLUSTERS,
-            **{camel(verb): f"The step `{verb}` was begun; the event says on what, and why." for verb in _STEPS},
+            **{step: f"The step `{verb}` was begun; the event says on what, and why." for step, verb in STEPS.items()},
             **{f"Not{name}": f"The opposite of {name}." for name in _TOLD},
         }.items()
     )

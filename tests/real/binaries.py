@@ -2,8 +2,8 @@
 
 What is built is pinned by the `go.mod` and `go.sum` beside this file, every module by its checksum. The programs stand
 in a cache under a name that follows from those files, the flags and the compiler, so nothing stale is ever used, and
-a second call finds them made. `python -m tests.real.binaries` builds all and says which versions they are. Go itself
-is the machine's, or comes from the package that `go.txt` pins.
+a second call finds them made. `python -m tests.real.binaries` builds those of Kubernetes and etcd and says which
+versions they are. Go itself is the machine's, or comes from the package that `go.txt` pins.
 """
 
 import hashlib

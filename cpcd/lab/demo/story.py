@@ -18,9 +18,7 @@ from cpcd.lab.demo.limits import Limits
 from cpcd.lab.demo.look import Look
 from cpcd.lab.demo.proofs import FOREIGN, LABEL, MEMORY, Proof
 from cpcd.lab.demo.stage import Stage
-from cpcd.model.plan import Action
-from cpcd.plan import effects as _effects  # noqa: F401 - its actions are subclasses that are looked up
-from cpcd.reconcilers import RECONCILERS as _RECONCILERS  # noqa: F401 - same
+from cpcd.status.reasons import STEPS
 
 __all__ = ["ACTS", "Act", "Story", "StuckError"]
 
@@ -252,18 +250,10 @@ async def _runs(story: Story, verb: str) -> bool:
     return proofs.caught(await story.look.world(), verb).holds
 
 
-def _verbs(kind: type[Action]) -> set[str]:
-    own = {"".join(map(str.capitalize, kind.verb.split("-")))} if "verb" in vars(kind) else set()
-    return own.union(*(_verbs(one) for one in kind.__subclasses__()))
-
-
-_STEPS: Final = _verbs(Action)
-
-
 async def _steps(story: Story) -> list[dict[str, Any]]:
     """Return the steps of the history, oldest first."""
     events = await story.look.daemon("/events", limit="10000") or []
-    return [event for event in reversed(events) if event["reason"] in _STEPS]
+    return [event for event in reversed(events) if event["reason"] in STEPS]
 
 
 async def _generation_changed(story: Story, generation: str) -> bool:

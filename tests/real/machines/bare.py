@@ -97,7 +97,7 @@ class Bare:
         began = time.time()
         self.hosts[name] = await self.hand.trusted(vmid, name, self.public, cores=cores, memory=memory)
         trusted = Span(began, time.time())
-        await self.hand.settled(self.hosts[name])
+        await self.root(name, "cloud-init status --wait || [ $? = 2 ]")  # 2: done, with a word of warning
         return trusted, await self.prepare(name)
 
     async def prepare(self, name: str) -> Span:

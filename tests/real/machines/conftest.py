@@ -35,7 +35,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
     network.bridge()
     made = request.config.stash[KEPT] = Path(tempfile.mkdtemp(prefix="cpcd-machines-"))
     yield made
-    if kept.went_well(request):  # else, of a machine that was off or said nothing any more, its disk is all there is
+    if kept.went_well(request):  # else a disk may hold what nobody asked for
         for disk in made.rglob("*.qcow2"):
             disk.unlink()
 
@@ -110,5 +110,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if exitstatus == pytest.ExitCode.OK and not OVER:
         shutil.rmtree(made)
         return
-    for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64", ".qcow2"))):
+    for told in sorted(one for one in made.rglob("*") if one.name.endswith((".log", ".b64", ".gz", ".qcow2"))):
         terminalreporter.write_line(f"kept: {told}")

@@ -85,12 +85,8 @@ class Hand:
     async def machine(self, vmid: int, name: str, public: str, **more: Any) -> Host:
         """Clone, configure, grow and start a machine; return it when cloud-init is done, its host key pinned."""
         host = await self.trusted(vmid, name, public, **more)
-        await self.settled(host)
-        return host
-
-    async def settled(self, host: Host) -> None:
-        """Wait until its cloud-init is done."""
         await until(lambda: self._done(host), "cloud-init done, by SSH with that key")
+        return host
 
     async def trusted(
         self, vmid: int, name: str, public: str, *, template: int = TEMPLATE, gib: int = 6,

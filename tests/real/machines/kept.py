@@ -1,6 +1,9 @@
 """What a run that failed leaves of its machines besides their consoles: journals, pods' logs, what cpcd's jobs said."""
 
 import asyncio
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +18,7 @@ from tests.real.cache import say
 from tests.real.machines.hand import HOST_KEY, shell
 from tests.real.machines.lab import Lab
 
-__all__ = ["PASSED", "address", "collect", "host", "went_well"]
+__all__ = ["PASSED", "address", "collect", "host", "read", "went_well"]
 
 PASSED: Final = pytest.StashKey[list[pytest.Item]]()
 _PATIENCE_S: Final = 120.0
@@ -27,6 +30,7 @@ _ASKED: Final = {
     "left.tar.gz.b64": "sudo tar -C / -cz --ignore-failed-read var/log/pods var/lib/cpcd/ops etc/cni etc/kubernetes/manifests"
     " 2> /dev/null | base64",
 }
+_ON_DISK: Final = "/var/log/journal /var/log/pods /var/lib/cpcd/ops /etc/cni /etc/kubernetes/manifests"
 
 
 def went_well(request: pytest.FixtureRequest) -> bool:
@@ -47,7 +51,7 @@ def host(lab: Lab, vm: Vm, user: str) -> Host:
 
 
 async def collect(lab: Lab, key: Path, user: str) -> None:
-    """Keep what each machine that runs can tell, beside its console; one that tells nothing is passed by, with a word."""
+    """Keep what each machine can tell, beside its console: of one that is off, destroyed or silent what its disk holds."""
     for vmid in list(lab.machines.running):
         vm = lab.pve.vms[vmid]
         try:
@@ -58,5 +62,37 @@ async def collect(lab: Lab, key: Path, user: str) -> None:
                     kept = lab.machines.console(vmid).with_name(name)
                     kept.write_text(f"{done.stdout}{done.stderr}")
                     say(f"kept: {kept}")
-        except (OSError, asyncssh.Error, asyncssh.KeyImportError, Refused) as error:
+        except (
+            OSError,
+            asyncssh.Error,
+            asyncssh.KeyImportError,
+            Refused,
+            KeyError,
+        ) as error:  # KeyError: it has just ended
             say(f"{vm.name} tells nothing: {error!r}")
+            lab.machines.power_off(vm)
+    for disk in sorted(lab.machines.place.glob("*/scsi0.qcow2")):
+        if disk.parent.name not in map(str, lab.machines.running):
+            try:
+                await asyncio.to_thread(read, disk)
+            except (OSError, subprocess.CalledProcessError) as error:
+                say(f"{disk} tells nothing: {error!r}")
+
+
+def read(disk: Path) -> None:
+    """Keep what lies on the disk of a machine that is off, beside it: its journal, and an archive with all else.
+
+    As far as it came to the disk: Linux writes it half a minute later, which a machine that was killed has lost. Raises
+    OSError, and CalledProcessError when it cannot be read or has no journal.
+    """
+    with tempfile.TemporaryDirectory(dir=disk.parent) as scratch:
+        raw, left = Path(scratch) / "raw", Path(scratch) / "left"
+        left.mkdir()
+        subprocess.run(["qemu-img", "convert", "-O", "raw", disk, raw], check=True)
+        subprocess.run(["e2fsck", "-fy", raw], stdout=subprocess.DEVNULL, check=False)  # as its next boot would
+        subprocess.run(["debugfs", "-R", f"rdump {_ON_DISK} {left}", raw], check=True)
+        say(f"kept: {shutil.make_archive(str(disk.with_suffix('')), 'gztar', left)}")
+        told = ["journalctl", "--directory", left / "journal", "--no-pager", "--output", "short-precise"]
+        with disk.with_suffix(".journal.log").open("w") as journal:
+            subprocess.run(told, stdout=journal, check=True)
+        say(f"kept: {disk.with_suffix('.journal.log')}")

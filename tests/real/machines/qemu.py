@@ -5,10 +5,10 @@ Start is a process, the state is whether it lives: `look()`, called again and ag
 There is no KVM in it, and no firmware: kernel and initrd come from the template's image. Next: `lab.py`.
 """
 
-import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -101,12 +101,11 @@ class Machines:
         self._monitor(vm, "system_reset")
 
     def destroyed(self, vm: Vm) -> None:
-        """See Backend: no process and no file is left."""
+        """See Backend: what it leaves lies apart, for a run that fails, in whose course it may have been the one."""
         self._kill(vm.vmid)
         self.images.pop(vm.vmid, None)
-        with suppress(OSError):  # one that never started has none
-            shutil.copy(self.console(vm.vmid), self.place / f"console-{vm.vmid}-{vm.name}.log")
-        shutil.rmtree(self._home(vm.vmid), ignore_errors=True)
+        if (home := self._home(vm.vmid)).exists():
+            home.rename(tempfile.mkdtemp(prefix=f"{vm.vmid}-{vm.name}-", dir=self.place))
 
     def cloned(self, source: Vm, target: Vm) -> None:
         """See Backend: a disk of a template is the ground of an overlay, which costs nothing."""

@@ -23,9 +23,10 @@ _PAGE: Final = _ROOT / "docs" / "machines.md"
 _HEAD: Final = """<!-- Made by `make test-machines`; do not edit. -->
 # Machines that boot: the last reports
 
-What each part of `make test-machines` ([lab.md](lab.md#machines-that-boot)) told when it last went well: Debian machines
-in QEMU, whose processor is emulated, with the real kubeadm, kubelet, etcd and containerd. Seconds depend on what else
-the host had to do, so that its load stands beside them, and what is compared is compared at its pace in either time.
+What each part of `make test-machines` ([lab.md](lab.md#machines-that-boot)) told when its stories last passed, each on the commit
+that is named: Debian machines in QEMU, whose processor is emulated, with the real kubeadm, kubelet, etcd and
+containerd. Seconds depend on what else the host had to do, so that its load stands beside them, and what is compared is
+compared at its pace in either time; ✘ marks what took longer than it may.
 """
 
 _ALLOWED: Final = 1.10

@@ -6,19 +6,28 @@ from typing import Any
 
 import pytest
 
+from cpcd.adapters.kube.api import FIELD_MANAGER
+from cpcd.ports.kube import GVK
 from tests.real.machines.hand import until
 from tests.real.machines.report import Report
 from tests.real.machines.stage import Stage
 from tests.real.machines.traffic import carried
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+MACHINES = ("real-cp-1", "real-general-1")
+WRITTEN = (
+    *((GVK("v1", "Node"), "", name) for name in MACHINES),
+    (GVK("v1", "ConfigMap"), "kube-system", "cpcd-addon-flannel"),
+    (GVK("v1", "ConfigMap"), "kube-flannel", "kube-flannel-cfg"),
+    (GVK("apps/v1", "DaemonSet"), "kube-flannel", "kube-flannel-ds"),
+)
 
 
 async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None:
     """Nothing is left to do; a look at everything, asked for, begins no task and takes no step, and none for half a minute."""
-    await stage.ready("real-cp-1", "real-general-1")
+    await stage.ready(*MACHINES)
     await until(lambda: settled(stage), "nothing is left to do")
-    tasks, steps, looks = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps(), await passes(stage)
+    before, looks = await told(stage), await passes(stage)
     began = time.monotonic()
     async with carried() as ssh:
         await stage.daemon.post("/reconcile", key="real")
@@ -27,13 +36,13 @@ async def test_built_cluster_is_left_alone(stage: Stage, report: Report) -> None
     await asyncio.sleep(30)
 
     assert ssh.trips  # etcd is asked
-    assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
-    assert steps == await stage.steps()
+    assert all(before["Kubernetes"].values())
+    assert before == await told(stage)
 
 
 async def test_daemon_that_was_started_again_changes_nothing(stage: Stage, report: Report) -> None:
     """All it has is its ledger: it looks at everything anew."""
-    tasks, steps, looks = set(stage.lab.pve.cluster.tasks.tasks), await stage.steps(), await passes(stage)
+    before, looks = await told(stage), await passes(stage)
     stage.daemon.kill()
     began = time.monotonic()
     async with carried() as ssh:
@@ -42,8 +51,28 @@ async def test_daemon_that_was_started_again_changes_nothing(stage: Stage, repor
         await until(lambda: settled(stage), "nothing is left to do")
     report.add(f"the first pass of a daemon that was started again: {ssh}; no task, no step", time.monotonic() - began)
 
-    assert tasks == set(stage.lab.pve.cluster.tasks.tasks)
-    assert steps == await stage.steps()
+    assert before == await told(stage)
+
+
+async def told(stage: Stage) -> dict[str, Any]:
+    """Return what shows that something was changed: Proxmox's tasks, the machines' jobs, what Kubernetes has from cpcd.
+
+    And the steps of the daemon's own history, every verb that there is.
+    """
+    async with stage.kube() as api:
+        found = {name: await api.get(gvk, name, namespace) for gvk, namespace, name in WRITTEN}
+    return {
+        "Proxmox": set(stage.lab.pve.cluster.tasks.tasks),
+        "machines": {name: await stage.jobs(name) for name in MACHINES},
+        "Kubernetes": {name: by_cpcd(one or {}) for name, one in found.items()},
+        "history": await stage.steps(),
+    }
+
+
+def by_cpcd(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return which fields of an object it set, and when it last changed one."""
+    fields = one.get("metadata", {}).get("managedFields", ())
+    return [entry for entry in fields if entry["manager"] == FIELD_MANAGER]
 
 
 async def passes(stage: Stage) -> dict[tuple[str, str], str]:

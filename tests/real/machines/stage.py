@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from cpcd.adapters.kube import KubeApi
 from cpcd.lab.pve import Vm
-from cpcd.plan.effects import OPS
 from cpcd.ports.guests import Host
 from cpcd.ports.kube import GVK
+from cpcd.status.reasons import STEPS
 from tests.real import binaries
 from tests.real.cache import say
 from tests.real.machines import kept, patience
@@ -40,9 +40,6 @@ _PATIENT: Final = {
     "unhealthyNodeConditions": [
         {"type": "Ready", "status": status, "timeout": "30m"} for status in ("False", "Unknown")
     ],
-}
-_STEPS: Final = {
-    verb.title().replace("-", "") for verb in (*OPS, "configure", "label", "apply", "drain", "uncordon", "delete-node")
 }
 _JOBS: Final = """cd /var/lib/cpcd/ops && for job in *; do
 echo "$(cat $job/verb) $(($(stat -c %Y $job/result.json) - $(stat -c %Y $job/verb)))"
@@ -123,7 +120,7 @@ class Stage:
 
     async def steps(self) -> list[tuple[str, str]]:
         """Return what the daemon says it began, as (object, verb in CamelCase)."""
-        return [(each["name"], each["reason"]) for each in await self.history() if each["reason"] in _STEPS]
+        return [(each["name"], each["reason"]) for each in await self.history() if each["reason"] in STEPS]
 
     async def killed_in(self, name: str, step: str) -> None:
         """Wait until the daemon has begun a step of a machine, kill it a moment later, and start another one."""
