@@ -9,7 +9,7 @@ from tests.real.machines.hand import until
 from tests.real.machines.pace import Span
 from tests.real.machines.report import Report
 from tests.real.machines.stage import TEMPLATES, Stage, is_ready
-from tests.real.machines.upkeep import CP, FIRST, TAINT, budget, gone, spread, tainted, timed, workload
+from tests.real.machines.upkeep import CP, FIRST, TAINT, budget, spread, tainted, timed, workload
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -47,7 +47,12 @@ async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage,
 
 
 async def replaced(stage: Stage) -> set[str]:
-    """Return who is there in the place of the first worker, once that is gone."""
-    nodes, others = await stage.nodes(), stage.vms().keys() - {CP, FIRST}
-    ready = others & {name for name, node in nodes.items() if is_ready(node)}
-    return ready if len(others) == 1 and await gone(stage, FIRST) else set()
+    """Return who is there in the place of the first worker, once that is gone.
+
+    The machine goes last, so that until then nobody asks an API that has enough to do, as nobody does by hand.
+    """
+    others = stage.vms().keys() - {CP}
+    if FIRST in others:
+        return set()
+    nodes = await stage.nodes()
+    return {name for name in others if FIRST not in nodes and name in nodes and is_ready(nodes[name])}
