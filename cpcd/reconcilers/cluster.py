@@ -1,18 +1,23 @@
 """Cluster: decides which machines there are and writes only the ledger, so it cannot fail remotely."""
 
+from typing import Final
+
+from cpcd.model.desired import Cluster
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Key, Kind, Scope
+from cpcd.model.keys import Key, Kind, Role, Scope
 from cpcd.model.ledger import Op
 from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.view import View
 from cpcd.plan import scopes
 from cpcd.plan.case import proof
 from cpcd.plan.fleet import fleet
+from cpcd.plan.group import fleet_of
 from cpcd.ports.bundle import Ports
 
 __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.CLUSTER
+LISTED_S: Final = 300.0  # how old a list of etcd's members may be that only tells how they are
 
 
 def keys(view: View) -> tuple[Key, ...]:
@@ -21,20 +26,36 @@ def keys(view: View) -> tuple[Key, ...]:
 
 
 def reads(key: Key, view: View) -> tuple[Scope, ...]:
-    """Return the member list when control planes may be retired; everything else is seen by the machines' passes.
+    """Return the Nodes and, where they decide, etcd's members; everything else is seen by the machines' passes.
 
     But for a VM that looks like another's, which is proved in one pass. A cluster that is taken up again is recognised
     by its API and kubeconfig. Nothing once its document is gone.
     """
-    if view.cluster(key.cluster) is None:
+    cluster = view.cluster(key.cluster)
+    if cluster is None:
         return ()
     # Of who is wanted and was started neither row nor VMID goes while it is asked for.
     rows = (row for row in view.rows(key.cluster) if row.wanted and row.started)
     taken = tuple(dict.fromkeys(scope for row in rows for scope in proof(view, row)))
     if f"identity/{key.cluster}" in view.facts:
-        return tuple(dict.fromkeys((scopes.etcd(key.cluster), scopes.nodes(key.cluster), *taken)))
+        members = (scopes.etcd(key.cluster),) if _votes(view, cluster) else ()
+        return tuple(dict.fromkeys((*members, scopes.nodes(key.cluster), *taken)))
     recovered = f"recovered/{key.cluster}" in view.facts
     return (*((scopes.api(key.cluster), scopes.kubeconfig(key.cluster)) if recovered else ()), *taken)
+
+
+def _votes(view: View, cluster: Cluster) -> bool:
+    """Whether etcd's members may decide: unless all control planes are there, as wanted, and serve; or are to be told anew.
+
+    To list them takes a small control plane seconds, and a cluster is looked at whenever one of its Nodes changes.
+    """
+    masters = next(fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.CONTROL_PLANE)
+    every = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE]
+    settled = len(every) == len(masters.rows) == masters.group.replicas and not (masters.old or masters.lost)
+    if not (settled and all(map(masters.ready, masters.rows))):
+        return True
+    listed, nodes = view.bulk.get(scopes.etcd(cluster.name)), view.bulk.get(scopes.nodes(cluster.name))
+    return listed is None or not listed.complete or nodes is None or nodes.began - listed.began > LISTED_S
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:

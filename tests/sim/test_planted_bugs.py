@@ -221,13 +221,21 @@ def leaves_half_a_clone(play: Play) -> None:
     given = resolve._quarantine
     resolve._quarantine = lambda *about: replace(given(*about), changes=given(*about).changes[1:])
 
+    pve = play.house.world.pve
+
+    def kill() -> None:
+        """Look ten times a second, as long as a clone is on its way: nobody may ask anything in the time that counts."""
+        clones = [task for task in pve.cluster.tasks.tasks.values() if task.running and task.kind == "qmclone"]
+        if any(vm.lock == "clone" and len(vm.config) == 1 for vm in pve.vms.values()):
+            for task in clones:
+                pve.kill_worker(task.upid)
+        elif clones:
+            pve.cluster.at(0.1, kill)
+
     class Killer(Witness):
         def called(self, call: Call, answer: Any) -> None:
-            half = next((vm for vm in play.house.world.pve.vms.values() if vm.lock == "clone"), None)
-            if half is not None and len(half.config) == 1:
-                for task in play.house.world.pve.cluster.tasks.tasks.values():
-                    if task.running and task.kind == "qmclone":
-                        play.house.world.pve.kill_worker(task.upid)
+            if call.verb == "clone":
+                kill()
 
     play.house.gate.witnesses.append(Killer())
 
