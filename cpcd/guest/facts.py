@@ -173,21 +173,24 @@ def disk_of(device: Path) -> int | None:
     return int(size.read_text()) * 512 if size.exists() else None  # in sectors of 512 bytes, whatever the disk's are
 
 
-def api_port(machine: Machine) -> int:
+def api_port(manifest: str) -> int:
     """Return where the local API server listens: at the endpoint's port, as kubeadm writes into its manifest."""
-    found = re.search(r"--secure-port=(\d+)", machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml"))
+    found = re.search(r"--secure-port=(\d+)", manifest)
     return int(found.group(1)) if found else 6443
 
 
 def readyz(machine: Machine) -> int:
-    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s."""
+    """Return the HTTP status of the local API server's /readyz, 0 without an answer in 5 s, or where there is none."""
+    manifest = machine.read(f"{KUBERNETES}/manifests/kube-apiserver.yaml")
+    if not manifest:
+        return 0
     import http.client  # with ssl a third of what the first call costs a small machine
     import ssl
 
     # Loopback on the machine itself, and only the number is used: the certificate proves nothing here.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", api_port(machine), timeout=5, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", api_port(manifest), timeout=5, context=context)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status

@@ -5,6 +5,7 @@ import re
 import ssl
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from cpcd.guest.facts import (
     modules,
     packages,
     prepared,
+    readyz,
     root,
     services,
 )
@@ -189,12 +191,25 @@ def test_a_ca_is_known_by_its_hash(tmp_path: Path) -> None:
     assert kubeadm(real)["ca_hash"] == ""
 
 
-def test_the_api_is_asked_at_the_port_of_its_manifest(tmp_path: Path) -> None:
+def test_the_api_is_asked_at_the_port_of_its_manifest() -> None:
     """An endpoint may have another port than 6443, and kubeadm binds to it."""
-    bare = api_port(machine(tmp_path, {}))
-    put(tmp_path, "/etc/kubernetes/manifests/kube-apiserver.yaml", "    - --secure-port=8443\n    - --a=1\n")
+    assert (6443, 8443) == (api_port("    - --a=1\n"), api_port("    - --secure-port=8443\n    - --a=1\n"))
 
-    assert (6443, 8443) == (bare, api_port(machine(tmp_path, {})))
+
+def test_only_a_control_plane_is_asked_whether_its_api_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker has no such server, and even to load what asks one takes a small machine seconds."""
+    asked: list[tuple[str, int]] = []
+    told = SimpleNamespace(request=lambda *_: None, getresponse=lambda: SimpleNamespace(status=200), close=lambda: None)
+    monkeypatch.setattr("http.client.HTTPSConnection", lambda host, port, **_: asked.append((host, port)) or told)
+
+    worker = readyz(machine(tmp_path, {}))
+    put(tmp_path, "/etc/kubernetes/manifests/kube-apiserver.yaml", "    - --secure-port=8443\n")
+
+    assert (0, []) == (worker, asked)
+    assert 200 == readyz(machine(tmp_path, {}))
+    assert [("127.0.0.1", 8443)] == asked
 
 
 def test_certificates_are_dated_by_kubeadms_names(tmp_path: Path) -> None:
