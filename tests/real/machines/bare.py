@@ -92,13 +92,13 @@ class Bare:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
-    async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> tuple[Span, Span]:
-        """Clone, configure, start and prepare one; return the time until it was trusted, and that of prepare."""
+    async def machine(self, report: Report, vmid: int, name: str, *, cores: int, memory: int) -> None:
+        """Clone, configure, start and prepare one, and report how long it took until it was trusted, and to prepare it."""
         began = time.time()
         self.hosts[name] = await self.hand.trusted(vmid, name, self.public, cores=cores, memory=memory)
-        trusted = Span(began, time.time())
+        report.figure("clone → SSH", Span(began, time.time()))
         await self.root(name, "cloud-init status --wait || [ $? = 2 ]")  # 2: done, with a word of warning
-        return trusted, await self.prepare(name)
+        report.figure("prepare", await self.prepare(name))
 
     async def prepare(self, name: str) -> Span:
         """Play cpcd's playbook on one; return when that was."""
@@ -196,19 +196,18 @@ async def took(report: Report, what: str, step: Awaitable[Any]) -> None:
 async def build(bare: Bare, report: Report) -> None:
     """Make the cluster: the worker is made beside the control plane, and joins once both are there."""
     async with asyncio.TaskGroup() as hands:
-        worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
-        plane = await bare.machine(111, PLANE, cores=2, memory=4096)
+        worker = hands.create_task(bare.machine(report, 112, "worker-1", cores=1, memory=2048))
+        await bare.machine(report, 111, PLANE, cores=2, memory=4096)
         report.figure("init", await bare.init())
         hands.create_task(bare.apply(*flannel(PODS, ENDPOINT, 6443)))
-        for what, own, others in zip(("clone → SSH", "prepare"), plane, await worker, strict=True):
-            report.figure(what, max(own, others, key=lambda span: span.seconds))
+        await worker
         report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 
 
 async def change(bare: Bare, report: Report) -> None:
     """Replace the worker: its successor is Ready before it is drained."""
-    await bare.machine(113, "worker-2", cores=1, memory=2048)
+    await bare.machine(report, 113, "worker-2", cores=1, memory=2048)
     report.figure("join", await bare.join("worker-2"))
     await bare.ready(PLANE, "worker-1", "worker-2")
     await bare.leave(112, "worker-1")

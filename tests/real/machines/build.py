@@ -27,7 +27,7 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
     history = await stage.history()
     told(report, history, nodes, pods)
     figures(report, history, ended)
-    report.figure("prepare", max(played(stage), key=lambda span: span.seconds))
+    prepared(report, stage)
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -87,23 +87,29 @@ def instant(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def played(stage: Stage) -> list[Span]:
-    """Return when each playbook ran, from its order to its result: by hand nobody asks a machine after that."""
+def trusted(report: Report, history: list[dict[str, Any]], name: str) -> None:
+    """Report how long it took from a machine's clone until it was trusted."""
+    at = {each["reason"]: instant(each["at"]) for each in history if each["name"] == name}
+    report.figure("clone → SSH", Span(at["Clone"], at["PinHostKey"]))
+
+
+def prepared(report: Report, stage: Stage, *, last: int = 0) -> None:
+    """Report each playbook, or the `last` ones, from its order to its result: by hand nobody asks a machine after that."""
     runs = [each.parent for each in stage.daemon.state.glob("playbooks/*/result.json")]
-    return [Span((run / "run.json").stat().st_mtime, (run / "result.json").stat().st_mtime) for run in runs]
+    spans = [Span((run / "run.json").stat().st_mtime, (run / "result.json").stat().st_mtime) for run in runs]
+    for span in sorted(spans, key=lambda span: span.since)[-last:]:
+        report.figure("prepare", span)
 
 
 def figures(report: Report, history: list[dict[str, Any]], ended: float) -> None:
-    """Report what `bare` does by hand, each step by its own beginning and end.
-
-    As by hand, of two machines at once the slower one counts, and the init ends with the kubeconfig.
-    """
+    """Report what `bare` does by hand, each step by its own beginning and end; the init ends with the kubeconfig."""
     begun: dict[str, list[float]] = {}
     for event in history:
         begun.setdefault(event["reason"], []).append(instant(event["at"]))
     (init,) = begun["Init"]
+    for name in (PLANE, WORKER):
+        trusted(report, history, name)
     for what, since, until_ in (
-        ("clone → SSH", min(begun["Clone"]), max(begun["PinHostKey"])),
         ("init", init, min(begun["WriteKubeconfig"])),
         ("build", min(begun["Clone"]), ended),
     ):

@@ -56,8 +56,8 @@ class Report:
         """Note how long a thing took that is done by hand too, beside that where this run has it.
 
         They are compared at the host's pace in either time (`pace.py`), and by the clock; of what is done several times
-        in a run all that were done so far, together. A tenth more is allowed at the host's pace; what takes longer in the
-        end fails the run (`OVER`).
+        in a run all that were done so far, together, with as many by hand. A tenth more is allowed at the host's pace;
+        what takes longer in the end fails the run (`OVER`).
         """
         (_BY_HAND if self.part == "bare" else _OURS)[what].append(span)
         compared = "" if self.part == "bare" or what not in _BY_HAND else _compared(what)
@@ -83,7 +83,8 @@ class Report:
 
 def _compared(what: str) -> str:
     """Return how what is done by hand too compares with that, by what was told so far."""
-    hand, ours = _BY_HAND[what], _OURS[what]
+    ours = _OURS[what]
+    hand = _BY_HAND[what][: len(ours)]  # in the same order
     times, clock = fmean(map(PACE.work, ours)) / fmean(map(PACE.work, hand)), _length(ours) / _length(hand)
     said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {times / clock:.2f} × as fast"
     said = f": {said}; by the clock {clock:.2f} × {_length(hand):,.0f} s"
