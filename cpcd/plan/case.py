@@ -24,6 +24,7 @@ __all__ = [
     "machine_key",
     "membership",
     "offline",
+    "overdue",
     "progressing",
     "proof",
     "removed",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 PATIENCE = 5.0  # seconds that a machine waits for the end of a job before it says that the job still runs
+LISTED = (
+    120.0  # seconds that a list of etcd's members may be old where it only tells who can be asked, and how they are
+)
 LEISURE = 2.0  # times as long as an answer took until the next question: a third of the machine's time at most
 
 
@@ -108,6 +112,19 @@ def _down(view: View, row: Machine) -> bool:
     nodes: Mapping[str, Node] | None = view.known(scopes.nodes(row.cluster))
     own: tuple[Node | None, ...] = ((nodes or {}).get(row.name), view.known(scopes.node(row.cluster, row.name)))
     return nodes is not None and not any(one and one.of(row.uid) and one.ready == "True" for one in own)
+
+
+def overdue(view: View, cluster: str, beside: Scope) -> bool:
+    """Return whether etcd's members are to be listed anew where no step depends on how they are just now.
+
+    When they are not known, one does not answer, or they were listed `LISTED` seconds before `beside`, which is read in
+    each pass. To list them takes a small control plane seconds, and a cluster is looked at whenever a Node of it changes.
+    """
+    listed, latest = view.bulk.get(scopes.etcd(cluster)), view.bulk.get(beside)
+    if listed is None or not listed.complete or latest is None:
+        return True
+    members: Members | None = listed.value
+    return members is None or any(not one.healthy for one in members.voters) or latest.began - listed.began > LISTED
 
 
 def progressing(reason: str, sentence: str) -> tuple[Condition, ...]:

@@ -1,7 +1,5 @@
 """Cluster: decides which machines there are and writes only the ledger, so it cannot fail remotely."""
 
-from typing import Final
-
 from cpcd.model.desired import Cluster
 from cpcd.model.errors import Bug
 from cpcd.model.keys import Key, Kind, Role, Scope
@@ -9,7 +7,7 @@ from cpcd.model.ledger import Op
 from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.view import View
 from cpcd.plan import scopes
-from cpcd.plan.case import proof
+from cpcd.plan.case import overdue, proof
 from cpcd.plan.fleet import fleet
 from cpcd.plan.group import fleet_of
 from cpcd.ports.bundle import Ports
@@ -17,7 +15,6 @@ from cpcd.ports.bundle import Ports
 __all__ = ["KIND", "apply", "keys", "plan", "reads", "watches"]
 
 KIND = Kind.CLUSTER
-LISTED_S: Final = 300.0  # how old a list of etcd's members may be that only tells how they are
 
 
 def keys(view: View) -> tuple[Key, ...]:
@@ -45,17 +42,13 @@ def reads(key: Key, view: View) -> tuple[Scope, ...]:
 
 
 def _votes(view: View, cluster: Cluster) -> bool:
-    """Whether etcd's members may decide: unless all control planes are there, as wanted, and serve; or are to be told anew.
-
-    To list them takes a small control plane seconds, and a cluster is looked at whenever one of its Nodes changes.
-    """
+    """Whether etcd's members may decide: a control plane may be added, may go, or does not serve; or they are overdue."""
     masters = next(fleet_of(view, cluster, group) for group in cluster.groups if group.role is Role.CONTROL_PLANE)
     every = [row for row in view.rows(cluster.name) if row.role is Role.CONTROL_PLANE]
-    settled = len(every) == len(masters.rows) == masters.group.replicas and not (masters.old or masters.lost)
-    if not (settled and all(map(masters.ready, masters.rows))):
-        return True
-    listed, nodes = view.bulk.get(scopes.etcd(cluster.name)), view.bulk.get(scopes.nodes(cluster.name))
-    return listed is None or not listed.complete or nodes is None or nodes.began - listed.began > LISTED_S
+    settled = len(every) == len(masters.rows) == masters.group.replicas
+    going = masters.old or masters.lost or any(map(masters.hopeless, masters.rows))
+    serve = all(map(masters.ready, masters.rows))
+    return not settled or bool(going) or not serve or overdue(view, cluster.name, scopes.nodes(cluster.name))
 
 
 def watches(key: Key, view: View) -> tuple[Scope, ...]:

@@ -14,7 +14,7 @@ from cpcd.model.plan import Action, Condition, Plan, Status
 from cpcd.model.seen import Facts, Node, Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, fields, growth, kubeadm, scopes
-from cpcd.plan.case import Case, machine_key, proof
+from cpcd.plan.case import Case, machine_key, overdue, proof
 from cpcd.plan.member import member
 from cpcd.plan.prepare import prepare
 from cpcd.plan.provision import provision, short
@@ -154,8 +154,10 @@ def _near(row: Machine, view: View) -> bool:
 
 
 def _votes(row: Machine, view: View, *, held: bool) -> bool:
-    """Whether etcd's members decide the next step: a join's, or a disruption of one of them."""
-    return not row.joined or (row.role is Role.CONTROL_PLANE and (held or _ails(row, view)))
+    """Whether etcd's members decide the next step: a join's or a disruption of one of them; or who has a worker join."""
+    if row.role is Role.CONTROL_PLANE:
+        return not row.joined or held or _ails(row, view)
+    return not row.joined and overdue(view, row.cluster, scopes.node(row.cluster, row.name))
 
 
 def _ails(row: Machine, view: View) -> bool:

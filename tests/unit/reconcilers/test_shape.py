@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cpcd.model.desired import Desired, ProxmoxSite, SecretRef
+from cpcd.model.desired import Desired, ProxmoxSite, SecretRef, TemplateRef, Unhealthy
 from cpcd.model.errors import Bug
-from cpcd.model.keys import Key, Kind
+from cpcd.model.keys import Instant, Key, Kind
 from cpcd.model.ledger import Op, OpenOp, PutFact
 from cpcd.model.plan import Action, Done
 from cpcd.model.seen import Vm
 from cpcd.model.view import View
 from cpcd.plan import effects, scopes
-from cpcd.plan.case import machine_key
+from cpcd.plan.case import LISTED, machine_key
 from cpcd.plan.resolve import resolve
 from cpcd.reconcilers import RECONCILERS, cluster, machine
 from tests.unit.plan import build
@@ -241,6 +241,74 @@ YOUNG = {scopes.node(build.NAME, MASTER.name): seen(replace(UNREADY, networked=F
 def test_a_pass_reads_what_its_decision_needs_and_no_more(one: Any, whole: View, wanted: set[str]) -> None:
     """Members and pods only when it comes to a disruption; an op's evidence alone while it is on its way."""
     assert wanted == kinds(one, whole)
+
+
+OTHER = TemplateRef("ubuntu", vmid=build.NEWER)
+THREE = [of(REST, uid) for uid in ("u1", "u2", "u3")]
+ETCD, NODES = scopes.etcd(NAME), scopes.nodes(NAME)
+PRESSED = replace(build.node(MASTER), conditions=(("DiskPressure", "True", NOW - 400),))
+RULES = build.health(conditions=(Unhealthy("DiskPressure", "True", 300.0),))
+PRESSING = build.cluster(group(CP, 3), group(WORKERS, 2), health=RULES)
+PAST_RESET = put(
+    built(now=PRESSING), replace(MASTER, strikes=1), known={f"remedy/{MASTER.uid}": NOW - 1_000},
+    bulk={scopes.node(NAME, MASTER.name): seen(PRESSED), NODES: seen({one.name: build.node(one) for one in THREE})},
+)  # fmt: skip
+
+
+def nodes_seen(at: float, *changed: Any) -> dict[Any, Any]:
+    """Return all Nodes as seen at a time, some of them changed."""
+    every = {one.name: build.node(one) for one in REST.rows(NAME)} | {one.name: one for one in changed}
+    return {NODES: replace(seen(every), began=Instant(at))}
+
+
+@pytest.mark.parametrize(
+    ("whole", "listed"),
+    [
+        (REST, False),
+        (put(REST, bulk=nodes_seen(LISTED)), False),
+        (put(REST, bulk=nodes_seen(LISTED + 1)), True),
+        (put(REST, bulk={ETCD: build.unknown()}), True),
+        (put(REST, bulk={ETCD: seen(build.members(*THREE, sick=THREE[:1]))}), True),
+        (put(REST, bulk=nodes_seen(1, replace(build.node(MASTER), ready="Unknown"))), True),
+        (put(REST, bulk=nodes_seen(1, replace(build.node(WORKER), ready="Unknown"))), False),
+        (put(REST, bulk={scopes.vm(MASTER): seen(Vm(exists=False))}), True),
+        (put(REST, replace(MASTER, retire="scaled")), True),
+        (PAST_RESET, True),
+        (built(now=build.cluster(group(CP, 1), group(WORKERS, 2))), True),
+        (built(now=build.cluster(group(CP, 5), group(WORKERS, 2))), True),
+        (built(now=build.cluster(group(CP, 3, machine=build.spec(template=OTHER)), group(WORKERS, 2))), True),
+        (built(now=build.cluster(group(CP, 3), group(WORKERS, 2, machine=build.spec(template=OTHER)))), False),
+        (built(now=build.cluster(group(CP, 3), group(WORKERS, 9))), False),
+    ],
+)  # fmt: skip
+def test_members_are_listed_where_a_control_plane_is_concerned(whole: View, listed: bool) -> None:
+    """One is to come or to go, or does not serve; or its etcd does not, or nobody has looked for long."""
+    assert listed == (ETCD in cluster.reads(KEY, whole))
+
+
+@pytest.mark.parametrize(
+    ("one", "members", "listed"),
+    [
+        (row("u9", WORKERS, 9), seen(build.members(*THREE)), False),
+        (row("u9", WORKERS, 9), seen(build.members(*THREE, sick=THREE[:1])), True),
+        (row("u9", WORKERS, 9), build.unknown(), True),
+        (row("u9", CP, 9), seen(build.members(*THREE)), True),
+    ],
+)
+def test_a_worker_is_joined_by_what_was_listed_lately(one: Any, members: Any, listed: bool) -> None:
+    """Who mints its token is to be well; a control plane's join changes the members themselves."""
+    young = {
+        scopes.vm(one): seen(vm(one)),
+        scopes.guest(one): seen(facts(one)),
+        scopes.node(NAME, one.name): seen(None),
+    }
+
+    assert listed == (
+        ETCD
+        in machine.reads(
+            machine_key(one), put(REST, one, bulk={**young, ETCD: members}, known={f"hostkey/{one.uid}": "k"})
+        )
+    )
 
 
 def test_a_retirement_reads_everything_that_it_leaves() -> None:
