@@ -27,7 +27,7 @@ from cpcd.spec.presets import flannel
 from tests.real import binaries
 from tests.real.cache import say
 from tests.real.machines import image, kept, patience
-from tests.real.machines.hand import USER, Hand, logged_in, new_key, until
+from tests.real.machines.hand import USER, Hand, logged_in, new_key
 from tests.real.machines.lab import NODE, Lab
 from tests.real.machines.network import ENDPOINT
 from tests.real.machines.pace import Span
@@ -92,13 +92,13 @@ class Bare:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         await self.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
 
-    async def machine(self, report: Report, vmid: int, name: str, *, cores: int, memory: int) -> None:
-        """Clone, configure, start and prepare one, and report how long it took until it was trusted, and to prepare it."""
+    async def machine(self, vmid: int, name: str, *, cores: int, memory: int) -> tuple[Span, Span]:
+        """Clone, configure, start and prepare one; return the time until it was trusted, and that of prepare."""
         began = time.time()
         self.hosts[name] = await self.hand.trusted(vmid, name, self.public, cores=cores, memory=memory)
-        report.figure("clone → SSH", Span(began, time.time()))
+        trusted = Span(began, time.time())
         await self.root(name, "cloud-init status --wait || [ $? = 2 ]")  # 2: done, with a word of warning
-        report.figure("prepare", await self.prepare(name))
+        return trusted, await self.prepare(name)
 
     async def prepare(self, name: str) -> Span:
         """Play cpcd's playbook on one; return when that was."""
@@ -148,16 +148,10 @@ class Bare:
         return span
 
     async def ready(self, *names: str) -> None:
-        """Wait until these Nodes, and no others, are Ready."""
-
-        async def look() -> bool:
-            try:
-                lines = (await self.kubectl("get", "nodes", "--no-headers")).splitlines()
-            except RuntimeError:
-                return False  # an API that answers slowly is asked again
-            return {tuple(line.split()[:2]) for line in lines} == {(name, "Ready") for name in names}
-
-        await until(look, f"Ready: {', '.join(names)}")
+        """Wait until these Nodes are Ready, by a watch as the daemon does, and see that there are no others."""
+        await self.kubectl("wait", "--for=condition=Ready", "--timeout=30m", *(f"node/{name}" for name in names))
+        lines = (await self.kubectl("get", "nodes", "--no-headers")).splitlines()
+        assert {tuple(line.split()[:2]) for line in lines} == {(name, "Ready") for name in names}, lines
 
     async def leave(self, vmid: int, name: str) -> None:
         """Drain a worker, stop it as the daemon does, delete its Node and destroy it."""
@@ -193,21 +187,27 @@ async def took(report: Report, what: str, step: Awaitable[Any]) -> None:
     report.figure(what, Span(began, time.time()))
 
 
+def told(report: Report, *machines: tuple[Span, Span]) -> None:
+    """Report what was done to several machines at once."""
+    for what, spans in zip(("clone → SSH", "prepare"), zip(*machines, strict=True), strict=True):
+        report.figure(what, *spans)
+
+
 async def build(bare: Bare, report: Report) -> None:
     """Make the cluster: the worker is made beside the control plane, and joins once both are there."""
     async with asyncio.TaskGroup() as hands:
-        worker = hands.create_task(bare.machine(report, 112, "worker-1", cores=1, memory=2048))
-        await bare.machine(report, 111, PLANE, cores=2, memory=4096)
+        worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
+        plane = await bare.machine(111, PLANE, cores=2, memory=4096)
         report.figure("init", await bare.init())
         hands.create_task(bare.apply(*flannel(PODS, ENDPOINT, 6443)))
-        await worker
+        told(report, plane, await worker)
         report.figure("join", await bare.join("worker-1"))
     await bare.ready(PLANE, "worker-1")
 
 
 async def change(bare: Bare, report: Report) -> None:
     """Replace the worker: its successor is Ready before it is drained."""
-    await bare.machine(report, 113, "worker-2", cores=1, memory=2048)
+    told(report, await bare.machine(113, "worker-2", cores=1, memory=2048))
     report.figure("join", await bare.join("worker-2"))
     await bare.ready(PLANE, "worker-1", "worker-2")
     await bare.leave(112, "worker-1")

@@ -27,7 +27,7 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
     history = await stage.history()
     told(report, history, nodes, pods)
     figures(report, history, ended)
-    prepared(report, stage)
+    report.figure("prepare", *played(stage))
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -87,18 +87,17 @@ def instant(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def trusted(report: Report, history: list[dict[str, Any]], name: str) -> None:
-    """Report how long it took from a machine's clone until it was trusted."""
+def trusted(history: list[dict[str, Any]], name: str) -> Span:
+    """Return the time from a machine's clone until it was trusted."""
     at = {each["reason"]: instant(each["at"]) for each in history if each["name"] == name}
-    report.figure("clone → SSH", Span(at["Clone"], at["PinHostKey"]))
+    return Span(at["Clone"], at["PinHostKey"])
 
 
-def prepared(report: Report, stage: Stage, *, last: int = 0) -> None:
-    """Report each playbook, or the `last` ones, from its order to its result: by hand nobody asks a machine after that."""
+def played(stage: Stage) -> list[Span]:
+    """Return when each playbook ran, from its order to its result: by hand nobody asks a machine after that."""
     runs = [each.parent for each in stage.daemon.state.glob("playbooks/*/result.json")]
     spans = [Span((run / "run.json").stat().st_mtime, (run / "result.json").stat().st_mtime) for run in runs]
-    for span in sorted(spans, key=lambda span: span.since)[-last:]:
-        report.figure("prepare", span)
+    return sorted(spans, key=lambda span: span.since)
 
 
 def figures(report: Report, history: list[dict[str, Any]], ended: float) -> None:
@@ -107,8 +106,7 @@ def figures(report: Report, history: list[dict[str, Any]], ended: float) -> None
     for event in history:
         begun.setdefault(event["reason"], []).append(instant(event["at"]))
     (init,) = begun["Init"]
-    for name in (PLANE, WORKER):
-        trusted(report, history, name)
+    report.figure("clone → SSH", *(trusted(history, name) for name in (PLANE, WORKER)))
     for what, since, until_ in (
         ("init", init, min(begun["WriteKubeconfig"])),
         ("build", min(begun["Clone"]), ended),

@@ -72,7 +72,7 @@ async def hand(lab: Lab, place: Path, request: pytest.FixtureRequest) -> AsyncIt
 async def stage(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """Return the cluster that the parts from `build` on are played on, one after the other, from its very beginning."""
     ground = image.made(kubernetes=True)
-    async with Stage.playing(place, ground, failed=lambda: not kept.went_well(request)) as playing:
+    async with Stage.playing(place, ground, failed=lambda: bool(OVER) or not kept.went_well(request)) as playing:
         yield playing
 
 

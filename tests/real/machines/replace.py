@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.real.machines.build import lasted, prepared, trusted
+from tests.real.machines.build import lasted, played, trusted
 from tests.real.machines.hand import until
 from tests.real.machines.pace import Span
 from tests.real.machines.report import Report
@@ -32,8 +32,8 @@ async def test_worker_is_replaced_when_its_template_is_another_one(stage: Stage,
         await until(lambda: spread(stage, {successor}), f"both pods run on {successor}")
     after = await stage.ready(CP, successor)
     history = await stage.history()
-    trusted(report, history, successor)
-    prepared(report, stage, last=1)
+    report.figure("clone → SSH", trusted(history, successor))
+    report.figure("prepare", played(stage)[-1])
     report.figure("join", lasted(history, successor, "Join"))
     cloned = max(at for at, each in enumerate(history) if (each["name"], each["reason"]) == (successor, "Clone"))
     did = [(each["name"], each["reason"]) for each in history[cloned:]]

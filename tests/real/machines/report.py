@@ -52,16 +52,17 @@ class Report:
         self.lines.append(f"| {seconds:,.0f} | {what} |")
         say(f"{self.part}: {what}: {seconds:,.0f} s")
 
-    def figure(self, what: str, span: Span) -> None:
-        """Note how long a thing took that is done by hand too, beside that where this run has it.
+    def figure(self, what: str, *spans: Span) -> None:
+        """Note how long a thing took that is done by hand too, at once to several machines, beside that where it was.
 
         They are compared at the host's pace in either time (`pace.py`), and by the clock; of what is done several times
         in a run all that were done so far, together, with as many by hand. A tenth more is allowed at the host's pace;
         what takes longer in the end fails the run (`OVER`).
         """
-        (_BY_HAND if self.part == "bare" else _OURS)[what].append(span)
-        compared = "" if self.part == "bare" or what not in _BY_HAND else _compared(what)
-        self.add(f"**{what}**{compared}", span.seconds)
+        (_BY_HAND if self.part == "bare" else _OURS)[what].extend(spans)
+        compared = _compared(what) if what in _BY_HAND and what in _OURS else ""
+        each = f" ({', '.join(f'{span.seconds:,.0f}' for span in spans)} s)" if len(spans) > 1 else ""
+        self.add(f"**{what}**{each}{compared}", _length(spans))
 
     def write(self) -> None:
         """Put the section in the place of the one before."""
@@ -83,8 +84,9 @@ class Report:
 
 def _compared(what: str) -> str:
     """Return how what is done by hand too compares with that, by what was told so far."""
-    ours = _OURS[what]
-    hand = _BY_HAND[what][: len(ours)]  # in the same order
+    # As many of either; what is done to several machines at once is told together.
+    many = min(len(_OURS[what]), len(_BY_HAND[what]))
+    hand, ours = _BY_HAND[what][:many], _OURS[what][:many]
     times, clock = fmean(map(PACE.work, ours)) / fmean(map(PACE.work, hand)), _length(ours) / _length(hand)
     said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {times / clock:.2f} × as fast"
     said = f": {said}; by the clock {clock:.2f} × {_length(hand):,.0f} s"
