@@ -125,14 +125,16 @@ def _run(*argv: str) -> None:
 
 
 def main() -> None:
-    """Make what the named parts of the tier boot, and install from.
+    """Make what the named parts of the tier boot, and install from, and have the emulator.
 
     `boot`, `ansible` and `rpm` have plain machines, `cni` none, and all others some with Kubernetes.
     """
-    from tests.real.machines import systems  # which asks for images
+    from tests.real.machines import emulator, systems  # which asks for images
 
     parts = set(sys.argv[1:])
     try:
+        if parts - {"cni"}:
+            emulator.made()
         if "boot" in parts:
             made()
         if "ansible" in parts:

@@ -17,7 +17,7 @@ from cpcd.lab.guests.hardware import hardware
 from cpcd.lab.pve import Vm
 from cpcd.lab.pve.errors import failed
 from cpcd.lab.pve.properties import is_cloudinit, parse_net
-from tests.real.machines import network, seed
+from tests.real.machines import emulator, network, seed
 from tests.real.machines.agent import Agent, AgentError, monitor
 from tests.real.machines.image import Image
 
@@ -164,7 +164,7 @@ class Machines:
     def _argv(self, vm: Vm, config: Mapping[str, Any]) -> list[str]:
         home, image, seen = self._home(vm.vmid), self.images[vm.vmid], hardware(config, vm.vmid)
         argv = [
-            "qemu-system-x86_64", "-name", vm.name, "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi,tb-size=1024",
+            *emulator.made(), "-name", vm.name, "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi,tb-size=1024",
             "-cpu", _PROCESSOR, "-smp", str(vm.most_cpus), "-m", str(seen.memory_mib), "-nodefaults", "-display", "none",
             "-smbios", f"type=1,uuid={seen.system_uuid}", "-qmp", f"unix:{home / 'monitor'},server=on,wait=off",
             "-chardev", f"file,id=console,path={self.console(vm.vmid)},append=on", "-serial", "chardev:console",
