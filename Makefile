@@ -52,6 +52,7 @@ test-kube: $(STAMP)
 # Each story goes on where the one before ended, so that the first failure ends them all. Before what else the host has
 # to do, since machines whose processor is emulated have no time to lose.
 # PART=full is every story of a cluster once but the second control plane's, PART=successor, which two cores carry slowly.
+# PART=beside builds and replaces by bare commands too, in turns, and compares.
 # PART=rpm plays the playbook with dnf and zypper. PART=ansible cuts runs at moments that SEED=7 repeats.
 PART := cni boot prepare
 PARTS_OF_MACHINES = $(patsubst full,crash second upkeep replace,$(PART))

@@ -2,8 +2,7 @@
 
 A control plane and a worker are made, and the worker is replaced, by bare commands: Proxmox's API, ansible-playbook with
 cpcd's playbook, kubeadm, kubectl; with a hand for each machine, so that as much goes on at once as with the daemon.
-Nobody looks, remembers or waits for anything else. Named before `build` and `replace` in one run, their reports say how
-many times as long the daemon took for the same.
+Nobody looks, remembers or waits for anything else. Next: `beside.py`.
 """
 
 import asyncio
@@ -11,13 +10,11 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
-import pytest_asyncio
 
 from cpcd.adapters.guests import GuestsOverSsh
 from cpcd.adapters.http import AiohttpTransport
@@ -32,11 +29,11 @@ from tests.real.machines.lab import NODE, Lab
 from tests.real.machines.network import ENDPOINT
 from tests.real.machines.pace import Span
 from tests.real.machines.plain import played
-from tests.real.machines.report import Report
+from tests.real.machines.report import Figures
 from tests.real.machines.stage import routed
 from tests.real.machines.upkeep import budget, workload
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+__all__ = ["Bare", "standing"]
 
 PLANE = "hand-cp-1"  # routed to by its name
 PODS = "10.244.0.0/16"
@@ -161,68 +158,56 @@ class Bare:
         assert await self.hand.ended(await self.hand.proxmox.destroy(NODE, vmid)) == "OK"
         del self.hosts[name]
 
+    async def build(self) -> Figures:
+        """Make the cluster: the worker is made beside the control plane, and joins once both are there."""
+        began = time.time()
+        async with asyncio.TaskGroup() as hands:
+            making = hands.create_task(self.machine(112, "worker-1", cores=1, memory=2048))
+            plane = await self.machine(111, PLANE, cores=2, memory=4096)
+            init = await self.init()
+            hands.create_task(self.apply(*flannel(PODS, ENDPOINT, 6443)))
+            worker = await making
+            join = await self.join("worker-1")
+        await self.ready(PLANE, "worker-1")
+        whole = Span(began, time.time())
+        return {
+            "clone → SSH": [plane[0], worker[0]],
+            "prepare": [plane[1], worker[1]],
+            "init": [init],
+            "join": [join],
+            "build": [whole],
+        }
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def bare(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bare]:
-    """Return what it is made with, in a lab of its own."""
-    own = place / "by-hand"
-    own.mkdir()
-    public = new_key(own / "key")
-    async with Lab(own, image.made(kubernetes=True)).running() as lab, routed(lab):
+    async def occupy(self) -> None:
+        """Have two pods run on the one worker, with a budget that lets both go."""
+        await self.apply(budget(0), *workload()[1:])
+        await self.kubectl("wait", "--for=condition=Available", "--timeout=30m", "deployment/kept")
+
+    async def replace(self) -> Figures:
+        """Replace the worker: its successor is Ready before it is drained, and two pods move to it."""
+        began = time.time()
+        trusted, prepare = await self.machine(113, "worker-2", cores=1, memory=2048)
+        join = await self.join("worker-2")
+        await self.ready(PLANE, "worker-1", "worker-2")
+        await self.leave(112, "worker-1")
+        await self.ready(PLANE, "worker-2")
+        whole = Span(began, time.time())
+        pods = await self.kubectl("get", "pods", "--no-headers", "--output=wide", "--selector=app=kept")
+        assert 2 == pods.count(" worker-2 "), pods
+        return {"clone → SSH": [trusted], "prepare": [prepare], "join": [join], "replace": [whole]}
+
+
+@asynccontextmanager
+async def standing(place: Path, *, failed: Callable[[], bool]) -> AsyncIterator[Bare]:
+    """Return what it is made with, in a lab of its own; of a run that `failed` what machines can tell is kept."""
+    public = new_key(place / "key")
+    async with Lab(place, image.made(kubernetes=True)).running() as lab, routed(lab):
         transport = AiohttpTransport([lab.url], ca_file="", fingerprint=lab.fingerprint)
-        guests = GuestsOverSsh(key=own / "key")
+        guests = GuestsOverSsh(key=place / "key")
         try:
-            yield Bare(lab, Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests), own, public)
+            yield Bare(lab, Hand(ProxmoxApi(transport, "machines", lambda: lab.token), guests), place, public)
         finally:
-            if not kept.went_well(request):
-                await kept.collect(lab, own / "key", USER)
+            if failed():
+                await kept.collect(lab, place / "key", USER)
             await guests.close()
             await transport.close()
-
-
-async def took(report: Report, what: str, step: Awaitable[Any]) -> None:
-    """Take a step, and report how long it took."""
-    began = time.time()
-    await step
-    report.figure(what, Span(began, time.time()))
-
-
-def told(report: Report, *machines: tuple[Span, Span]) -> None:
-    """Report what was done to several machines at once."""
-    for what, spans in zip(("clone → SSH", "prepare"), zip(*machines, strict=True), strict=True):
-        report.figure(what, *spans)
-
-
-async def build(bare: Bare, report: Report) -> None:
-    """Make the cluster: the worker is made beside the control plane, and joins once both are there."""
-    async with asyncio.TaskGroup() as hands:
-        worker = hands.create_task(bare.machine(112, "worker-1", cores=1, memory=2048))
-        plane = await bare.machine(111, PLANE, cores=2, memory=4096)
-        report.figure("init", await bare.init())
-        hands.create_task(bare.apply(*flannel(PODS, ENDPOINT, 6443)))
-        told(report, plane, await worker)
-        report.figure("join", await bare.join("worker-1"))
-    await bare.ready(PLANE, "worker-1")
-
-
-async def change(bare: Bare, report: Report) -> None:
-    """Replace the worker: its successor is Ready before it is drained."""
-    told(report, await bare.machine(113, "worker-2", cores=1, memory=2048))
-    report.figure("join", await bare.join("worker-2"))
-    await bare.ready(PLANE, "worker-1", "worker-2")
-    await bare.leave(112, "worker-1")
-    await bare.ready(PLANE, "worker-2")
-
-
-async def test_cluster_is_built_by_hand(bare: Bare, report: Report) -> None:
-    """Both Nodes are Ready."""
-    await took(report, "build", build(bare, report))
-
-
-async def test_worker_is_replaced_by_hand(bare: Bare, report: Report) -> None:
-    """Two pods move with it."""
-    await bare.apply(budget(0), *workload()[1:])
-    await took(report, "replace", change(bare, report))
-    pods = await bare.kubectl("get", "pods", "--no-headers", "--output=wide", "--selector=app=kept")
-
-    assert 2 == pods.count(" worker-2 "), pods

@@ -11,7 +11,7 @@ from cpcd.ports.kube import GVK
 from tests.real import binaries
 from tests.real.machines.hand import until
 from tests.real.machines.pace import Span
-from tests.real.machines.report import Report
+from tests.real.machines.report import Figures, Report
 from tests.real.machines.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,8 +26,7 @@ async def test_cluster_is_built_from_an_empty_lab(stage: Stage, report: Report) 
     pods = await until(lambda: running(stage), "every pod runs")
     history = await stage.history()
     told(report, history, nodes, pods)
-    figures(report, history, ended)
-    report.figure("prepare", *played(stage))
+    report.figures(figures(stage, history, ended))
     machines = {name: node["status"]["nodeInfo"]["systemUUID"].lower() for name, node in nodes.items()}
 
     assert {vm.name: uuid(vm.config) for vm in stage.vms().values()} == machines
@@ -100,16 +99,16 @@ def played(stage: Stage) -> list[Span]:
     return sorted(spans, key=lambda span: span.since)
 
 
-def figures(report: Report, history: list[dict[str, Any]], ended: float) -> None:
-    """Report what `bare` does by hand, each step by its own beginning and end; the init ends with the kubeconfig."""
+def figures(stage: Stage, history: list[dict[str, Any]], ended: float) -> Figures:
+    """Return when was done what `bare` does by hand, each step by its own beginning and end; init ends with the kubeconfig."""
     begun: dict[str, list[float]] = {}
     for event in history:
         begun.setdefault(event["reason"], []).append(instant(event["at"]))
     (init,) = begun["Init"]
-    report.figure("clone → SSH", *(trusted(history, name) for name in (PLANE, WORKER)))
-    for what, since, until_ in (
-        ("init", init, min(begun["WriteKubeconfig"])),
-        ("build", min(begun["Clone"]), ended),
-    ):
-        report.figure(what, Span(since, until_))
-    report.figure("join", lasted(history, WORKER, "Join"))
+    return {
+        "clone → SSH": [trusted(history, name) for name in (PLANE, WORKER)],
+        "prepare": played(stage),
+        "init": [Span(init, min(begun["WriteKubeconfig"]))],
+        "join": [lasted(history, WORKER, "Join")],
+        "build": [Span(min(begun["Clone"]), ended)],
+    }

@@ -16,17 +16,10 @@ from tests.real.machines import image, kept, network
 from tests.real.machines.hand import USER, Hand
 from tests.real.machines.image import Image
 from tests.real.machines.lab import Lab
-from tests.real.machines.pace import PACE
 from tests.real.machines.report import OVER, Report
 from tests.real.machines.stage import Stage
 
 KEPT = pytest.StashKey[Path]()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def pace() -> None:
-    """Measure the host all along."""
-    PACE.watch()
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +65,7 @@ async def hand(lab: Lab, place: Path, request: pytest.FixtureRequest) -> AsyncIt
 async def stage(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """Return the cluster that the parts from `build` on are played on, one after the other, from its very beginning."""
     ground = image.made(kubernetes=True)
-    async with Stage.playing(place, ground, failed=lambda: bool(OVER) or not kept.went_well(request)) as playing:
+    async with Stage.playing(place, ground, failed=lambda: not kept.went_well(request)) as playing:
         yield playing
 
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from statistics import fmean
 
-__all__ = ["PACE", "Pace", "Span"]
+__all__ = ["Pace", "Span"]
 
 EVERY_S = 0.25
 LOOPS = 50_000  # some two milliseconds: a percent of one processor
@@ -66,7 +66,3 @@ def _loop() -> float:
     while turn < LOOPS:
         turn += 1
     return time.thread_time() - began
-
-
-PACE = Pace()
-"""The host's, in this run."""

@@ -5,18 +5,17 @@ import re
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Final, TypeAlias
 
 from tests.real.cache import say
-from tests.real.machines.pace import PACE, Span
+from tests.real.machines.pace import Pace, Span
 
-__all__ = ["OVER", "Report"]
+__all__ = ["OVER", "Figures", "Report"]
 
 _ROOT: Final = Path(__file__).parents[3]
 _PAGE: Final = _ROOT / "docs" / "machines.md"
@@ -30,12 +29,11 @@ compared at its pace in either time; ✘ marks what took longer than it may.
 """
 
 _ALLOWED: Final = 1.10
-_BY_HAND: Final[defaultdict[str, list[Span]]] = defaultdict(list)
-"""When the part that does it by hand did it in this run."""
-_OURS: Final[defaultdict[str, list[Span]]] = defaultdict(list)
-"""When the daemon did."""
 OVER: Final[dict[str, str]] = {}
 """The figures of this run that took longer than is allowed beside what was done by hand, with their words."""
+
+Figures: TypeAlias = dict[str, list[Span]]
+"""When what is done by hand too was done, each time, by what it is."""
 
 
 @dataclass(slots=True)
@@ -52,17 +50,28 @@ class Report:
         self.lines.append(f"| {seconds:,.0f} | {what} |")
         say(f"{self.part}: {what}: {seconds:,.0f} s")
 
-    def figure(self, what: str, *spans: Span) -> None:
-        """Note how long a thing took that is done by hand too, at once to several machines, beside that where it was.
+    def figures(self, told: Figures) -> None:
+        """Note how long things took that are done by hand too."""
+        for what, spans in told.items():
+            self.add(f"**{what}**{_each(spans)}", _length(spans))
 
-        They are compared at the host's pace in either time (`pace.py`), and by the clock; of what is done several times
-        in a run all that were done so far, together, with as many by hand. A tenth more is allowed at the host's pace;
-        what takes longer in the end fails the run (`OVER`).
+    def beside(self, ours: Figures, hand: Figures, pace: Pace) -> None:
+        """Note how long it all took beside the same by hand, what was done several times together.
+
+        They are compared at the host's pace in either time, and by the clock. A tenth more is allowed at its pace; what
+        takes longer fails the run (`OVER`).
         """
-        (_BY_HAND if self.part == "bare" else _OURS)[what].extend(spans)
-        compared = _compared(what) if what in _BY_HAND and what in _OURS else ""
-        each = f" ({', '.join(f'{span.seconds:,.0f}' for span in spans)} s)" if len(spans) > 1 else ""
-        self.add(f"**{what}**{each}{compared}", _length(spans))
+        for what, spans in ours.items():
+            others = hand[what]
+            assert len(spans) == len(others), f"{what}: {len(spans)} beside {len(others)}"
+            clock = _length(spans) / _length(others)
+            times = fmean(map(pace.work, spans)) / fmean(map(pace.work, others))
+            mark = "✔" if times <= _ALLOWED else "✘"
+            said = f"{mark} {times:.2f} × by hand, on a host {times / clock:.2f} × as fast; by the clock {clock:.2f} ×"
+            line = f"**{what}**{_each(spans)}: {said} {_length(others):,.0f} s{_each(others)}"
+            self.add(line, _length(spans))
+            if times > _ALLOWED:
+                OVER[what] = line
 
     def write(self) -> None:
         """Put the section in the place of the one before."""
@@ -82,22 +91,14 @@ class Report:
         return "\n".join([about, "", f"{told}.", "", "| seconds | what |", "|---:|---|", *self.lines])
 
 
-def _compared(what: str) -> str:
-    """Return how what is done by hand too compares with that, by what was told so far."""
-    # As many of either; what is done to several machines at once is told together.
-    many = min(len(_OURS[what]), len(_BY_HAND[what]))
-    hand, ours = _BY_HAND[what][:many], _OURS[what][:many]
-    times, clock = fmean(map(PACE.work, ours)) / fmean(map(PACE.work, hand)), _length(ours) / _length(hand)
-    said = f"{'✔' if times <= _ALLOWED else '✘'} {times:.2f} × by hand, on a host {times / clock:.2f} × as fast"
-    said = f": {said}; by the clock {clock:.2f} × {_length(hand):,.0f} s"
-    OVER.pop(what, None)
-    if times > _ALLOWED:
-        OVER[what] = f"{what}{said}"
-    return said
-
-
 def _length(spans: Iterable[Span]) -> float:
     return fmean(span.seconds for span in spans)
+
+
+def _each(spans: Iterable[Span]) -> str:
+    """Return how long each took, where there are several."""
+    told = [f"{span.seconds:,.0f}" for span in spans]
+    return f" ({', '.join(told)} s)" if len(told) > 1 else ""
 
 
 def _parts() -> str:

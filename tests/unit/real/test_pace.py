@@ -1,20 +1,12 @@
 """What took longer is compared at the pace that the host had, and what is over in the end fails the run."""
 
 import time
-from collections import defaultdict
 
 import pytest
 
 from tests.real.machines import report as reports
-from tests.real.machines.pace import EVERY_S, PACE, Pace, Span
+from tests.real.machines.pace import EVERY_S, Pace, Span
 from tests.real.machines.report import Report
-
-
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing have been told yet."""
-    for name in ("_BY_HAND", "_OURS"):
-        monkeypatch.setattr(reports, name, defaultdict(list))
-    monkeypatch.setattr(reports, "OVER", {})
 
 
 def paced(*parts: tuple[float, float, float]) -> list[tuple[float, float]]:
@@ -48,36 +40,37 @@ def test_it_is_measured_all_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "seconds", "line", "over"),
+    ("pace", "ours", "line", "over"),
     [
-        (20.0, 105, "✔ 1.05 × by hand, on a host 1.00 × as fast; by the clock 1.05 × 100 s", 0),
-        (20.0, 111, "✘ 1.11 × by hand, on a host 1.00 × as fast; by the clock 1.11 × 100 s", 1),
-        (15.0, 140, "✔ 1.05 × by hand, on a host 0.75 × as fast; by the clock 1.40 × 100 s", 0),
-        (40.0, 100, "✘ 2.00 × by hand, on a host 2.00 × as fast; by the clock 1.00 × 100 s", 1),
+        (20.0, (105,), "105 | **join**: ✔ 1.05 × by hand, on a host 1.00 × as fast; by the clock 1.05 × 100 s", 0),
+        (20.0, (111,), "111 | **join**: ✘ 1.11 × by hand, on a host 1.00 × as fast; by the clock 1.11 × 100 s", 1),
+        (15.0, (140,), "140 | **join**: ✔ 1.05 × by hand, on a host 0.75 × as fast; by the clock 1.40 × 100 s", 0),
+        (40.0, (100,), "100 | **join**: ✘ 2.00 × by hand, on a host 2.00 × as fast; by the clock 1.00 × 100 s", 1),
+        (
+            20.0,
+            (120, 90),
+            "105 | **join** (120, 90 s): ✔ 1.05 × by hand, on a host 1.00 × as fast; by the clock 1.05 × 100 s (100, 100 s)",
+            0,
+        ),
     ],
 )
 def test_a_slower_host_excuses_and_a_faster_one_does_not(
-    monkeypatch: pytest.MonkeyPatch, pace: float, seconds: int, line: str, over: int
+    monkeypatch: pytest.MonkeyPatch, pace: float, ours: tuple[int, ...], line: str, over: int
 ) -> None:
-    """A tenth more is allowed."""
-    monkeypatch.setattr(PACE, "samples", paced((0, 100, 20.0), (200, 400, pace)))
-    fresh(monkeypatch)
-    Report("bare").figure("join", Span(0, 100))
-    told = Report("build")
-    told.figure("join", Span(200, 200 + seconds))
+    """A tenth more is allowed; what was done several times is compared together."""
+    monkeypatch.setattr(reports, "OVER", {})
+    report = Report("beside")
+    report.beside(
+        {"join": [Span(200, 200 + each) for each in ours]},
+        {"join": [Span(0, 100)] * len(ours)},
+        Pace(paced((0, 100, 20.0), (200, 400, pace))),
+    )
 
-    assert [f"| {seconds} | **join**: {line} |"] == told.lines
+    assert [f"| {line} |"] == report.lines
     assert over == len(reports.OVER)
 
 
-def test_what_is_done_twice_is_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last word is that about both."""
-    monkeypatch.setattr(PACE, "samples", paced((0, 400, 20.0)))
-    fresh(monkeypatch)
-    for span in (Span(0, 90), Span(100, 210)):
-        Report("bare").figure("join", span)
-    Report("build").figure("join", Span(200, 315))
-    after_one = [*reports.OVER]
-    Report("replace").figure("join", Span(300, 390))
-
-    assert (["join"], []) == (after_one, [*reports.OVER])
+def test_as_many_are_compared_as_were_done_by_hand() -> None:
+    """One join is not set beside two."""
+    with pytest.raises(AssertionError, match="join: 1 beside 2"):
+        Report("beside").beside({"join": [Span(0, 9)]}, {"join": [Span(0, 9)] * 2}, Pace(paced((0, 9, 20.0))))
